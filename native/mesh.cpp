@@ -1,0 +1,169 @@
+// A z-buffered triangle rasteriser: samples on a regular sub-pixel grid, shading per sample, averages in linear light.
+#include "mesh.h"
+#include <cmath>
+#include "runtime.h"
+
+using chronosplat::Array;
+
+namespace {
+
+struct Screen {
+    float x, y, z;
+};
+
+struct Color {
+    float r, g, b, a;
+};
+
+// Bayer order of the samples of a pixel: a BLEND material of alpha a covers the samples whose threshold is below a.
+float threshold(int sx, int sy, int samples) { return ((sx * 7 + sy * 3) % (samples * samples) + 0.5f) / (samples * samples); }
+
+Color texel(const MeshScene& s, int texture, float u, float v) {
+    const MeshTexture& t = s.texture[texture];
+    u = (u - std::floor(u)) * t.width - 0.5f, v = (v - std::floor(v)) * t.height - 0.5f;
+    int iu = (int)std::floor(u), iv = (int)std::floor(v);
+    float fu = u - iu, fv = v - iv;
+    int x0 = (iu + t.width) % t.width, x1 = (iu + 1) % t.width, y0 = (iv + t.height) % t.height, y1 = (iv + 1) % t.height;
+    const float* base = s.texels + 4 * t.offset;
+    const float *a = base + 4 * ((int64_t)y0 * t.width + x0), *b = base + 4 * ((int64_t)y0 * t.width + x1);
+    const float *c = base + 4 * ((int64_t)y1 * t.width + x0), *d = base + 4 * ((int64_t)y1 * t.width + x1);
+    float w00 = (1 - fu) * (1 - fv), w01 = fu * (1 - fv), w10 = (1 - fu) * fv, w11 = fu * fv, out[4];
+    for (int k = 0; k < 4; k++) out[k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k];
+    return {out[0], out[1], out[2], out[3]};
+}
+
+struct Face {
+    const MeshScene* s;
+    const int32_t* v;        // three vertex indices
+    const MeshMaterial* m;
+};
+
+template <int K> void interpolate(const float* attribute, const int32_t* v, const float w[3], float out[K]) {
+    for (int k = 0; k < K; k++) out[k] = w[0] * attribute[K * v[0] + k] + w[1] * attribute[K * v[1] + k] + w[2] * attribute[K * v[2] + k];
+}
+
+// Base colour and alpha before light.
+Color base_color(const Face& f, const float w[3]) {
+    float c[4], uv[4];
+    interpolate<4>(f.s->colors, f.v, w, c);
+    Color out{c[0] * f.m->base[0], c[1] * f.m->base[1], c[2] * f.m->base[2], c[3] * f.m->base[3]};
+    if (f.m->texture >= 0) {
+        interpolate<4>(f.s->uvs, f.v, w, uv);
+        Color t = texel(*f.s, f.m->texture, uv[0], uv[1]);
+        out = {out.r * t.r, out.g * t.g, out.b * t.b, out.a * t.a};
+    }
+    return out;
+}
+
+// Lambert under the lights, plus ambient and emission. The normal is turned towards the camera.
+Color shade(const Face& f, const float w[3], const float eye[3]) {
+    Color c = base_color(f, w);
+    if (!f.m->unlit) {
+        float n[3], p[3];
+        interpolate<3>(f.s->normals, f.v, w, n);
+        interpolate<3>(f.s->positions, f.v, w, p);
+        float length = std::sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) + 1e-12f;
+        float facing = n[0] * (eye[0] - p[0]) + n[1] * (eye[1] - p[1]) + n[2] * (eye[2] - p[2]);
+        float sign = (facing < 0 ? -1.f : 1.f) / length, light = f.s->ambient;
+        for (int k = 0; k < f.s->lights; k++) {
+            const float* d = f.s->light_directions + 3 * k;
+            float cosine = sign * (n[0] * d[0] + n[1] * d[1] + n[2] * d[2]);
+            if (cosine > 0) light += f.s->light_energies[k] * cosine;
+        }
+        c.r *= light, c.g *= light, c.b *= light;
+    }
+    float e[3] = {f.m->emissive[0], f.m->emissive[1], f.m->emissive[2]};
+    if (f.m->emissive_texture >= 0) {
+        float uv[4];
+        interpolate<4>(f.s->uvs, f.v, w, uv);
+        Color t = texel(*f.s, f.m->emissive_texture, uv[2], uv[3]);
+        e[0] *= t.r, e[1] *= t.g, e[2] *= t.b;
+    }
+    auto clip = [](float x) { return x < 0 ? 0.f : x > 1 ? 1.f : x; };
+    return {clip(c.r + e[0]), clip(c.g + e[1]), clip(c.b + e[2]), 1.f};
+}
+
+uint8_t to_srgb(float x) {
+    float y = x <= 0.0031308f ? 12.92f * x : 1.055f * std::pow(x, 1 / 2.4f) - 0.055f;
+    return (uint8_t)(y * 255.f + 0.5f);
+}
+
+// Perspective-correct weights of a sample in a triangle; false outside.
+bool weights(const Screen& a, const Screen& b, const Screen& c, float px, float py, float w[3], float& z) {
+    float area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
+    float w0 = ((b.x - px) * (c.y - py) - (b.y - py) * (c.x - px)) / area;
+    float w1 = ((c.x - px) * (a.y - py) - (c.y - py) * (a.x - px)) / area, w2 = 1 - w0 - w1;
+    if (!(w0 >= 0 && w1 >= 0 && w2 >= 0)) return false;
+    w0 /= a.z, w1 /= b.z, w2 /= c.z;
+    z = 1 / (w0 + w1 + w2);
+    w[0] = w0 * z, w[1] = w1 * z, w[2] = w2 * z;
+    return true;
+}
+
+int render_view(const MeshScene& s, int view) {
+    const float *vm = s.viewmats + 16 * view, *K = s.Ks + 9 * view;
+    int S = s.samples, W = s.width * S, H = s.height * S;
+    Array<Screen> screen;
+    Array<float> depth;
+    Array<int32_t> hit;
+    if (!screen.take(s.vertices) || !depth.take((size_t)W * H) || !hit.take((size_t)W * H)) return 1;
+    for (int i = 0; i < s.vertices; i++) {
+        const float* p = s.positions + 3 * (size_t)i;
+        float c[3];
+        for (int r = 0; r < 3; r++) c[r] = vm[4 * r] * p[0] + vm[4 * r + 1] * p[1] + vm[4 * r + 2] * p[2] + vm[4 * r + 3];
+        screen[i] = {(K[0] * c[0] / c[2] + K[2]) * S, (K[4] * c[1] / c[2] + K[5]) * S, c[2]};
+    }
+    for (size_t i = 0; i < (size_t)W * H; i++) depth[i] = INFINITY, hit[i] = -1;
+    for (int f = 0; f < s.faces; f++) {
+        const int32_t* v = s.indices + 3 * (size_t)f;
+        const Screen &a = screen[v[0]], &b = screen[v[1]], &c = screen[v[2]];
+        if (!(a.z > s.near_plane && b.z > s.near_plane && c.z > s.near_plane)) continue;
+        float area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
+        const MeshMaterial& m = s.material[s.face_materials[f]];
+        if (!(area != 0) || (area > 0 && !m.two_sided)) continue;  // image y is down: a front face turns left
+        auto least = [](float p, float q, float r) { return p < q ? (p < r ? p : r) : (q < r ? q : r); };
+        float left = std::ceil(least(a.x, b.x, c.x) - 0.5f), right = std::floor(-least(-a.x, -b.x, -c.x) - 0.5f);
+        float top = std::ceil(least(a.y, b.y, c.y) - 0.5f), bottom = std::floor(-least(-a.y, -b.y, -c.y) - 0.5f);
+        int x0 = left > 0 ? (int)std::fmin(left, (float)W) : 0, x1 = right < W - 1 ? (int)std::fmax(right, -1.f) : W - 1;
+        int y0 = top > 0 ? (int)std::fmin(top, (float)H) : 0, y1 = bottom < H - 1 ? (int)std::fmax(bottom, -1.f) : H - 1;
+        Face face{&s, v, &m};
+        for (int y = y0; y <= y1; y++)
+            for (int x = x0; x <= x1; x++) {
+                float w[3], z;
+                if (!weights(a, b, c, x + 0.5f, y + 0.5f, w, z) || !(z < depth[(size_t)y * W + x])) continue;
+                if (m.alpha_mode && base_color(face, w).a < (m.alpha_mode == 1 ? m.cutoff : threshold(x % S, y % S, S))) continue;
+                depth[(size_t)y * W + x] = z, hit[(size_t)y * W + x] = f;
+            }
+    }
+    const float eye[3] = {-(vm[0] * vm[3] + vm[4] * vm[7] + vm[8] * vm[11]), -(vm[1] * vm[3] + vm[5] * vm[7] + vm[9] * vm[11]),
+                          -(vm[2] * vm[3] + vm[6] * vm[7] + vm[10] * vm[11])};
+    for (int y = 0; y < s.height; y++)
+        for (int x = 0; x < s.width; x++) {
+            Color sum{0, 0, 0, 0};
+            for (int sy = 0; sy < S; sy++)
+                for (int sx = 0; sx < S; sx++) {
+                    int X = x * S + sx, Y = y * S + sy, f = hit[(size_t)Y * W + X];
+                    if (f < 0) continue;
+                    const int32_t* v = s.indices + 3 * (size_t)f;
+                    float w[3], z;
+                    if (!weights(screen[v[0]], screen[v[1]], screen[v[2]], X + 0.5f, Y + 0.5f, w, z)) continue;
+                    Color c = shade(Face{&s, v, &s.material[s.face_materials[f]]}, w, eye);
+                    sum.r += c.r, sum.g += c.g, sum.b += c.b, sum.a += 1;
+                }
+            uint8_t* out = s.rgba + 4 * (((size_t)view * s.height + y) * s.width + x);
+            out[0] = out[1] = out[2] = out[3] = 0;
+            if (sum.a == 0) continue;
+            out[0] = to_srgb(sum.r / sum.a), out[1] = to_srgb(sum.g / sum.a), out[2] = to_srgb(sum.b / sum.a);
+            out[3] = (uint8_t)(255.f * sum.a / (S * S) + 0.5f);
+        }
+    return 0;
+}
+
+}  // namespace
+
+// 0, or 1 when memory is out.
+extern "C" __attribute__((visibility("default"))) int32_t mesh_render(const MeshScene* scene, int32_t threads) {
+    std::atomic<int> failed{0};
+    chronosplat::parallel_for(scene->views, threads, [&](int64_t view, int) { failed |= render_view(*scene, (int)view); });
+    return failed;
+}

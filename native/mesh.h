@@ -1,0 +1,41 @@
+// The C ABI of the mesh rasteriser: coloured, textured triangles under directional lights, to straight sRGB + coverage.
+#pragma once
+#include <cstdint>
+
+extern "C" {
+
+struct MeshMaterial {
+    float base[4];        // linear colour and alpha
+    float emissive[3];    // linear
+    float cutoff;         // alpha_mode 1: samples below are not drawn
+    int32_t texture, emissive_texture;  // index into the textures, -1 for none
+    int32_t alpha_mode;   // 0 opaque, 1 mask, 2 blend (drawn as coverage: a share of the samples)
+    int32_t two_sided, unlit;
+};
+
+struct MeshTexture {
+    int64_t offset;       // of the first texel in `texels`
+    int32_t width, height;
+};
+
+struct MeshScene {
+    int32_t vertices, faces, materials, textures, lights, views;
+    int32_t width, height, samples;   // samples x samples per pixel
+    float ambient, near_plane;
+    const float* positions;           // [vertices, 3] world
+    const float* normals;             // [vertices, 3]
+    const float* uvs;                 // [vertices, 4]: base colour uv, emissive uv
+    const float* colors;              // [vertices, 4] linear
+    const int32_t* indices;           // [faces, 3]
+    const int32_t* face_materials;    // [faces]
+    const MeshMaterial* material;
+    const MeshTexture* texture;
+    const float* texels;              // linear RGBA
+    const float* light_directions;    // [lights, 3] towards the light, unit length
+    const float* light_energies;      // [lights]
+    const float* viewmats;            // [views, 4, 4] world to camera, OpenCV axes
+    const float* Ks;                  // [views, 3, 3]
+    uint8_t* rgba;                    // [views, height, width, 4] out: straight sRGB, alpha = covered share
+};
+
+}

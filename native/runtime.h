@@ -1,0 +1,87 @@
+// Memory and threads without a C++ runtime library: the shared object needs only libc.
+#pragma once
+#include <dlfcn.h>
+#include <pthread.h>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace chronosplat {
+
+// Freed blocks are kept for the next call: a large malloc is an mmap, and its page faults cost more than the work.
+struct Pool {
+    static constexpr int SLOTS = 64;
+    static constexpr size_t HELD_MAX = (size_t)1 << 30;
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    void* block[SLOTS] = {};
+    size_t size[SLOTS] = {};
+    size_t held = 0;
+};
+Pool& pool();                                        // one for the library, in dispatch.cpp
+void* pool_take(size_t bytes, size_t& capacity);     // nullptr when memory is out
+void pool_give(void* p, size_t capacity);
+
+// An array of plain values from the pool.
+template <class T> struct Array {
+    T* p = nullptr;
+    size_t capacity = 0;
+    bool take(size_t n) {
+        drop();
+        p = (T*)pool_take(n * sizeof(T) + 64, capacity);
+        return p != nullptr;
+    }
+    bool take_zeroed(size_t n) {
+        if (!take(n)) return false;
+        memset(p, 0, n * sizeof(T));
+        return true;
+    }
+    void drop() {
+        if (p) pool_give(p, capacity);
+        p = nullptr;
+    }
+    ~Array() { drop(); }
+    T& operator[](size_t i) { return p[i]; }
+    const T& operator[](size_t i) const { return p[i]; }
+};
+
+// Runs work(item, thread) for every item. Borrows torch's own OpenMP pool when it is loaded (looked up at run
+// time, no link dependency): private threads would compete with its spinning workers. Otherwise plain threads.
+typedef void (*gomp_parallel_t)(void (*)(void*), void*, unsigned, unsigned);
+gomp_parallel_t gomp_parallel();
+
+template <class F> void parallel_for(int64_t items, int threads, F work) {
+    if (threads > items) threads = (int)items;
+    struct Team {
+        F* work;
+        int64_t items;
+        std::atomic<int64_t> next{0};
+        std::atomic<int> ids{0};
+    } team;
+    team.work = &work;
+    team.items = items;
+    auto run = [](void* arg) -> void* {
+        Team& t = *(Team*)arg;
+        int id = t.ids.fetch_add(1);
+        for (int64_t i; (i = t.next.fetch_add(1)) < t.items;) (*t.work)(i, id);
+        return nullptr;
+    };
+    if (threads <= 1) {
+        run(&team);
+        return;
+    }
+    if (gomp_parallel_t gomp = gomp_parallel()) {
+        static void* (*const body)(void*) = run;
+        gomp([](void* arg) { body(arg); }, &team, (unsigned)threads, 0);
+        return;
+    }
+    constexpr int MOST = 256;
+    pthread_t handles[MOST];
+    int started = 0;
+    for (int i = 1; i < threads && i < MOST; i++) started += pthread_create(&handles[started], nullptr, run, &team) == 0;
+    run(&team);
+    for (int i = 0; i < started; i++) pthread_join(handles[i], nullptr);
+}
+
+}  // namespace chronosplat

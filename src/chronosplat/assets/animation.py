@@ -1,0 +1,131 @@
+"""Node animation: sampling of channels, and the pose of a node hierarchy at a time (glTF 2.0, appendix C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chronosplat.assets.gltf import Array, GltfFile
+
+IDENTITY_QUATERNION = (0.0, 0.0, 0.0, 1.0)  # glTF's order is xyzw
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One animated property of one node: keys [n] and values [n, width] ([n, 3, width] for cubic splines)."""
+
+    node: int
+    path: str
+    keys: Array
+    values: Array
+    interpolation: str
+
+    def at(self, seconds: float) -> Array:
+        """The value at a time; before the first and after the last key it stays."""
+        cubic = self.interpolation == "CUBICSPLINE"
+        k = int(np.searchsorted(self.keys, seconds, side="right")) - 1
+        if k < 0 or k >= len(self.keys) - 1:
+            edge = self.values[0 if k < 0 else -1]
+            return edge[1] if cubic else edge
+        if self.interpolation == "STEP":
+            return self.values[k]
+        step = self.keys[k + 1] - self.keys[k]
+        u = (seconds - self.keys[k]) / step
+        if cubic:
+            u2, u3 = u * u, u * u * u
+            value = (2 * u3 - 3 * u2 + 1) * self.values[k, 1] + step * (u3 - 2 * u2 + u) * self.values[k, 2]
+            value = value + (3 * u2 - 2 * u3) * self.values[k + 1, 1] + step * (u3 - u2) * self.values[k + 1, 0]
+            return value / np.linalg.norm(value) if self.path == "rotation" else value
+        if self.path == "rotation":
+            return slerp(self.values[k], self.values[k + 1], u)
+        return self.values[k] + (self.values[k + 1] - self.values[k]) * u
+
+
+def slerp(a: Array, b: Array, u: float) -> Array:
+    """Spherical interpolation of quaternions along the shorter arc."""
+    cosine = float(a @ b)
+    if cosine < 0:
+        b, cosine = -b, -cosine
+    if cosine > 0.9995:  # nearly the same: a straight line, renormalised
+        value = a + (b - a) * u
+        return value / np.linalg.norm(value)
+    angle = np.arccos(cosine)
+    return (np.sin((1 - u) * angle) * a + np.sin(u * angle) * b) / np.sin(angle)
+
+
+def read_channels(file: GltfFile, animation: dict[str, Any]) -> list[Channel]:
+    """The channels of an animation that move a node.
+
+    Raises:
+        InputError: keys or values that are NaN.
+    """
+    channels = []
+    for channel in animation.get("channels", []):
+        target, sampler = channel["target"], animation["samplers"][channel["sampler"]]
+        if "node" not in target or target["path"] not in ("translation", "rotation", "scale", "weights"):
+            continue
+        keys = file.finite(sampler["input"], "an animation's key times")[:, 0]
+        values = file.finite(sampler["output"], "an animation's values")
+        interpolation = sampler.get("interpolation", "LINEAR")
+        rows = (len(keys), 3) if interpolation == "CUBICSPLINE" else (len(keys),)
+        channels.append(Channel(target["node"], target["path"], keys, values.reshape(*rows, -1), interpolation))
+    return channels
+
+
+class Skeleton:
+    """The node hierarchy of the default scene: rest transforms, parents, and an order with parents first."""
+
+    def __init__(self, file: GltfFile) -> None:
+        nodes = file.items("nodes")
+        self.parent = np.full(len(nodes), -1)
+        for index, node in enumerate(nodes):
+            self.parent[node.get("children", [])] = index
+        scenes = file.items("scenes")
+        roots = scenes[file.json.get("scene", 0)].get("nodes", []) if scenes else list(np.flatnonzero(self.parent < 0))
+        self.order: list[int] = []
+        pending, seen = list(roots), set()
+        while pending:
+            index = pending.pop()
+            if index in seen:
+                raise file.error(f"node {index} is its own ancestor, or a child twice")
+            seen.add(index)
+            self.order.append(index)
+            pending += nodes[index].get("children", [])
+        self.translation = np.array([n.get("translation", (0, 0, 0)) for n in nodes], float).reshape(-1, 3)
+        self.rotation = np.array([n.get("rotation", IDENTITY_QUATERNION) for n in nodes], float).reshape(-1, 4)
+        self.scale = np.array([n.get("scale", (1, 1, 1)) for n in nodes], float).reshape(-1, 3)
+        self.matrices = {i: np.array(n["matrix"], float).reshape(4, 4).T for i, n in enumerate(nodes) if "matrix" in n}
+
+    def pose(self, channels: list[Channel], seconds: float) -> tuple[Array, dict[int, Array]]:
+        """Global transforms [nodes, 4, 4] and the morph weights of the nodes that animate them."""
+        translation, rotation, scale = self.translation.copy(), self.rotation.copy(), self.scale.copy()
+        properties = {"translation": translation, "rotation": rotation, "scale": scale}
+        matrices, weights = dict(self.matrices), {}
+        for channel in channels:
+            if channel.path == "weights":
+                weights[channel.node] = channel.at(seconds)
+            else:
+                properties[channel.path][channel.node] = channel.at(seconds)
+                matrices.pop(channel.node, None)
+        local = compose(translation, rotation, scale)
+        for index, matrix in matrices.items():
+            local[index] = matrix
+        world = np.tile(np.eye(4), (len(local), 1, 1))
+        for index in self.order:
+            parent = self.parent[index]
+            world[index] = local[index] if parent < 0 else world[parent] @ local[index]
+        return world, weights
+
+
+def compose(translation: Array, rotation: Array, scale: Array) -> Array:
+    """Matrices [n, 4, 4] from translations [n, 3], xyzw quaternions [n, 4] and scales [n, 3]."""
+    x, y, z, w = (rotation / np.maximum(np.linalg.norm(rotation, axis=1, keepdims=True), 1e-12)).T
+    m = np.zeros((len(translation), 4, 4))
+    m[:, 0, 0], m[:, 0, 1], m[:, 0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)
+    m[:, 1, 0], m[:, 1, 1], m[:, 1, 2] = 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)
+    m[:, 2, 0], m[:, 2, 1], m[:, 2, 2] = 2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)
+    m[:, :3, :3] *= scale[:, None, :]
+    m[:, :3, 3], m[:, 3, 3] = translation, 1
+    return m

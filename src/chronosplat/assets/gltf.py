@@ -1,0 +1,166 @@
+"""glTF 2.0 files: containers, accessors and images, checked as they are read.
+
+Reads ``.glb`` and ``.gltf`` (buffers and images embedded or beside the file). Arrays come out as numpy; normalised
+integers become floats, sparse accessors are filled in (glTF 2.0 specification, section 3.6.2).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from chronosplat.shapes import InputError
+
+Array = NDArray[Any]
+
+COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+NORMALIZERS = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
+# required extensions that this reader honours, or that do not change shape and base colour
+SUPPORTED = {
+    "EXT_texture_webp", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength", "KHR_materials_ior",
+    "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
+    "KHR_mesh_quantization", "KHR_texture_transform",
+}  # fmt: skip
+
+
+class GltfFile:
+    """A parsed file: ``json`` and the decoded accessors, images and buffers behind it.
+
+    Raises:
+        InputError: no such file, not glTF 2.0, truncated, or a required extension that is not supported.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{path}: no such file")
+        data = self.path.read_bytes()
+        self.json, self._binary = self._glb(data) if data[:4] == b"glTF" else (self._parse(data), b"")
+        if not str(self.json.get("asset", {}).get("version", "")).startswith("2"):
+            raise self.error("not a glTF 2.0 file (asset.version is missing or not 2.x)")
+        unknown = sorted(set(self.json.get("extensionsRequired", [])) - SUPPORTED)
+        if unknown:
+            raise self.error(f"requires the unsupported extension {', '.join(unknown)}; export without it (compression off)")
+        self._buffers: dict[int, bytes] = {}
+        self._accessors: dict[int, Array] = {}
+
+    def error(self, message: str) -> InputError:
+        """An InputError that names this file."""
+        return InputError(f"{self.path}: {message}")
+
+    def _glb(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+        if len(data) < 20:
+            raise self.error("truncated: shorter than a GLB header")
+        version, length = struct.unpack_from("<II", data, 4)
+        if version != 2:
+            raise self.error(f"GLB version {version}; expected 2")
+        if length > len(data):
+            raise self.error(f"truncated: the header promises {length} bytes, the file has {len(data)}")
+        chunks: dict[int, bytes] = {}
+        at = 12
+        while at + 8 <= length:
+            size, kind = struct.unpack_from("<II", data, at)
+            if at + 8 + size > length:
+                raise self.error("truncated: a chunk runs past the end")
+            chunks.setdefault(kind, data[at + 8 : at + 8 + size])
+            at += 8 + size
+        return self._parse(chunks.get(0x4E4F534A, b"")), chunks.get(0x004E4942, b"")
+
+    def _parse(self, text: bytes) -> dict[str, Any]:
+        try:
+            parsed = json.loads(text)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise self.error(f"not a glTF file ({error})") from error
+        if not isinstance(parsed, dict):
+            raise self.error("not a glTF file (its JSON is not an object)")
+        return parsed
+
+    def items(self, name: str) -> list[dict[str, Any]]:
+        """A top-level array, empty if absent."""
+        return self.json.get(name, [])
+
+    def _resource(self, uri: str) -> bytes:
+        if uri.startswith("data:"):
+            return base64.b64decode(uri.split(",", 1)[1])
+        file = self.path.parent / unquote(uri)
+        if not file.is_file():
+            raise self.error(f"needs {uri} beside it, which is missing")
+        return file.read_bytes()
+
+    def _buffer(self, index: int) -> bytes:
+        if index not in self._buffers:
+            buffer = self.items("buffers")[index]
+            data = self._resource(buffer["uri"]) if "uri" in buffer else self._binary
+            if len(data) < buffer["byteLength"]:
+                raise self.error(f"truncated: buffer {index} has {len(data)} of {buffer['byteLength']} bytes")
+            self._buffers[index] = data
+        return self._buffers[index]
+
+    def view(self, index: int) -> tuple[bytes, int | None]:
+        """The bytes of a buffer view, and its stride."""
+        view = self.items("bufferViews")[index]
+        start = view.get("byteOffset", 0)
+        return self._buffer(view["buffer"])[start : start + view["byteLength"]], view.get("byteStride")
+
+    def _elements(self, view: int, offset: int, component: int, width: int, count: int) -> Array:
+        data, stride = self.view(view)
+        dtype = np.dtype(COMPONENTS[component])
+        size = dtype.itemsize * width
+        stride = stride or size
+        if count and offset + stride * (count - 1) + size > len(data):
+            raise self.error(f"truncated: an accessor runs past the end of buffer view {view}")
+        raw = np.frombuffer(data, np.uint8)
+        rows = offset + np.arange(count)[:, None] * stride + np.arange(size)
+        return np.ascontiguousarray(raw[rows]).view(dtype).reshape(count, width)
+
+    def accessor(self, index: int) -> Array:
+        """The elements of an accessor [count, width]; integers stay unless normalised."""
+        if index not in self._accessors:
+            try:
+                self._accessors[index] = self._decode(self.items("accessors")[index])
+            except (KeyError, IndexError, ValueError) as error:
+                if isinstance(error, InputError):
+                    raise
+                raise self.error(f"accessor {index} is damaged ({error})") from error
+        return self._accessors[index]
+
+    def _decode(self, accessor: dict[str, Any]) -> Array:
+        width, component, count = WIDTHS[accessor["type"]], accessor["componentType"], accessor["count"]
+        if "bufferView" in accessor:
+            values = self._elements(accessor["bufferView"], accessor.get("byteOffset", 0), component, width, count)
+        else:
+            values = np.zeros((count, width), COMPONENTS[component])
+        if sparse := accessor.get("sparse"):
+            values, where, what = values.copy(), sparse["indices"], sparse["values"]
+            at = self._elements(where["bufferView"], where.get("byteOffset", 0), where["componentType"], 1, sparse["count"])
+            values[at[:, 0]] = self._elements(what["bufferView"], what.get("byteOffset", 0), component, width, sparse["count"])
+        if accessor.get("normalized") and component != 5126:
+            values = np.maximum(values / np.float32(NORMALIZERS[component]), -1.0).astype(np.float32)
+        return values
+
+    def finite(self, index: int, what: str) -> Array:
+        """An accessor as float64, refused if it holds NaN or infinities."""
+        values = self.accessor(index).astype(np.float64)
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise self.error(f"{what} holds {bad} NaN or infinite values")
+        return values
+
+    def image(self, index: int) -> Image.Image:
+        """A decoded image."""
+        image = self.items("images")[index]
+        data = self.view(image["bufferView"])[0] if "bufferView" in image else self._resource(image["uri"])
+        try:
+            return Image.open(io.BytesIO(data)).convert("RGBA")
+        except (UnidentifiedImageError, OSError) as error:
+            raise self.error(f"image {index} cannot be decoded ({error})") from error

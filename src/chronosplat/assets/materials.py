@@ -1,0 +1,79 @@
+"""Materials and textures of a glTF file, as the rasteriser wants them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from chronosplat.assets.gltf import Array, GltfFile
+from chronosplat.assets.mesh import Floats, Material, to_linear
+
+TEXTURE_MOST = 1024  # larger textures are halved down to this: pictures here are small
+
+
+class TextureTable:
+    """Decodes each image once and numbers it."""
+
+    def __init__(self, file: GltfFile) -> None:
+        self.file, self.textures, self._index = file, [], {}
+        self.textures: list[Floats] = []
+        self._index: dict[int, int] = {}
+
+    def add(self, reference: dict[str, Any] | None) -> int:
+        """The table index of a texture reference, -1 for none."""
+        if not reference:
+            return -1
+        texture = self.file.items("textures")[reference["index"]]
+        source = texture.get("source", texture.get("extensions", {}).get("EXT_texture_webp", {}).get("source"))
+        if source is None:
+            return -1
+        if source not in self._index:
+            image = self.file.image(source)
+            while max(image.size) > TEXTURE_MOST:
+                image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX)
+            pixels = np.asarray(image, np.float32) / 255
+            self._index[source] = len(self.textures)
+            self.textures.append(np.concatenate([to_linear(pixels[..., :3]), pixels[..., 3:]], -1))
+        return self._index[source]
+
+
+def base_texture(material: dict[str, Any]) -> dict[str, Any] | None:
+    """The reference to the base colour texture, metallic-roughness or specular-glossiness."""
+    glossy = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
+    return material.get("pbrMetallicRoughness", {}).get("baseColorTexture") or glossy.get("diffuseTexture")
+
+
+def read_material(material: dict[str, Any], table: TextureTable) -> Material:
+    """One material; shading is Lambert, so metalness, roughness and normal maps are not read."""
+    extensions = material.get("extensions", {})
+    glossy = extensions.get("KHR_materials_pbrSpecularGlossiness", {})
+    base = material.get("pbrMetallicRoughness", {}).get("baseColorFactor") or glossy.get("diffuseFactor") or (1, 1, 1, 1)
+    strength = extensions.get("KHR_materials_emissive_strength", {}).get("emissiveStrength", 1.0)
+    r, g, b = (strength * float(x) for x in material.get("emissiveFactor", (0, 0, 0)))
+    return Material(
+        base=(float(base[0]), float(base[1]), float(base[2]), float(base[3])),
+        emissive=(r, g, b),
+        texture=table.add(base_texture(material)),
+        emissive_texture=table.add(material.get("emissiveTexture")),
+        alpha_mode={"OPAQUE": 0, "MASK": 1, "BLEND": 2}.get(material.get("alphaMode", "OPAQUE"), 0),
+        cutoff=float(material.get("alphaCutoff", 0.5)),
+        two_sided=bool(material.get("doubleSided", False)),
+        unlit="KHR_materials_unlit" in extensions,
+    )
+
+
+def texture_coordinates(file: GltfFile, attributes: dict[str, int], reference: dict[str, Any] | None, count: int) -> Array:
+    """[count, 2] coordinates for a texture reference, its KHR_texture_transform applied."""
+    transform = (reference or {}).get("extensions", {}).get("KHR_texture_transform", {})
+    channel = transform.get("texCoord", (reference or {}).get("texCoord", 0))
+    if reference is None or f"TEXCOORD_{channel}" not in attributes:
+        return np.zeros((count, 2))
+    uv = np.nan_to_num(file.accessor(attributes[f"TEXCOORD_{channel}"]).astype(np.float64))
+    if transform:
+        c, s = math.cos(transform.get("rotation", 0.0)), math.sin(transform.get("rotation", 0.0))
+        turn = np.array([[c, s], [-s, c]])
+        uv = (uv * transform.get("scale", (1, 1))) @ turn.T + transform.get("offset", (0, 0))
+    return uv

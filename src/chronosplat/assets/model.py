@@ -1,0 +1,237 @@
+"""An animated glTF model: node, skin and morph animation evaluated at any time.
+
+All vertices of all primitives are concatenated. A rigid primitive is skinned to its node with weight one, so that
+posing is one blend of matrices for the whole model.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chronosplat.assets.animation import Channel, Skeleton, read_channels
+from chronosplat.assets.gltf import Array, GltfFile
+from chronosplat.assets.materials import TextureTable, base_texture, read_material, texture_coordinates
+from chronosplat.assets.mesh import Floats, Surface, unit, vertex_normals
+from chronosplat.shapes import InputError
+
+log = logging.getLogger("chronosplat")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A named animation."""
+
+    name: str
+    duration: float
+
+
+@dataclass
+class _Morph:
+    """The displacements of one primitive: rows of the vertex table, [targets, rows, 3] each."""
+
+    node: int
+    rows: slice
+    positions: Array
+    normals: Array
+    rest: Array
+
+
+@dataclass
+class _Parts:
+    """Columns of the vertex table while it grows."""
+
+    positions: list[Array] = field(default_factory=list)
+    normals: list[Array] = field(default_factory=list)
+    uvs: list[Array] = field(default_factory=list)
+    colors: list[Array] = field(default_factory=list)
+    joints: list[Array] = field(default_factory=list)
+    weights: list[Array] = field(default_factory=list)
+    faces: list[Array] = field(default_factory=list)
+    face_materials: list[Array] = field(default_factory=list)
+    morphs: list[_Morph] = field(default_factory=list)
+    count: int = 0
+
+
+class GltfModel:
+    """A model of a file with one of its clips chosen.
+
+    Args:
+        path: a .glb or .gltf file.
+        clip: name or index of the animation; the first by default. A model without animation is static.
+
+    Raises:
+        InputError: unreadable files, no triangles, an unknown clip, NaN in geometry or animation.
+    """
+
+    def __init__(self, path: str | Path, clip: str | int = 0) -> None:
+        self.file = GltfFile(path)
+        try:
+            self._read(clip)
+        except (KeyError, IndexError, TypeError) as error:
+            raise self.file.error(f"damaged: a reference points nowhere ({error!r})") from error
+
+    def _read(self, clip: str | int) -> None:
+        self.skeleton = Skeleton(self.file)
+        self.clips = tuple(self._clip(i, a) for i, a in enumerate(self.file.items("animations")))
+        self.name, self.channels, self.duration = self.file.path.stem, [], 0.0
+        if self.clips or clip != 0:
+            index = self._clip_index(clip)
+            self.channels: list[Channel] = read_channels(self.file, self.file.items("animations")[index])
+            self.duration = self.clips[index].duration
+        self._palette: list[tuple[int, Array]] = []  # (node, inverse bind matrix)
+        self._build()
+
+    def _clip(self, index: int, animation: dict[str, Any]) -> Clip:
+        ends = [self.file.accessor(s["input"]).max(initial=0) for s in animation.get("samplers", [])]
+        return Clip(animation.get("name", f"anim{index}"), float(max(ends, default=0)))
+
+    def _clip_index(self, clip: str | int) -> int:
+        names = [c.name for c in self.clips]
+        if isinstance(clip, str) and clip in names:
+            return names.index(clip)
+        if not isinstance(clip, str) and 0 <= clip < len(names):
+            return clip
+        raise self.file.error(f"no clip {clip!r}; it has {len(names)}: {', '.join(names) or 'none'}")
+
+    def _build(self) -> None:
+        parts, table, nodes = _Parts(), TextureTable(self.file), self.file.items("nodes")
+        materials = [*self.file.items("materials"), {}]
+        for node in self.skeleton.order:
+            if "mesh" in nodes[node]:
+                mesh = self.file.items("meshes")[nodes[node]["mesh"]]
+                for primitive in mesh["primitives"]:
+                    self._add_primitive(parts, node, mesh, primitive, materials)
+        if not parts.faces:
+            raise self.file.error("has no triangles to render")
+        wide = max(j.shape[1] for j in parts.joints)
+        pad = lambda a: np.pad(a, ((0, 0), (0, wide - a.shape[1])))  # noqa: E731
+        self._joints = np.concatenate([pad(j) for j in parts.joints])
+        self._weights = np.concatenate([pad(w) for w in parts.weights]).astype(np.float32)
+        self._positions, self._normals = np.concatenate(parts.positions), np.concatenate(parts.normals)
+        self._morphs = parts.morphs
+        self.surface = Surface(
+            faces=np.concatenate(parts.faces).astype(np.int32),
+            face_materials=np.concatenate(parts.face_materials).astype(np.int32),
+            uvs=np.concatenate(parts.uvs).astype(np.float32),
+            colors=np.concatenate(parts.colors).astype(np.float32),
+            materials=tuple(read_material(m, table) for m in materials),
+            textures=tuple(table.textures),
+        )
+
+    def _add_primitive(
+        self, parts: _Parts, node: int, mesh: dict[str, Any], primitive: dict[str, Any], materials: list[dict[str, Any]]
+    ) -> None:
+        attributes = primitive["attributes"]
+        faces = self._faces(primitive)
+        if faces is None:
+            return
+        positions = self.file.finite(attributes["POSITION"], "POSITION")
+        count = len(positions)
+        if len(faces) and faces.max() >= count:
+            raise self.file.error(f"damaged: a face uses vertex {faces.max()} of {count}")
+        index = primitive.get("material", len(materials) - 1)
+        material = materials[index]
+        normals = np.nan_to_num(self.file.accessor(attributes["NORMAL"]).astype(float)) if "NORMAL" in attributes else None
+        uvs = [texture_coordinates(self.file, attributes, t, count) for t in (base_texture(material), material.get("emissiveTexture"))]
+        joints, weights = self._skinning(node, attributes, count)
+        rows = slice(parts.count, parts.count + count)
+        if targets := primitive.get("targets"):
+            parts.morphs.append(self._morph(node, mesh, targets, rows))
+        parts.positions.append(positions)
+        parts.normals.append(vertex_normals(positions.astype(np.float32), faces) if normals is None else normals)
+        parts.uvs.append(np.concatenate(uvs, 1))
+        parts.colors.append(self._colors(attributes, count))
+        parts.joints.append(joints)
+        parts.weights.append(weights)
+        parts.faces.append(faces + parts.count)
+        parts.face_materials.append(np.full(len(faces), index))
+        parts.count += count
+
+    def _faces(self, primitive: dict[str, Any]) -> Array | None:
+        """Triangles of a list, strip or fan; None for points and lines."""
+        mode = primitive.get("mode", 4)
+        if mode not in (4, 5, 6) or "POSITION" not in primitive["attributes"]:
+            return None
+        if "indices" in primitive:
+            index = self.file.accessor(primitive["indices"])[:, 0].astype(np.int64)
+        else:
+            index = np.arange(self.file.items("accessors")[primitive["attributes"]["POSITION"]]["count"])
+        if mode == 4:
+            return index[: len(index) // 3 * 3].reshape(-1, 3)
+        k = np.arange(max(len(index) - 2, 0))
+        if mode == 5:  # every other triangle of a strip is turned round
+            return np.stack([index[k], index[k + 1 + (k & 1)], index[k + 2 - (k & 1)]], 1)
+        return np.stack([np.full(len(k), index[0]), index[k + 1], index[k + 2]], 1)
+
+    def _colors(self, attributes: dict[str, int], count: int) -> Array:
+        colors = np.ones((count, 4))
+        if "COLOR_0" in attributes:
+            given = np.nan_to_num(self.file.accessor(attributes["COLOR_0"]).astype(float), nan=1.0)
+            colors[:, : given.shape[1]] = given
+        return colors
+
+    def _skinning(self, node: int, attributes: dict[str, int], count: int) -> tuple[Array, Array]:
+        """Palette indices and weights [count, influences]."""
+        skin = self.file.items("nodes")[node].get("skin")
+        first = len(self._palette)
+        if skin is None or "JOINTS_0" not in attributes:
+            self._palette.append((node, np.eye(4)))
+            return np.full((count, 1), first), np.ones((count, 1))
+        spec = self.file.items("skins")[skin]
+        inverse = np.tile(np.eye(4), (len(spec["joints"]), 1, 1))
+        if "inverseBindMatrices" in spec:
+            inverse = self.file.finite(spec["inverseBindMatrices"], "a skin's inverse bind matrices").reshape(-1, 4, 4).transpose(0, 2, 1)
+        self._palette += list(zip(spec["joints"], inverse, strict=False))
+        names = [f"{{}}_{k}" for k in (0, 1) if f"JOINTS_{k}" in attributes]
+        joints = np.concatenate([self.file.accessor(attributes[n.format("JOINTS")]) for n in names], 1).astype(np.int64)
+        if joints.max(initial=0) >= len(spec["joints"]):
+            raise self.file.error(f"damaged: a vertex uses joint {joints.max()} of {len(spec['joints'])}")
+        weights = np.concatenate([self.file.accessor(attributes[n.format("WEIGHTS")]) for n in names], 1).astype(float)
+        return first + joints, self._repaired(weights)
+
+    def _repaired(self, weights: Array) -> Array:
+        """Weights that sum to one: NaN counts as zero, a vertex without any follows its first joint."""
+        broken = int((~np.isfinite(weights)).any(1).sum())
+        if broken:
+            log.warning("%s: %d vertices with NaN skin weights repaired", self.file.path, broken)
+        weights = np.where(np.isfinite(weights), weights, 0.0)
+        weights[weights.sum(1) <= 0, 0] = 1
+        return weights / weights.sum(1, keepdims=True)
+
+    def _morph(self, node: int, mesh: dict[str, Any], targets: list[dict[str, int]], rows: slice) -> _Morph:
+        count = rows.stop - rows.start
+        column = lambda name: np.stack(  # noqa: E731
+            [self.file.finite(t[name], f"a morph target's {name}") if name in t else np.zeros((count, 3)) for t in targets]
+        )
+        rest = self.file.items("nodes")[node].get("weights", mesh.get("weights", [0.0] * len(targets)))
+        return _Morph(node, rows, column("POSITION"), column("NORMAL"), np.array(rest, float))
+
+    def vertices(self, seconds: float) -> tuple[Floats, Floats]:
+        """Positions [P, 3] and unit normals [P, 3] at a time of the clip, in the file's world (+Y up)."""
+        world, weights = self.skeleton.pose(self.channels, seconds)
+        positions, normals = self._positions, self._normals
+        if self._morphs:
+            positions, normals = positions.copy(), normals.copy()
+            for morph in self._morphs:
+                amount = weights.get(morph.node, morph.rest)
+                positions[morph.rows] += np.tensordot(amount, morph.positions, 1)
+                normals[morph.rows] += np.tensordot(amount, morph.normals, 1)
+        palette = np.stack([world[node] @ inverse for node, inverse in self._palette])
+        blend = lambda table: (self._weights[:, :, None, None] * table.astype(np.float32)[self._joints]).sum(1)  # noqa: E731
+        moved = blend(palette[:, :3])
+        placed = np.einsum("pij,pj->pi", moved[:, :, :3], positions.astype(np.float32)) + moved[:, :, 3]
+        turned = np.einsum("pij,pj->pi", blend(cofactors(palette[:, :3, :3])), normals.astype(np.float32))
+        if not np.isfinite(placed).all():
+            raise InputError(f"{self.file.path}: vertices are not finite at {seconds:g} s")
+        return placed.astype(np.float32), unit(turned)
+
+
+def cofactors(m: Array) -> Array:
+    """Cofactor matrices [n, 3, 3]: they transform normals, under any scale."""
+    rows = (np.cross(m[:, 1], m[:, 2]), np.cross(m[:, 2], m[:, 0]), np.cross(m[:, 0], m[:, 1]))
+    return np.stack(rows, axis=1)

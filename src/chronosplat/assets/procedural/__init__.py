@@ -1,0 +1,29 @@
+"""Procedural moving objects: data without files. The same seed gives the same object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chronosplat.assets.procedural.creatures import creature
+from chronosplat.assets.procedural.mechanisms import assembly, gears, propeller, vehicle
+from chronosplat.assets.procedural.parts import ProceduralMesh
+from chronosplat.assets.procedural.soft import blob, flag, wings
+
+# share of each family: articulated creatures are most like what people capture
+FAMILIES = {creature: 0.4, vehicle: 0.1, propeller: 0.08, gears: 0.05, assembly: 0.1, blob: 0.11, wings: 0.09, flag: 0.07}
+
+
+def procedural_object(seed: int, family: str | None = None) -> ProceduralMesh:
+    """A random moving object of about unit size; all motions last one second and loop.
+
+    Args:
+        seed: any non-negative integer.
+        family: the name of one family (creature, vehicle, ...); drawn by their shares if None.
+    """
+    rng = np.random.default_rng(seed)
+    by_name = {make.__name__: make for make in FAMILIES}
+    make = list(FAMILIES)[rng.choice(len(FAMILIES), p=list(FAMILIES.values()))]
+    return (by_name[family] if family else make)(rng)
+
+
+__all__ = ["FAMILIES", "ProceduralMesh", "procedural_object"]

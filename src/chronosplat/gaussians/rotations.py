@@ -1,0 +1,73 @@
+"""Quaternions (wxyz) and rotations in three and four dimensions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def normalize(quats: Tensor) -> Tensor:
+    """Unit quaternions [..., 4]; a zero quaternion becomes the identity's neighbour rather than NaN."""
+    return quats / quats.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product of quaternions [..., 4]: first ``b``, then ``a``."""
+    aw, ax, ay, az = a.unbind(-1)
+    bw, bx, by, bz = b.unbind(-1)
+    return torch.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        dim=-1,
+    )
+
+
+def quats_to_matrices(quats: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] of quaternions [..., 4] of any length."""
+    w, x, y, z = normalize(quats).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def matrices_to_quats(matrices: Tensor) -> Tensor:
+    """Unit quaternions [..., 4] with w >= 0 of proper rotations [..., 3, 3]; well conditioned everywhere."""
+    m = matrices
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    # four times the square of each component; the largest is safe to divide by
+    squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
+    sums = [
+        [squares[..., 0], m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]],
+        [m[..., 2, 1] - m[..., 1, 2], squares[..., 1], m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0]],
+        [m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] + m[..., 0, 1], squares[..., 2], m[..., 2, 1] + m[..., 1, 2]],
+        [m[..., 1, 0] - m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2], squares[..., 3]],
+    ]
+    candidates = torch.stack([torch.stack(row, dim=-1) for row in sums], dim=-2)
+    best = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    quats = normalize(candidates.gather(-2, best)[..., 0, :])
+    return torch.where(quats[..., :1] < 0, -quats, quats)
+
+
+def covariances_to_shapes(covariances: Tensor) -> tuple[Tensor, Tensor]:
+    """Quaternions [..., 4] and scales [..., 3] of symmetric positive covariances [..., 3, 3]."""
+    values, vectors = torch.linalg.eigh(covariances)
+    sign = torch.where(torch.linalg.det(vectors) < 0, -1.0, 1.0).to(vectors)
+    vectors = torch.cat([vectors[..., :2], vectors[..., 2:] * sign[..., None, None]], dim=-1)  # proper, not mirrored
+    return matrices_to_quats(vectors), values.clamp_min(0).sqrt()
+
+
+def rotation_4d(left: Tensor, right: Tensor) -> Tensor:
+    """The 4D rotation [..., 4, 4] ``L(left) R(right)`` of two quaternions [..., 4] (4D-LRM, section 2.1)."""
+    a, b, c, d = normalize(left).unbind(-1)
+    p, q, r, s = normalize(right).unbind(-1)
+    L = [[a, -b, -c, -d], [b, a, -d, c], [c, d, a, -b], [d, -c, b, a]]
+    R = [[p, -q, -r, -s], [q, p, s, -r], [r, -s, p, q], [s, r, -q, p]]
+    stack = [torch.stack([torch.stack(row, dim=-1) for row in m], dim=-2) for m in (L, R)]
+    return stack[0] @ stack[1]
