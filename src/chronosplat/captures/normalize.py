@@ -1,0 +1,54 @@
+"""Normalising a capture's world by its cameras: where they look becomes the origin, their distance 1.5.
+
+The object of an inward-looking capture sits where the optical axes meet. The first camera goes to azimuth 0, so that
+what the network sees does not depend on the capture's heading, and the mean up of the cameras becomes +Y unless the
+capture says which way is up.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import RADIUS, Cameras, Similarity
+
+
+def look_at_point(cameras: Cameras) -> Tensor:
+    """[3] the point nearest to all optical axes (least squares), float64.
+
+    With parallel or single axes, where the point is not determined along them, it lies 1.5 focal distances ahead: the
+    least-squares problem is softly tied to each camera's point at the mean distance between cameras, or 1.5 units.
+    """
+    centers, forwards = cameras.centers.double(), cameras.forwards.double()
+    forwards = forwards / forwards.norm(dim=-1, keepdim=True)
+    spread = float((centers - centers.mean(0)).norm(dim=-1).mean())
+    distance = spread if spread > 1e-6 * (1 + float(centers.norm(dim=-1).max())) else RADIUS
+    across = torch.eye(3, dtype=torch.float64) - forwards[:, :, None] * forwards[:, None, :]
+    tie = 1e-4
+    lhs = across.sum(0) + tie * len(centers) * torch.eye(3, dtype=torch.float64)
+    rhs = (across @ centers[:, :, None]).sum(0)[:, 0] + tie * (centers + distance * forwards).sum(0)
+    return torch.linalg.solve(lhs, rhs)
+
+
+def normalizing_similarity(cameras: Cameras, up: Tensor | None = None) -> Similarity:
+    """The similarity from the normalised world to the capture's world.
+
+    Args:
+        cameras: the input cameras.
+        up: [3] the capture's up direction; the mean up of the cameras if None.
+    """
+    target = look_at_point(cameras)
+    offsets = cameras.centers.double() - target
+    distance = float(offsets.norm(dim=-1).mean())
+    y = (cameras.ups.double().mean(0) if up is None else up.double()).clone()
+    if float(y.norm()) < 1e-6:
+        y = cameras.ups[0].double()
+    y = y / y.norm()
+    z = offsets[0] - (offsets[0] @ y) * y
+    if float(z.norm()) < 1e-3 * distance:  # the first camera looks straight down or up: its own up tells the heading
+        z = -cameras.ups[0].double() + (cameras.ups[0].double() @ y) * y
+    if float(z.norm()) < 1e-9:
+        z = torch.linalg.cross(torch.tensor([1.0, 0, 0], dtype=torch.float64), y)
+    z = z / z.norm()
+    rotation = torch.stack([torch.linalg.cross(y, z), y, z], dim=1)
+    return Similarity(max(distance, 1e-9) / RADIUS, rotation, target)

@@ -1,0 +1,75 @@
+"""Views: posed pictures with their moments, what a model reconstructs from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chronosplat.cameras import Cameras
+from chronosplat.shapes import InputError, check_finite, check_shape
+
+
+@dataclass(frozen=True)
+class Views:
+    """F pictures of one object, in the capture's own world and seconds.
+
+    Attributes:
+        images: [F, H, W, 3] straight sRGB in [0, 1].
+        alphas: [F, H, W, 1] coverage of the object in [0, 1].
+        cameras: F cameras of the pictures' size.
+        times: [F] seconds, float64.
+        up: [3] the capture's up direction, or None if it does not say.
+        notes: what the loader found and did, for the user.
+
+    Raises:
+        InputError: shapes that do not fit, no frames, or values that are not finite.
+    """
+
+    images: Tensor
+    alphas: Tensor
+    cameras: Cameras
+    times: Tensor
+    up: Tensor | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("images", self.images, "F H W 3")
+        check_shape("alphas", self.alphas, "F H W 1", sizes)
+        check_shape("times", self.times, "F", sizes)
+        if sizes["F"] == 0:
+            raise InputError("views: expected at least one frame, got none")
+        if len(self.cameras) != sizes["F"]:
+            raise InputError(f"cameras: expected one per picture ({sizes['F']}), got {len(self.cameras)}")
+        if (self.cameras.height, self.cameras.width) != (sizes["H"], sizes["W"]):
+            got = f"{self.cameras.width}x{self.cameras.height}"
+            raise InputError(f"cameras: made for {got} pictures, the images are {sizes['W']}x{sizes['H']}; use cameras.resized")
+        for name in ("images", "alphas", "times"):
+            check_finite(name, getattr(self, name))
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __getitem__(self, index: slice | list[int] | Tensor) -> Views:
+        return Views(self.images[index], self.alphas[index], self.cameras[index], self.times[index], self.up, self.notes)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """First and last moment."""
+        return float(self.times.min()), float(self.times.max())
+
+    def on_white(self) -> Tensor:
+        """[F, H, W, 3] composited on white."""
+        return self.images * self.alphas + 1 - self.alphas
+
+    def resized(self, width: int, height: int) -> Views:
+        """The views at another size: anti-aliased, colours weighted by coverage."""
+        if (width, height) == (self.cameras.width, self.cameras.height):
+            return self
+        premultiplied = torch.cat([self.images * self.alphas, self.alphas], -1).permute(0, 3, 1, 2)
+        small = F.interpolate(premultiplied, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
+        alphas = small[..., 3:].clamp(0, 1)
+        images = (small[..., :3] / alphas.clamp_min(1e-6)).clamp(0, 1)
+        return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notes)

@@ -1,0 +1,105 @@
+"""The clip bank: training clips rendered on first use, kept on disk, drawn from many times.
+
+Clip i is a pure function of the bank's recipe and i, and a training step draws from the first n(i) clips, so a run is
+reproducible and resumable while the bank grows with it. Files are written by atomic rename; several workers may share
+a folder, and a missing file is simply rendered again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chronosplat.assets import GltfModel, MovingMesh
+from chronosplat.assets.procedural import procedural_object
+from chronosplat.data.clips import random_lights, render_clip, training_views
+from chronosplat.shapes import InputError
+
+MOTION_LEAST = 0.01  # clips that move less than this share of their size are drawn as static ones anyway
+
+
+@dataclass(frozen=True)
+class BankRecipe:
+    """What the clips are made of.
+
+    ``assets``: folder of .glb files, or empty for procedural objects only. ``exclude``: stems never used.
+    ``procedural``: share of procedural clips. ``size``: H = W. ``frames`` times, ``extra_views`` beside the four canonical.
+    """
+
+    assets: str = ""
+    exclude: tuple[str, ...] = ()
+    procedural: float = 0.4
+    size: int = 128
+    frames: int = 24
+    extra_views: int = 8
+    samples: int = 2
+    seed: int = 0
+
+    def digest(self) -> str:
+        """A short name for this recipe, so that banks of different recipes do not mix."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """One rendered clip: ``rgba`` [T, V, H, W, 4] uint8 (memory-mapped), ``viewmats`` [V, 4, 4], ``Ks`` [V, 3, 3]."""
+
+    rgba: NDArray[np.uint8]
+    viewmats: torch.Tensor
+    Ks: torch.Tensor
+
+
+class ClipBank:
+    """Clips by number. Picklable, so that worker processes can have their own."""
+
+    def __init__(self, recipe: BankRecipe, folder: str | Path) -> None:
+        self.recipe = recipe
+        self.folder = Path(folder) / recipe.digest()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = sorted(Path(recipe.assets).glob("*.glb")) if recipe.assets else []
+        self.files = [f for f in files if f.stem not in recipe.exclude]
+        if recipe.assets and not self.files:
+            raise InputError(f"{recipe.assets}: no .glb files to train on")
+
+    def clip(self, index: int) -> StoredClip:
+        """Clip ``index``, rendered now if it is not there yet."""
+        path = self.folder / f"{index:06d}.npy"
+        rng = np.random.default_rng((self.recipe.seed, index))
+        cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
+        if not path.is_file():
+            self._render(path, rng, cameras)
+        return StoredClip(np.load(path, mmap_mode="r"), cameras.viewmats, cameras.Ks)
+
+    def _render(self, path: Path, rng: np.random.Generator, cameras: object) -> None:
+        mesh, seconds = self._mesh(rng)
+        rgba = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)  # pyright: ignore[reportArgumentType]
+        fresh = path.with_suffix(f".{os.getpid()}.tmp")
+        with fresh.open("wb") as file:
+            np.save(file, rgba)
+        fresh.replace(path)
+
+    def _mesh(self, rng: np.random.Generator) -> tuple[MovingMesh, NDArray[np.floating]]:
+        """A moving object, and the times at which to show it: all of its motion or a part, forwards or backwards."""
+        if not self.files or rng.random() < self.recipe.procedural:
+            mesh: MovingMesh = procedural_object(int(rng.integers(2**31)))
+        else:
+            file = str(self.files[rng.integers(len(self.files))])
+            mesh = GltfModel(file, int(rng.integers(max(clip_count(file), 1))))
+        share = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1.0)
+        start = rng.uniform(0, 1 - share) * mesh.duration
+        seconds = start + np.linspace(0, share * mesh.duration, self.recipe.frames)
+        return mesh, seconds[::-1] if rng.random() < 0.3 else seconds
+
+
+@lru_cache(maxsize=256)
+def clip_count(path: str) -> int:
+    """How many animations a file has."""
+    return len(GltfModel(path).clips)

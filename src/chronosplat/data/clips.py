@@ -1,0 +1,77 @@
+"""Clips: a moving mesh, normalised into the unit cube, photographed from many cameras at many times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_mesh
+from chronosplat.assets.mesh import Floats, unit
+from chronosplat.cameras import CANONICAL, Cameras, orbit
+from chronosplat.shapes import InputError
+
+FIXED_VIEWS = 16  # L4GM's rig: a ring at elevation 0, every 22.5 degrees
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The scale and shift that put a whole clip into the cube [-0.5, 0.5]^3, once for all frames (L4GM's normaliser)."""
+
+    center: Floats
+    scale: float
+
+    def apply(self, positions: Floats) -> Floats:
+        """Placed positions [P, 3]."""
+        return (positions - self.center) * np.float32(self.scale)
+
+
+def pose_clip(mesh: MovingMesh, seconds: NDArray[np.floating]) -> tuple[list[tuple[Floats, Floats]], Placement]:
+    """Positions and normals at each time, and the placement of their union.
+
+    Raises:
+        InputError: a mesh without extent.
+    """
+    poses = [mesh.vertices(float(t)) for t in seconds]
+    low = np.min([p.min(0) for p, _ in poses], 0)
+    high = np.max([p.max(0) for p, _ in poses], 0)
+    extent = float((high - low).max())
+    if not extent > 0:
+        raise InputError(f"{mesh.name}: the mesh has no extent; nothing to render")
+    return poses, Placement(((low + high) / 2).astype(np.float32), 1 / extent)
+
+
+def render_clip(
+    mesh: MovingMesh, seconds: NDArray[np.floating], cameras: Cameras, lights: Lights | None = None, samples: int = 2, threads: int = 1
+) -> NDArray[np.uint8]:
+    """All cameras at all times: [T, V, H, W, 4] uint8, straight sRGB with coverage alpha."""
+    poses, placement = pose_clip(mesh, seconds)
+    surface = PreparedSurface(mesh.surface)
+    return np.stack([rasterize_mesh(surface, placement.apply(p), n, cameras, lights, samples, threads) for p, n in poses])
+
+
+def fixed_ring(size: int) -> Cameras:
+    """L4GM's 16 fixed views."""
+    return orbit([360 / FIXED_VIEWS * i for i in range(FIXED_VIEWS)], 0.0, size)
+
+
+def random_views(count: int, size: int, rng: np.random.Generator, elevations: tuple[float, float] = (-5.0, 60.0)) -> Cameras:
+    """L4GM's random views: azimuth uniform, elevation uniform in ``elevations`` (degrees)."""
+    return orbit(list(rng.uniform(0, 360, count)), list(rng.uniform(*elevations, count)), size)
+
+
+def training_views(size: int, rng: np.random.Generator, extra: int = 8) -> Cameras:
+    """Four canonical views from a random heading, then random ones: the rig of the training clips."""
+    heading = rng.choice([0.0, 90.0, 180.0, 270.0]) if rng.random() < 0.5 else rng.uniform(0, 360)
+    canonical = orbit([heading + a for a in CANONICAL], 0.0 if rng.random() < 0.7 else rng.uniform(-5, 25), size)
+    return Cameras.cat([canonical, random_views(extra, size, rng)])
+
+
+def random_lights(rng: np.random.Generator) -> Lights:
+    """L4GM's suns most of the time, else one to four random ones with more ambient light."""
+    if rng.random() < 0.6:
+        return Lights()
+    count = int(rng.integers(1, 5))
+    directions = rng.normal(size=(count, 3)) + [0, 0.7, 0]
+    return Lights(unit(directions), rng.uniform(0.2, 1.0, count).astype(np.float32), float(rng.uniform(0.1, 0.6)))

@@ -1,0 +1,48 @@
+"""The state of a run in one safetensors file: weights, EMA, AdamW's moments, the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from chronosplat.shapes import InputError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor], step: int) -> None:
+    """Write the state by atomic rename."""
+    tensors: dict[str, Tensor] = {}
+    for name, p in model.named_parameters():
+        tensors[f"model.{name}"], tensors[f"ema.{name}"] = p.detach().cpu(), ema[name].cpu()
+        for moment in MOMENTS:
+            if moment in optimizer.state.get(p, {}):
+                tensors[f"{moment}.{name}"] = optimizer.state[p][moment].cpu()
+    fresh = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, fresh, {"step": str(step)})
+    fresh.replace(path)
+
+
+def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor]) -> int:
+    """Restore everything and return the step.
+
+    Raises:
+        InputError: a state of another model.
+    """
+    with safe_open(path, framework="pt") as file:
+        step, names = int(file.metadata()["step"]), set(file.keys())
+        wanted = {f"model.{name}" for name, _ in model.named_parameters()}
+        if wanted - names:
+            raise InputError(f"{path}: the state of another model ({sorted(wanted - names)[0]} is missing); choose another folder")
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(file.get_tensor(f"model.{name}"))
+                ema[name].copy_(file.get_tensor(f"ema.{name}"))
+                if f"{MOMENTS[0]}.{name}" in names:
+                    moments = {m: file.get_tensor(f"{m}.{name}").to(p.device) for m in MOMENTS}
+                    optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
+    return step

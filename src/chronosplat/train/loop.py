@@ -1,0 +1,178 @@
+"""The training loop: one process, data from worker processes, exact resume.
+
+A step's batch is a pure function of (seed, step), and the state file holds weights, optimiser, EMA and the step, so a
+run that was interrupted continues as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from chronosplat.data.bank import ClipBank
+from chronosplat.data.sampling import TrainingBatch, training_batch
+from chronosplat.models.lrm4d import LRM4D
+from chronosplat.models.weights import load_model, model_from_file, save_weights
+from chronosplat.train.checkpoint import load_state, save_state
+from chronosplat.train.config import TrainConfig
+from chronosplat.train.objective import LossTerms, compute_loss
+
+log = logging.getLogger("chronosplat")
+
+
+class BatchStream(IterableDataset[TrainingBatch]):
+    """The batches from a step on, dealt out to the workers in turn so that their order does not depend on them."""
+
+    def __init__(self, config: TrainConfig, folder: Path, first: int) -> None:
+        self.config, self.first = config, first
+        self.bank = ClipBank(config.bank, folder)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        info = torch.utils.data.get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        if info:
+            torch.set_num_threads(1)
+        for step in range(self.first + worker, self.config.steps, workers):
+            c = self.config
+            yield training_batch(self.bank, step, c.phase(step), c.clips(step), c.seed)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to ``lr_floor`` of the peak."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    return config.lr * (config.lr_floor + (1 - config.lr_floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+def make_optimizer(model: LRM4D, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices only (GS-LRM, appendix A.3)."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+
+
+class Ema:
+    """An exponential moving average of the weights, quick at first."""
+
+    def __init__(self, model: LRM4D, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: LRM4D, step: int) -> None:
+        """Move towards the model's weights after a step."""
+        rate = 1 - min(self.decay, (step + 1) / (step + 10))
+        for name, p in model.named_parameters():
+            self.weights[name].lerp_(p.detach(), rate)
+
+
+class Trainer:
+    """A run in a folder: ``state.safetensors``, ``weights.safetensors`` (EMA), ``log.jsonl``, ``samples/``, ``bank/``."""
+
+    def __init__(self, config: TrainConfig, folder: str | Path) -> None:
+        self.config, self.folder = config, Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(config.seed)
+        self.model = load_model(config.preset, weights=None, pretrained=False)
+        assert isinstance(self.model, LRM4D)
+        if config.init:
+            self.model = model_from_file(config.init)
+        self.model.to(config.device).train()
+        self.optimizer = make_optimizer(self.model, config)
+        self.ema = Ema(self.model, config.ema)
+        self.step = 0
+        state = self.folder / "state.safetensors"
+        if state.is_file():
+            self.step = load_state(state, self.model, self.optimizer, self.ema.weights)
+            log.info("resumed %s at step %d", state, self.step)
+        (self.folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
+
+    def batches(self) -> Iterator[TrainingBatch]:
+        """The batches that are left."""
+        stream = BatchStream(self.config, self.folder / "bank", self.step)
+        workers = self.config.workers
+        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        return iter(loader)
+
+    def run(self, stop_at: int | None = None) -> Iterator[dict[str, float]]:
+        """Train to the end (or to a step), yielding a log row now and then; saves as it goes and when it stops."""
+        end = min(self.config.steps, stop_at or self.config.steps)
+        if self.step >= end:
+            return
+        started, rows = time.perf_counter(), []
+        try:
+            for batch in self.batches():
+                rows.append(self._advance(batch.to(self.config.device)))
+                self.step += 1
+                if self.step % self.config.log_every == 0 or self.step == end:
+                    seconds = (time.perf_counter() - started) / len(rows)
+                    yield self._log(rows, seconds)
+                    started, rows = time.perf_counter(), []
+                if self.step % self.config.save_every == 0:
+                    self.save()
+                if self.step >= end:
+                    break
+        finally:
+            self.save()
+
+    def _advance(self, batch: TrainingBatch) -> dict[str, float]:
+        c, rate = self.config, learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(torch.device(c.device).type, torch.bfloat16, enabled=bf16_is_fast(c.device)):
+            loss = compute_loss(self.model, batch, c.alpha_weight, c.structure_weight, c.backend)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
+        if torch.isfinite(norm):  # one bad batch must not spoil the run
+            self.optimizer.step()
+            self.ema.update(self.model, self.step)
+        else:
+            log.warning("step %d: gradients are not finite, step skipped", self.step)
+        if self.step % c.sample_every == 0:
+            self._save_sample(loss)
+        parts = {name: float(getattr(loss, name).detach()) for name in ("total", "rgb", "alpha", "structure")}
+        return {**parts, "gradient": float(norm), "lr": rate, "samples": float(len(batch.rgba)), "inputs": float(batch.inputs)}
+
+    def _log(self, rows: list[dict[str, float]], seconds: float) -> dict[str, float]:
+        row = {name: sum(r[name] for r in rows) / len(rows) for name in rows[0]}
+        row = {"step": float(self.step), "psnr": -10 * math.log10(row["rgb"] + 1e-12), **row, "seconds": seconds}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+        return row
+
+    def _save_sample(self, loss: LossTerms) -> None:
+        strip = torch.cat([loss.wanted[0], loss.rendered[0].detach()], 1).float().cpu()  # targets above, predictions below
+        save_strip(strip, self.folder / "samples" / f"{self.step:06d}.png")
+
+    def save(self) -> None:
+        """Write the state for resuming and the EMA weights for use, each by atomic rename."""
+        save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step)
+        save_weights(self.model.config, self.config.preset, self.ema.weights, self.folder / "weights.safetensors", {"step": str(self.step)})
+
+
+def bf16_is_fast(device: str) -> bool:
+    """Whether bf16 autocast pays: on CUDA, and on CPUs with bf16 arithmetic."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def save_strip(pictures: Tensor, path: Path) -> None:
+    """Write pictures [F, H, W, 3] side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    strip = torch.cat(list(pictures.clamp(0, 1)), 1).numpy()
+    Image.fromarray((strip * 255 + 0.5).astype(np.uint8)).save(path)
