@@ -15,10 +15,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FLAGS = (
-    "-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-sanitize=all "
-    "-ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -freciprocal-math"
-).split()
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-threadsafe-statics",
+    "-fno-sanitize=all",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+    "-freciprocal-math",
+]
 X86_LEVELS = {"chronosplat_v2": "x86_64_v2", "chronosplat_v3": "x86_64_v3", "chronosplat_v4": "x86_64_v4"}
 # target -> (zig triple, wheel platform tag); glibc 2.17 is what manylinux2014 promises
 TARGETS = {
@@ -43,8 +55,10 @@ def compile_library(output: Path, target: str | None = None) -> None:
     zig = [sys.executable, "-m", "ziglang", "c++", "-target", triple]
     levels = X86_LEVELS if target.endswith("x86_64") else {"chronosplat_plain": None}
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [(HERE / "splat.cpp", f"splat_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}"] + ([f"-mcpu={cpu}"] if cpu else []))
-                for ns, cpu in levels.items()]
+        jobs = [
+            (HERE / "splat.cpp", f"splat_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}"] + ([f"-mcpu={cpu}"] if cpu else []))
+            for ns, cpu in levels.items()
+        ]
         jobs += [(HERE / name, name.replace(".cpp", ".o"), []) for name in ("mesh.cpp", "dispatch.cpp")]
 
         def compile_one(job: tuple[Path, str, list[str]]) -> str:

@@ -83,7 +83,7 @@ class Skeleton:
         for index, node in enumerate(nodes):
             self.parent[node.get("children", [])] = index
         scenes = file.items("scenes")
-        roots = scenes[file.json.get("scene", 0)].get("nodes", []) if scenes else list(np.flatnonzero(self.parent < 0))
+        roots = scenes[file.json.get("scene", 0)].get("nodes", []) if scenes else np.flatnonzero(self.parent < 0).tolist()
         self.order: list[int] = []
         pending, seen = list(roots), set()
         while pending:

@@ -18,7 +18,7 @@ class TextureTable:
     """Decodes each image once and numbers it."""
 
     def __init__(self, file: GltfFile) -> None:
-        self.file, self.textures, self._index = file, [], {}
+        self.file = file
         self.textures: list[Floats] = []
         self._index: dict[int, int] = {}
 
@@ -36,7 +36,7 @@ class TextureTable:
                 image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX)
             pixels = np.asarray(image, np.float32) / 255
             self._index[source] = len(self.textures)
-            self.textures.append(np.concatenate([to_linear(pixels[..., :3]), pixels[..., 3:]], -1))
+            self.textures.append(np.concatenate([to_linear(pixels[..., :3]), pixels[..., 3:]], -1).astype(np.float32))
         return self._index[source]
 
 

@@ -50,9 +50,20 @@ class Surface:
 class MovingMesh(Protocol):
     """A mesh with P vertices that can be posed at any time."""
 
-    name: str
-    surface: Surface
-    duration: float
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        ...
+
+    @property
+    def surface(self) -> Surface:
+        """What does not move."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds of its motion."""
+        ...
 
     def vertices(self, seconds: float) -> tuple[Floats, Floats]:
         """Positions [P, 3] and unit normals [P, 3] at a time, +Y up."""

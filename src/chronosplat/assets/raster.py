@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets.mesh import Floats, Surface, unit
+from chronosplat.assets.mesh import Floats, Material, Surface, unit
 from chronosplat.cameras import Cameras
 from chronosplat.render.native import library
 from chronosplat.shapes import InputError
@@ -65,12 +65,7 @@ class PreparedSurface:
         self.face_materials = np.ascontiguousarray(surface.face_materials, np.int32)
         self.uvs = np.ascontiguousarray(surface.uvs, np.float32)
         self.colors = np.ascontiguousarray(surface.colors, np.float32)
-        self.materials = (_Material * len(surface.materials))(
-            *(
-                _Material((c_float * 4)(*m.base), (c_float * 3)(*m.emissive), m.cutoff, m.texture, m.emissive_texture, m.alpha_mode, m.two_sided, m.unlit)
-                for m in surface.materials
-            )
-        )  # fmt: skip
+        self.materials = (_Material * len(surface.materials))(*(_material(m) for m in surface.materials))
         sizes = [t.shape[0] * t.shape[1] for t in surface.textures]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.textures = (_Texture * max(len(sizes), 1))(
@@ -79,6 +74,11 @@ class PreparedSurface:
         texels = [t.reshape(-1, 4) for t in surface.textures] or [np.zeros((1, 4))]
         self.texels = np.ascontiguousarray(np.concatenate(texels), np.float32)
         self.texture_count = len(sizes)
+
+
+def _material(m: Material) -> _Material:
+    base, emissive = (c_float * 4)(*m.base), (c_float * 3)(*m.emissive)
+    return _Material(base, emissive, m.cutoff, m.texture, m.emissive_texture, m.alpha_mode, m.two_sided, m.unlit)
 
 
 def rasterize_mesh(

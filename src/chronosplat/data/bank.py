@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from chronosplat.assets import GltfModel, MovingMesh
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.data.clips import random_lights, render_clip, training_views
+from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
 MOTION_LEAST = 0.01  # clips that move less than this share of their size are drawn as static ones anyway
@@ -81,10 +81,8 @@ class ClipBank:
     def _render(self, path: Path, rng: np.random.Generator, cameras: object) -> None:
         mesh, seconds = self._mesh(rng)
         rgba = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)  # pyright: ignore[reportArgumentType]
-        fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        with fresh.open("wb") as file:
-            np.save(file, rgba)
-        fresh.replace(path)
+        with atomic_file(path) as fresh:
+            np.save(fresh, rgba)
 
     def _mesh(self, rng: np.random.Generator) -> tuple[MovingMesh, NDArray[np.floating]]:
         """A moving object, and the times at which to show it: all of its motion or a part, forwards or backwards."""

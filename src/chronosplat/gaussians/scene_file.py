@@ -7,14 +7,13 @@ Tensors are the scene's fields by name. Metadata: ``chronosplat_schema`` (an int
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from chronosplat.cameras import Similarity
+from chronosplat.files import write_tensors
 from chronosplat.gaussians.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene
 from chronosplat.shapes import InputError
 
@@ -40,15 +39,7 @@ def save_scene(scene: Scene, path: str | Path, notes: dict[str, str] | None = No
     if isinstance(scene, Gaussians4D):
         metadata["clock"] = json.dumps({"offset": scene.clock.offset, "rate": scene.clock.rate})
         metadata["seconds"] = json.dumps(list(scene.seconds))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in scene.tensors().items()}, fresh, metadata)
-        fresh.replace(path)
-    except SafetensorError as error:  # the library's own error for a failed write, a full disk among them
-        raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_tensors(scene.tensors(), path, metadata)
 
 
 def load_scene(path: str | Path) -> Scene:

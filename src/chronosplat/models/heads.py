@@ -8,6 +8,7 @@ the frame's own time, colour as a residual to the pixel, and depth by walking al
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class PredictedGaussians:
     opacities: Tensor
     colors: Tensor
 
-    def fields(self) -> dict[str, Tensor]:
+    def fields(self) -> dict[str, Any]:
         """The tensors by name."""
         return dict(vars(self))
 
@@ -111,7 +112,8 @@ class MovingHead(nn.Module):
 
     def forward(self, raw: Tensor, cells: Tensor | None, context: PixelContext) -> PredictedGaussians:
         """Activate raw channels [B, F, H, W, 17] and cell logits [B, F, h, w, D]."""
-        assert cells is not None and context.sweep is not None
+        assert cells is not None
+        assert context.sweep is not None
         g = _split(raw, MOVING_CHANNELS)
         distance = self._surface(cells, context) + 0.1 * torch.tanh(g["depth"])
         footprint = distance * context.pixel_angle[:, :, None, None, None]

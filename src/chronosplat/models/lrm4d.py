@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from chronosplat.cameras import nearest_points, pixel_rays
+from chronosplat.captures import Views
+from chronosplat.gaussians import Gaussians4D
 from chronosplat.models.blocks import Block, patchify, unpatchify
 from chronosplat.models.heads import MovingHead, PaperHead, PixelContext, PredictedGaussians
 from chronosplat.models.sweep import SweepConfig, plane_sweep
@@ -83,9 +86,7 @@ class LRM4D(
         map_channels = 11 if config.head == "moving" else 10
         self.embed = nn.Linear(pixels * map_channels + self.cell_inputs, config.width, bias=False)
         self.embed_norm = nn.LayerNorm(config.width, bias=False)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.mlp_ratio, config.qk_norm) for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio, config.qk_norm) for _ in range(config.layers))
         self.out_norm = nn.LayerNorm(config.width, bias=False)
         self.pixel_outputs = pixels * self.head.channels
         self.out = nn.Linear(config.width, self.pixel_outputs + cells * self.head.cell_channels, bias=False)
@@ -106,12 +107,16 @@ class LRM4D(
         context = self._context(frames)
         tokens = self.embed_norm(self.embed(self._tokens_in(frames, context)))
         for block in self.blocks:
-            if self.checkpointing and self.training:
-                tokens = torch.utils.checkpoint.checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
+            again = self.checkpointing and self.training
+            tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
         channels = self.out(self.out_norm(tokens)).float()
         return self._tokens_out(channels, frames, context)
+
+    def reconstruct(self, views: Views) -> Gaussians4D:
+        """A scene in the capture's own world and seconds; see :func:`chronosplat.models.reconstruct.reconstruct`."""
+        from chronosplat.models.reconstruct import reconstruct  # late: that module stands on this one
+
+        return reconstruct(self, views)
 
     def _context(self, frames: Frames) -> PixelContext:
         H, W = frames.rgb.shape[2:4]

@@ -30,7 +30,10 @@ PRESETS = {
         LRM4DConfig(layers=12, width=768, heads=12), "", "", "the paper's Base (85M); no weights were published, train it or pass weights="
     ),
     "4d-lrm-large": Preset(
-        LRM4DConfig(layers=24, width=1024, heads=16), "", "", "the paper's Large (300M); no weights were published, train it or pass weights="
+        LRM4DConfig(layers=24, width=1024, heads=16),
+        "",
+        "",
+        "the paper's Large (300M); no weights were published, train it or pass weights=",
     ),
 }
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from chronosplat.files import write_tensors
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, config_from_dict
 from chronosplat.models.presets import find_preset
 from chronosplat.shapes import InputError
@@ -49,10 +49,8 @@ def model_from_file(path: str | Path) -> LRM4D:
 
 def save_weights(config: LRM4DConfig, preset: str, tensors: dict[str, Tensor], path: Path, notes: dict[str, str] | None = None) -> None:
     """Write weights as fp16 with their config, by atomic rename."""
-    half = {name: t.detach().cpu().half().contiguous() for name, t in tensors.items()}
-    fresh = path.with_suffix(".tmp")
-    save_file(half, fresh, {**(notes or {}), "config": json.dumps(asdict(config)), "preset": preset, "format": "pt"})
-    fresh.replace(path)
+    half = {name: t.half() for name, t in tensors.items()}
+    write_tensors(half, path, {**(notes or {}), "config": json.dumps(asdict(config)), "preset": preset, "format": "pt"})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

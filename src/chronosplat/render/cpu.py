@@ -58,14 +58,14 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         *gaussians, rgb, alpha, depth = ctx.saved_tensors
         if ctx.handle is None:
             raise RuntimeError("the cpu backend's graph was already differentiated once; render again instead of retain_graph")
         handle, ctx.handle = ctx.handle, None
         x = ctx.inputs.with_gaussians(gaussians)
         image = native.SplatImage(*(native.address(t) for t in (rgb, alpha, depth)))
-        upstream = [g.contiguous().float() for g in grads]
+        upstream = [g.contiguous().float() for g in grad_outputs]
         out = [None if g is None else torch.empty_like(g) for g in gaussians]
         grad_image = native.SplatImage(*(native.address(t) for t in upstream))
         scene = _structure(x)
@@ -95,4 +95,3 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
 def isa_level() -> int:
     """The instruction set in use: 4 AVX-512, 3 AVX2, 2 SSE4, 1 the platform's own."""
     return int(native.library().chronosplat_isa_level())
-

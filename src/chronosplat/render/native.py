@@ -36,8 +36,7 @@ class SplatGradients(ctypes.Structure):
     """Mirror of ``SplatGradients``."""
 
     _fields_ = [
-        (name, c_void_p)
-        for name in ("means", "quats", "scales", "opacities", "colors", "velocities", "time_centers", "time_sigmas")
+        (name, c_void_p) for name in ("means", "quats", "scales", "opacities", "colors", "velocities", "time_centers", "time_sigmas")
     ]
 
 
@@ -53,7 +52,9 @@ def library() -> ctypes.CDLL:
     try:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
-        raise RuntimeError(f"the native library does not load on this {platform.machine()} machine ({error}); reinstall chronosplat") from error
+        raise RuntimeError(
+            f"the native library does not load on this {platform.machine()} machine ({error}); reinstall chronosplat"
+        ) from error
     lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(c_void_p)]
     lib.splat_backward.argtypes = [
         POINTER(SplatScene), c_void_p, POINTER(SplatImage), POINTER(SplatImage), POINTER(SplatGradients),

@@ -47,7 +47,7 @@ def _project(means: Tensor, covariances: Tensor, viewmat: Tensor, K: Tensor, x: 
     rotation = viewmat[:3, :3]
     camera = means @ rotation.T + viewmat[:3, 3]
     X, Y, Z = camera.unbind(-1)
-    Z = torch.where((Z > x.near_plane) & (Z < x.far_plane), Z, torch.ones_like(Z))  # others are not drawn: no NaN from them
+    Z = torch.where((x.near_plane < Z) & (x.far_plane > Z), Z, torch.ones_like(Z))  # others are not drawn: no NaN from them
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     margin_x, margin_y = 0.15 * x.width / fx, 0.15 * x.height / fy
     ratio_x = torch.minimum(torch.maximum(X / Z, -cx / fx - margin_x), (x.width - cx) / fx + margin_x)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,7 +116,7 @@ def render(
     like = scene.means
     moments = _moments(scene, len(cameras), times)
     local = cameras.transformed(scene.world.inverse()).to(like.device, like.dtype)
-    options = {"near_plane": near_plane, "far_plane": far_plane, "eps2d": eps2d}
+    options: dict[str, Any] = {"near_plane": near_plane, "far_plane": far_plane, "eps2d": eps2d}
     parts = []
     for first in range(0, max(len(cameras), 1), FRAMES_AT_ONCE):
         some = slice(first, first + FRAMES_AT_ONCE)
@@ -137,16 +138,16 @@ def _moments(scene: Scene, frames: int, times: Tensor | Sequence[float] | None) 
     return moments
 
 
-def _inputs(scene: Scene, cameras: Cameras, moments: Tensor | None, options: dict[str, float]) -> RasterInputs:
+def _inputs(scene: Scene, cameras: Cameras, moments: Tensor | None, options: dict[str, Any]) -> RasterInputs:
     """One scene with V views, or for a sequence V scenes (the frames' Gaussians) with one view each."""
-    size = {"width": cameras.width, "height": cameras.height}
+    size: dict[str, Any] = {"width": cameras.width, "height": cameras.height}
     viewmats, Ks = cameras.viewmats[None], cameras.Ks[None]
     if isinstance(scene, GaussianSequence):
         assert moments is not None
         index = [scene.nearest(float(t)) for t in moments]
-        tensors = {name: getattr(scene, name)[index] for name in ("means", "quats", "scales", "opacities", "colors")}
-        return RasterInputs(**tensors, viewmats=viewmats[0][:, None], Ks=Ks[0][:, None], **size, **options)
-    tensors = {name: t[None] for name, t in scene.tensors().items()}
+        frames: dict[str, Any] = {name: getattr(scene, name)[index] for name in ("means", "quats", "scales", "opacities", "colors")}
+        return RasterInputs(**frames, viewmats=viewmats[0][:, None], Ks=Ks[0][:, None], **size, **options)
+    tensors: dict[str, Any] = {name: t[None] for name, t in scene.tensors().items()}
     if isinstance(scene, Gaussians4D):
         assert moments is not None
         tensors["times"] = scene.clock.scene_time(moments)[None].to(scene.means)

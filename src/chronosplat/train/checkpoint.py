@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from chronosplat.files import write_tensors
 from chronosplat.shapes import InputError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -18,13 +18,11 @@ def save_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: 
     """Write the state by atomic rename."""
     tensors: dict[str, Tensor] = {}
     for name, p in model.named_parameters():
-        tensors[f"model.{name}"], tensors[f"ema.{name}"] = p.detach().cpu(), ema[name].cpu()
+        tensors[f"model.{name}"], tensors[f"ema.{name}"] = p, ema[name]
         for moment in MOMENTS:
             if moment in optimizer.state.get(p, {}):
-                tensors[f"{moment}.{name}"] = optimizer.state[p][moment].cpu()
-    fresh = path.with_suffix(".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, fresh, {"step": str(step)})
-    fresh.replace(path)
+                tensors[f"{moment}.{name}"] = optimizer.state[p][moment]
+    write_tensors(tensors, path, {"step": str(step)})
 
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor]) -> int:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from chronosplat.data.bank import ClipBank
 from chronosplat.data.sampling import TrainingBatch, training_batch
 from chronosplat.models.lrm4d import LRM4D
+from chronosplat.models.reconstruct import bf16_is_fast
 from chronosplat.models.weights import load_model, model_from_file, save_weights
 from chronosplat.train.checkpoint import load_state, save_state
 from chronosplat.train.config import TrainConfig
@@ -162,13 +163,6 @@ class Trainer:
         """Write the state for resuming and the EMA weights for use, each by atomic rename."""
         save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step)
         save_weights(self.model.config, self.config.preset, self.ema.weights, self.folder / "weights.safetensors", {"step": str(self.step)})
-
-
-def bf16_is_fast(device: str) -> bool:
-    """Whether bf16 autocast pays: on CUDA, and on CPUs with bf16 arithmetic."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def save_strip(pictures: Tensor, path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chronosplat.assets.procedural.parts import Array, ProceduralMesh, Rng, assemble, capsule, paint, rotation
+from chronosplat.assets.procedural.parts import Array, Ints, ProceduralMesh, Rng, assemble, capsule, paint, rotation
 
 
 @dataclass
@@ -62,7 +62,9 @@ def _walker(rng: Rng) -> _Body:
     neck = body.positions[spine[-1]]
     head = body.joint(spine[-1], neck + [0, rng.uniform(0.05, 0.3), rng.uniform(0.08, 0.25)], (1, 0.4, 0), rng.uniform(0.1, 0.4), 1.0)
     body.limb(spine[-1], body.positions[head], girth * 0.6, girth * 0.55)
-    body.limb(head, body.positions[head] + [0, rng.uniform(-0.1, 0.05), rng.uniform(0.1, 0.3)], girth * rng.uniform(0.6, 0.95), girth * 0.45)
+    body.limb(
+        head, body.positions[head] + [0, rng.uniform(-0.1, 0.05), rng.uniform(0.1, 0.3)], girth * rng.uniform(0.6, 0.95), girth * 0.45
+    )
     for side in (-1, 1):  # ears or horns
         ear = body.positions[head] + [side * girth * 0.5, girth * 0.5, 0]
         body.capsules.append((head, ear, ear + [side * 0.03, rng.uniform(0.05, 0.15), -0.02], 0.03, 0.01))
@@ -109,7 +111,7 @@ def _upright(rng: Rng) -> _Body:
     return body
 
 
-def _skin(body: _Body) -> tuple[Array, Array, Array]:
+def _skin(body: _Body) -> tuple[Array, Ints, Array]:
     """Points [P, 3], faces, and weights [P, joints]: each limb blends into its parent near its joint."""
     points, faces, weights, count = [], [], [], 0
     for joint, start, end, radius, radius_end in body.capsules:

@@ -80,10 +80,9 @@ def propeller(rng: Rng) -> ProceduralMesh:
     height, blades = rng.uniform(0.3, 0.6), int(rng.integers(2, 6))
     flat = rng.random() < 0.4
     hub, nod = np.array([0, height, 0.12 if not flat else 0.0]), rng.uniform(0, 0.5) * (rng.random() < 0.5)
-    parts: list[tuple[Array, Ints, Motion]] = [
-        (*capsule(np.array([0, 0.0, 0]), np.array([0, height, 0]), rng.uniform(0.05, 0.15), rng.uniform(0.04, 0.1)), lambda t: (np.eye(3), np.zeros(3))),
-        (*box(np.array([0.2, 0.03, 0.2]), 4), lambda t: (np.eye(3), np.zeros(3))),
-    ]  # fmt: skip
+    stands: Motion = lambda t: (np.eye(3), np.zeros(3))  # noqa: E731
+    post = capsule(np.zeros(3), np.array([0, height, 0]), rng.uniform(0.05, 0.15), rng.uniform(0.04, 0.1))
+    parts: list[tuple[Array, Ints, Motion]] = [(*post, stands), (*box(np.array([0.2, 0.03, 0.2]), 4), stands)]
     turns = float(rng.choice([0.5, 1, 2])) * rng.choice([-1, 1])
     pitch, length, width = rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.45), rng.uniform(0.03, 0.1)
     plane = rotation(np.array([1.0, 0, 0]), -math.pi / 2) if flat else np.eye(3)
@@ -94,7 +93,9 @@ def propeller(rng: Rng) -> ProceduralMesh:
 
     for k in range(blades):
         blade, faces = box(np.array([length / 2, width, 0.01]), 6)
-        blade = (blade @ rotation(np.array([1.0, 0, 0]), pitch).T + [length / 2, 0, 0]) @ rotation(np.array([0, 0, 1.0]), 2 * math.pi * k / blades).T
+        blade = (blade @ rotation(np.array([1.0, 0, 0]), pitch).T + [length / 2, 0, 0]) @ rotation(
+            np.array([0, 0, 1.0]), 2 * math.pi * k / blades
+        ).T
         parts.append((blade, faces, motion))
     parts.append((icosphere(2)[0] * 0.06, icosphere(2)[1], motion))
     return _rigid("propeller", rng, parts)
@@ -116,15 +117,19 @@ def assembly(rng: Rng) -> ProceduralMesh:
         home, axis, turns = rng.uniform(-0.3, 0.3, 3), rng.normal(size=3), rng.choice([0, 0.5, 1])
         reach, phase, swing = rng.uniform(0, 0.6), rng.uniform(0, 6.28), rng.normal(size=3) * 0.1
 
-        def motion(t: float, home: Array = home, axis: Array = axis, turns: float = turns, reach: float = reach, phase: float = phase, swing: Array = swing) -> tuple[Array, Array]:  # fmt: skip
-            beat = math.sin(2 * math.pi * t + phase)
-            if style == 0:
-                place = rotation(np.array([0, 1.0, 0]), 2 * math.pi * t * (turns or 0.5)) @ home
-            elif style == 1:
-                place = home * (1 + reach * (1 + beat))
-            else:
-                place = home + swing * beat
-            return rotation(axis, 2 * math.pi * turns * t + 0.5 * beat), place
-
-        parts.append((points, faces, motion))
+        parts.append((points, faces, _flight(int(style), home, axis, float(turns), reach, phase, swing)))
     return _rigid("assembly", rng, parts)
+
+
+def _flight(style: int, home: Array, axis: Array, turns: float, reach: float, phase: float, swing: Array) -> Motion:
+    """The path of one part: 0 orbits the middle, 1 explodes and gathers, 2 swings about its place."""
+
+    def motion(t: float) -> tuple[Array, Array]:
+        beat = math.sin(2 * math.pi * t + phase)
+        if style == 0:
+            place = rotation(np.array([0, 1.0, 0]), 2 * math.pi * t * (turns or 0.5)) @ home
+        else:
+            place = home * (1 + reach * (1 + beat)) if style == 1 else home + swing * beat
+        return rotation(axis, 2 * math.pi * turns * t + 0.5 * beat), place
+
+    return motion

@@ -37,7 +37,9 @@ def wings(rng: Rng) -> ProceduralMesh:
     u, v = (x.ravel() for x in np.meshgrid(np.linspace(0, 1, n), np.linspace(-0.5, 0.5, n)))
     chord = rng.uniform(0.15, 0.4) + rng.uniform(0.1, 0.5) * np.sin(u * math.pi * rng.uniform(0.5, 0.95))
     span, amplitude, lag, beats = rng.uniform(0.4, 0.8), rng.uniform(0.3, 1.1), rng.uniform(0.3, 2.0), int(rng.integers(1, 3))
-    body, body_faces = capsule(np.array([0, 0, -rng.uniform(0.2, 0.4)]), np.array([0, 0, rng.uniform(0.2, 0.4)]), rng.uniform(0.03, 0.09), 0.05)
+    body, body_faces = capsule(
+        np.array([0, 0, -rng.uniform(0.2, 0.4)]), np.array([0, 0, rng.uniform(0.2, 0.4)]), rng.uniform(0.03, 0.09), 0.05
+    )
     sheet = grid_faces(n, n)
 
     def positions(t: float) -> Array:

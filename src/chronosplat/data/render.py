@@ -1,0 +1,94 @@
+"""``chronosplat data render``: a moving mesh to a capture in the D-NeRF form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chronosplat.assets import GltfModel, MovingMesh, PreparedSurface, rasterize_mesh
+from chronosplat.assets.procedural import FAMILIES, procedural_object
+from chronosplat.cameras import Cameras
+from chronosplat.captures import Views, save_transforms
+from chronosplat.data.clips import fixed_ring, pose_clip, random_views
+from chronosplat.files import atomic_folder, check_folder
+from chronosplat.shapes import InputError
+
+PROCEDURAL = "procedural:"
+
+
+@dataclass(frozen=True)
+class CaptureRig:
+    """L4GM's rig: 16 fixed views at elevation 0 and ``random`` ones, all at ``frames`` times."""
+
+    size: int = 256
+    frames: int = 24
+    random: int = 32
+    samples: int = 3
+    start: float = 0.0
+    duration: float | None = None
+    seed: int = 0
+
+
+def open_mesh(source: str, clip: str | None, seed: int) -> MovingMesh:
+    """A model file, or ``procedural:FAMILY``.
+
+    Raises:
+        InputError: an unknown family, or whatever is wrong with the file.
+    """
+    if not source.startswith(PROCEDURAL):
+        return GltfModel(source, int(clip) if clip and clip.isdigit() else clip or 0)
+    family = source.removeprefix(PROCEDURAL)
+    known = [make.__name__ for make in FAMILIES]
+    if family and family not in known:
+        raise InputError(f"{source}: unknown family; known: {', '.join(known)}")
+    return procedural_object(seed, family or None)
+
+
+def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path, advance: Callable[[], None] = lambda: None) -> int:
+    """Render all views at all times into ``output``: split train (fixed views) and test (random views).
+
+    Returns:
+        how many pictures were written.
+    """
+    if rig.size < 8 or rig.frames < 1 or rig.samples < 1:
+        raise InputError(f"expected size >= 8, frames >= 1 and samples >= 1; got {rig.size}, {rig.frames}, {rig.samples}")
+    check_folder(output)
+    mesh = open_mesh(source, clip, rig.seed)
+    length = mesh.duration - rig.start if rig.duration is None else rig.duration
+    seconds = rig.start + np.linspace(0, max(length, 0.0), rig.frames)
+    poses, placement = pose_clip(mesh, seconds)
+    surface = PreparedSurface(mesh.surface)
+    cameras = {"train": fixed_ring(rig.size)}
+    if rig.random:
+        cameras["test"] = random_views(rig.random, rig.size, np.random.default_rng(rig.seed))
+    everything = Cameras.cat(list(cameras.values()))
+    pictures = []
+    for positions, normals in poses:
+        pictures.append(
+            rasterize_mesh(surface, placement.apply(positions), normals, everything, None, rig.samples, torch.get_num_threads())
+        )
+        advance()
+    rgba = np.stack(pictures)  # [T, V, H, W, 4]
+    with atomic_folder(output) as folder:
+        first = 0
+        for split, some in cameras.items():
+            part = rgba[:, first : first + len(some)]
+            save_transforms(_views(part, some, seconds - rig.start), folder, split)
+            first += len(some)
+        facts = {"made_by": "chronosplat data render", "source": source, "clip": clip, **asdict(rig)}
+        (folder / "report.json").write_text(json.dumps(facts, indent=1))
+    return rgba.shape[0] * rgba.shape[1]
+
+
+def _views(rgba: np.ndarray, cameras: Cameras, seconds: np.ndarray) -> Views:
+    """Every camera at every time, time-major."""
+    frames, views = rgba.shape[:2]
+    pixels = torch.from_numpy(rgba).flatten(0, 1).float() / 255
+    index = list(range(views)) * frames
+    times = torch.from_numpy(np.repeat(seconds, views))
+    return Views(pixels[..., :3], pixels[..., 3:], cameras[index], times, torch.tensor([0.0, 1.0, 0.0]))

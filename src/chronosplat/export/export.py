@@ -1,0 +1,73 @@
+"""One door to all exports: the format by its suffix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from chronosplat.cameras import Similarity, space_time_path
+from chronosplat.export.ply import write_ply
+from chronosplat.export.sequence import write_sequence
+from chronosplat.export.video import write_video
+from chronosplat.gaussians import Gaussians3D, GaussianSequence, Scene, save_scene
+from chronosplat.render import render
+from chronosplat.shapes import InputError
+
+# the rotation that takes the normalised world's +Y to the asked-for up
+UPS = {
+    "y": torch.eye(3, dtype=torch.float64),
+    "z": torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64),
+    "-y": torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64)),
+}
+FORMATS = ".ply (one file; a moving cloud as 4D PLY), a folder ending in / (PLY sequence), .mp4, .webm, .safetensors"
+
+
+def export(scene: Scene, path: str | Path, up: str = "capture", frames: int = 24, size: int = 256) -> Path:
+    """Write a scene in the format that the path's suffix names.
+
+    Args:
+        path: see FORMATS; a trailing slash, or no suffix, asks for a PLY sequence.
+        up: ``capture`` keeps the capture's world; ``y``, ``z`` or ``-y`` (what most splat viewers take for upright)
+            centre the scene at the look-at point and turn its up there, in the capture's units.
+        frames: moments of a PLY sequence, or frames of a video.
+        size: pixels of a video.
+
+    Raises:
+        InputError: an unknown format or up, or a scene that the format cannot hold.
+    """
+    text, path = str(path), Path(path)
+    scene = oriented(scene, up)
+    if text.endswith(("/", "\\")) or (path.suffix == "" and not path.is_file()):
+        for _ in write_sequence(scene, path, frames):
+            pass
+    elif path.suffix == ".ply":
+        if isinstance(scene, GaussianSequence):
+            raise InputError(f"{path}: a sequence does not fit into one PLY; give a folder: {path.with_suffix('')}/")
+        write_ply(scene, path)
+    elif path.suffix in (".mp4", ".webm"):
+        write_video(turntable_pictures(scene, frames, size), path)
+    elif path.suffix == ".safetensors":
+        save_scene(scene, path)
+    else:
+        raise InputError(f"{path}: unknown format {path.suffix!r}; known: {FORMATS}")
+    return path
+
+
+def oriented(scene: Scene, up: str) -> Scene:
+    """The scene with its world turned so that the normalised +Y points to ``up``."""
+    if up == "capture":
+        return scene
+    if up not in UPS:
+        raise InputError(f"up: expected capture, {', '.join(UPS)}; got {up!r}")
+    return replace(scene, world=Similarity(scene.world.scale, UPS[up]))
+
+
+def turntable_pictures(scene: Scene, frames: int, size: int, loops: int = 2) -> list[torch.Tensor]:
+    """Pictures [H, W, 3] of a turntable in space while time runs to and fro; always around the normalised world's +Y."""
+    local = replace(scene, world=Similarity())
+    seconds = (0.0, 0.0) if isinstance(scene, Gaussians3D) else scene.seconds
+    cameras, times = space_time_path(frames, seconds, loops, size)
+    moments = None if isinstance(scene, Gaussians3D) else times
+    return list(render(local, cameras, moments).rgb.detach())

@@ -1,0 +1,106 @@
+"""3DGS PLY files: the format that nearly every splat viewer opens, written and read with numpy.
+
+Per Gaussian, little-endian float32: ``x y z``, ``nx ny nz`` (zero), ``f_dc_0..2`` = (rgb - 0.5) / 0.28209479,
+``opacity`` = logit, ``scale_0..2`` = log of the standard deviations, ``rot_0..3`` = wxyz unit quaternion.
+A moving cloud in one file (4D PLY) is a normal 3DGS PLY at the time centres, with ``t``, ``scale_t`` (log sigma, in
+seconds) and ``motion_0..2`` (units per second) added, so that static viewers still open it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chronosplat.cameras import Similarity
+from chronosplat.files import atomic_file
+from chronosplat.gaussians import Gaussians3D, Gaussians4D, normalize
+from chronosplat.shapes import InputError
+
+SH_C0 = 0.28209479177387814
+STATIC = [*"xyz", "nx", "ny", "nz", *(f"f_dc_{i}" for i in range(3)), "opacity", *(f"scale_{i}" for i in range(3))]
+STATIC += [f"rot_{i}" for i in range(4)]
+MOVING = ["t", "scale_t", "motion_0", "motion_1", "motion_2"]
+OPACITY_RIM = 1e-6  # keeps logits finite
+
+
+def _static_columns(g: Gaussians3D) -> list[Tensor]:
+    opacities = g.opacities.clamp(OPACITY_RIM, 1 - OPACITY_RIM)
+    columns = [g.means, torch.zeros_like(g.means), (g.colors - 0.5) / SH_C0, torch.logit(opacities)[:, None]]
+    return [*columns, g.scales.clamp_min(1e-12).log(), normalize(g.quats)]
+
+
+def write_ply(scene: Gaussians3D | Gaussians4D, path: str | Path) -> None:
+    """Write one PLY in the capture's world, by atomic rename."""
+    if isinstance(scene, Gaussians4D):
+        still = Gaussians3D(scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.world).in_world()
+        velocities = scene.world.scale * scene.world.directions(scene.velocities) / scene.clock.rate
+        sigmas = scene.time_sigmas * scene.clock.rate
+        columns = [*_static_columns(still), scene.clock.seconds(scene.time_centers)[:, None], sigmas.log()[:, None], velocities]
+        names = STATIC + MOVING
+    else:
+        columns, names = _static_columns(scene.in_world()), STATIC
+    table = torch.cat([c.detach().cpu().float() for c in columns], 1).numpy().astype("<f4")
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(table)}",
+        *(f"property float {n}" for n in names),
+        "end_header",
+    ]
+    with atomic_file(Path(path)) as fresh:
+        fresh.write_bytes("\n".join(header).encode() + b"\n" + table.tobytes())
+
+
+def read_table(path: str | Path) -> dict[str, NDArray[np.float32]]:
+    """The float columns of a binary little-endian PLY's vertices by name.
+
+    Raises:
+        InputError: not such a PLY, or cut short.
+    """
+    data = Path(path).read_bytes()
+    end = data.find(b"end_header\n")
+    if not data.startswith(b"ply") or end < 0:
+        raise InputError(f"{path}: not a PLY file")
+    lines = data[:end].decode("ascii", "replace").split("\n")
+    if "format binary_little_endian 1.0" not in lines:
+        raise InputError(f"{path}: expected a binary little-endian PLY")
+    count = int(next(line.split()[2] for line in lines if line.startswith("element vertex")))
+    names = [line.split()[2] for line in lines if line.startswith("property float ")]
+    body = data[end + len(b"end_header\n") :]
+    if len(body) < 4 * count * len(names):
+        raise InputError(f"{path}: cut short ({len(body)} of {4 * count * len(names)} bytes)")
+    table = np.frombuffer(body, "<f4", count * len(names)).reshape(count, len(names))
+    return {name: table[:, i].copy() for i, name in enumerate(names)}
+
+
+def read_ply(path: str | Path) -> Gaussians3D | Gaussians4D:
+    """Read what :func:`write_ply` wrote, or any 3DGS PLY (higher spherical harmonics are left out)."""
+    columns = read_table(path)
+    missing = [n for n in STATIC if n not in columns and not n.startswith("n")]
+    if missing:
+        raise InputError(f"{path}: not a Gaussian splat PLY (no {missing[0]})")
+
+    def take(*names: str) -> Tensor:
+        stacked = torch.from_numpy(np.stack([columns[n] for n in names], -1))
+        return stacked[:, 0] if len(names) == 1 else stacked
+
+    shape: dict[str, Any] = {
+        "means": take("x", "y", "z"),
+        "quats": take("rot_0", "rot_1", "rot_2", "rot_3"),
+        "scales": take("scale_0", "scale_1", "scale_2").exp(),
+        "opacities": torch.sigmoid(take("opacity")),
+        "colors": take("f_dc_0", "f_dc_1", "f_dc_2") * SH_C0 + 0.5,
+    }
+    if "scale_t" not in columns:
+        return Gaussians3D(**shape)
+    motion: dict[str, Any] = {
+        "velocities": take("motion_0", "motion_1", "motion_2"),
+        "time_centers": take("t"),
+        "time_sigmas": take("scale_t").exp(),
+    }
+    return Gaussians4D(**shape, **motion, world=Similarity())

@@ -1,0 +1,69 @@
+"""From views to a scene: normalise, predict in one forward pass, and hand over in the capture's world and seconds."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import Similarity
+from chronosplat.captures import Views, fit_size, normalizing_similarity
+from chronosplat.gaussians import Clock, Gaussians4D
+from chronosplat.models.heads import PredictedGaussians
+from chronosplat.models.lrm4d import LRM4D, Frames
+
+log = logging.getLogger("chronosplat")
+VISIBLE = 1 / 255  # fainter Gaussians are never drawn
+STATIC_SIGMA = 1e6  # a static capture's Gaussians never fade
+
+
+def network_clock(times: Tensor) -> Clock:
+    """The map from network time [-1, 1] to the seconds of the inputs; a single moment is 0."""
+    first, last = float(times.min()), float(times.max())
+    return Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0)
+
+
+def reconstruct(model: LRM4D, views: Views) -> Gaussians4D:
+    """Predict a space-time cloud from posed views.
+
+    Views whose size is not divisible by 8 are resized, with a notice in the log.
+
+    Returns:
+        The scene, on the model's device. Gaussians too faint to be drawn are left out; the others keep their order
+        (view-major, then row-major pixels).
+    """
+    fitted = fit_size(views)
+    for note in fitted.notes[len(views.notes) :]:
+        log.warning(note)
+    device = next(model.parameters()).device
+    world = normalizing_similarity(fitted.cameras, fitted.up)
+    clock = network_clock(fitted.times)
+    cameras = fitted.cameras.transformed(world.inverse())
+    frames = Frames(
+        rgb=fitted.on_white()[None].float().to(device),
+        alpha=fitted.alphas[None].float().to(device),
+        times=clock.scene_time(fitted.times)[None].float().to(device),
+        viewmats=cameras.viewmats[None].float().to(device),
+        Ks=cameras.Ks[None].float().to(device),
+    )
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)):
+        predicted = model(frames)
+    static = float(fitted.times.max()) == float(fitted.times.min())
+    return _scene(predicted, static, world=world, clock=clock, seconds=fitted.seconds)
+
+
+def _scene(predicted: PredictedGaussians, static: bool, world: Similarity, clock: Clock, seconds: tuple[float, float]) -> Gaussians4D:
+    fields = {name: value[0] for name, value in predicted.fields().items()}
+    if static:
+        still = torch.zeros_like(fields["opacities"])
+        fields |= {"velocities": torch.zeros_like(fields["means"]), "time_centers": still, "time_sigmas": still + STATIC_SIGMA}
+    visible = fields["opacities"] >= VISIBLE
+    return Gaussians4D(**{name: value[visible] for name, value in fields.items()}, world=world, clock=clock, seconds=seconds)
+
+
+def bf16_is_fast(device: torch.device | str) -> bool:
+    """Whether bf16 autocast pays: on CUDA, and on CPUs with bf16 arithmetic."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
