@@ -140,12 +140,14 @@ def render(
         fps: pictures a second.
     """
     from chronosplat.export import turntable_pictures, write_video
+    from chronosplat.gaussians.scene_file import read_notes
 
     device = common.prepare()
     loaded = chronosplat.load_scene(scene).to(device)
+    input_size = int(read_notes(scene).get("input_size", size))
     if output.suffix not in (".mp4", ".webm"):
         raise InputError(f"{output}: expected .mp4 or .webm")
-    pictures = turntable_pictures(loaded, frames, size, loops)
+    pictures = turntable_pictures(loaded, frames, size, loops, input_size)
     write_video(track(pictures, "encoding", console=console, transient=True), output, fps)
     say(f"{frames} frames in {output}")
     give(common, {"output": str(output), "frames": frames})

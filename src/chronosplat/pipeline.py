@@ -88,12 +88,13 @@ def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lamb
     say(f"{len(scene)} Gaussians from {len(views)} pictures in {clock['reconstruct']:.1f} s")
     with atomic_folder(output) as folder:
         with timed(clock, "save"):
-            save_scene(scene, folder / "scene.safetensors", {"model": config.model})
+            notes_kept = {"model": config.model, "input_size": str(views.cameras.height)}
+            save_scene(scene, folder / "scene.safetensors", notes_kept)
         with timed(clock, "compare"):
             rendered = render(scene.to(config.device), views.cameras, views.times).rgb.cpu()
             quality = mean_psnr(rendered, views.on_white())
         with timed(clock, "preview"):
-            pictures = turntable_pictures(scene, config.preview_frames, config.preview_size)
+            pictures = turntable_pictures(scene, config.preview_frames, config.preview_size, input_size=views.cameras.height)
             write_video(pictures, folder / "preview.mp4", PREVIEW_FPS)
         if config.ply:
             with timed(clock, "ply"):

@@ -63,7 +63,7 @@ class TrainingBatch:
         return TrainingBatch(*moved, inputs=self.inputs)
 
 
-PATTERNS = {"alternating": 0.35, "random": 0.3, "video": 0.2, "synchronous": 0.15}
+PATTERNS = {"alternating": 0.45, "random": 0.25, "video": 0.15, "synchronous": 0.15}
 
 
 def draw_pairs(rng: np.random.Generator, views: int, frames: int, count: int, targets: int, static: bool) -> Pairs:

@@ -64,6 +64,12 @@ def load_scene(path: str | Path) -> Scene:
     return _scene_of(path, metadata, tensors)
 
 
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The metadata of a scene file that :func:`load_scene` can read, the notes of :func:`save_scene` among them."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
 def _scene_of(path: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Scene:
     kind = KINDS.get(metadata.get("kind", ""))
     if kind is None:

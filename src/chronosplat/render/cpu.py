@@ -58,7 +58,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - torch decorates it
         *gaussians, rgb, alpha, depth = ctx.saved_tensors
         if ctx.handle is None:
             raise RuntimeError("the cpu backend's graph was already differentiated once; render again instead of retain_graph")
