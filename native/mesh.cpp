@@ -140,6 +140,7 @@ int render_view(const MeshScene& s, int view) {
     for (int y = 0; y < s.height; y++)
         for (int x = 0; x < s.width; x++) {
             Color sum{0, 0, 0, 0};
+            float depth_sum = 0, motion_sum[3] = {0, 0, 0};
             for (int sy = 0; sy < S; sy++)
                 for (int sx = 0; sx < S; sx++) {
                     int X = x * S + sx, Y = y * S + sy, f = hit[(size_t)Y * W + X];
@@ -149,8 +150,16 @@ int render_view(const MeshScene& s, int view) {
                     if (!weights(screen[v[0]], screen[v[1]], screen[v[2]], X + 0.5f, Y + 0.5f, w, z)) continue;
                     Color c = shade(Face{&s, v, &s.material[s.face_materials[f]]}, w, eye);
                     sum.r += c.r, sum.g += c.g, sum.b += c.b, sum.a += 1;
+                    depth_sum += z;
+                    if (!s.motion) continue;
+                    float moved[3];
+                    interpolate<3>(s.velocities, v, w, moved);
+                    for (int k = 0; k < 3; k++) motion_sum[k] += moved[k];
                 }
-            uint8_t* out = s.rgba + 4 * (((size_t)view * s.height + y) * s.width + x);
+            size_t pixel = ((size_t)view * s.height + y) * s.width + x;
+            if (s.depth) s.depth[pixel] = sum.a > 0 ? depth_sum / sum.a : 0;
+            for (int k = 0; s.motion && k < 3; k++) s.motion[3 * pixel + k] = sum.a > 0 ? motion_sum[k] / sum.a : 0;
+            uint8_t* out = s.rgba + 4 * pixel;
             out[0] = out[1] = out[2] = out[3] = 0;
             if (sum.a == 0) continue;
             out[0] = to_srgb(sum.r / sum.a), out[1] = to_srgb(sum.g / sum.a), out[2] = to_srgb(sum.b / sum.a);

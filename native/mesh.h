@@ -36,6 +36,9 @@ struct MeshScene {
     const float* viewmats;            // [views, 4, 4] world to camera, OpenCV axes
     const float* Ks;                  // [views, 3, 3]
     uint8_t* rgba;                    // [views, height, width, 4] out: straight sRGB, alpha = covered share
+    const float* velocities;          // [vertices, 3] world, or null
+    float* depth;                     // [views, height, width] out: mean depth along the axis where covered, else 0; or null
+    float* motion;                    // [views, height, width, 3] out: mean velocity where covered; null without velocities
 };
 
 }

@@ -122,9 +122,10 @@ INLINE void project_backward(const Projected16& p, const vfloat m[MOMENTS], vmas
         dT0[k] = 2.f * (g00 * p.P0[k] + g01 * p.P1[k]);
         dT1[k] = 2.f * (g01 * p.P0[k] + g11 * p.P1[k]);
     }
+    // `keep`: lanes outside the depth range may hold infinities, and 0 * infinity is NaN
     for (int r = 0; r < 3; r++)
         for (int s = r; s < 3; s++)
-            d_cov[UPPER[r][s]] += g00 * p.T0[r] * p.T0[s] + g01 * (p.T0[r] * p.T1[s] + p.T1[r] * p.T0[s]) + g11 * p.T1[r] * p.T1[s];
+            d_cov[UPPER[r][s]] += keep(ok, g00 * p.T0[r] * p.T0[s] + g01 * (p.T0[r] * p.T1[s] + p.T1[r] * p.T0[s]) + g11 * p.T1[r] * p.T1[s]);
     // through J (rows fx/z (1, 0, -tx/z), fy/z (0, 1, -ty/z)) and the perspective divide
     vfloat j00 = dT0[0] * vm[0] + dT0[1] * vm[1] + dT0[2] * vm[2], j02 = dT0[0] * vm[8] + dT0[1] * vm[9] + dT0[2] * vm[10];
     vfloat j11 = dT1[0] * vm[4] + dT1[1] * vm[5] + dT1[2] * vm[6], j12 = dT1[0] * vm[8] + dT1[1] * vm[9] + dT1[2] * vm[10];

@@ -164,13 +164,13 @@ def export(
     """Write a scene in another format, chosen by the suffix of the output.
 
     .ply is one file (a moving cloud becomes a 4D PLY), NAME/ a PLY sequence, .mp4 and .webm a turntable. Examples:
-      chronosplat export outputs/fox/scene.safetensors -o fox/ --up -y
+      chronosplat export outputs/fox/scene.safetensors -o fox/ --up y-down
       chronosplat export outputs/fox/scene.safetensors -o fox.ply
 
     Args:
         scene: a scene.safetensors file.
         output: where to; its suffix names the format.
-        up: capture keeps the capture's world; y, z or -y turn the scene upright there (splat viewers: -y).
+        up: capture keeps the capture's world; y, z or y-down turn the scene upright there (splat viewers: y-down).
         frames: files of a PLY sequence, or frames of a video.
     """
     common.prepare()

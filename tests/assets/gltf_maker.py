@@ -64,7 +64,7 @@ class GltfMaker:
         """A tightly packed accessor of [n] or [n, width]; floats become float32."""
         array = np.asarray(values)
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
-        array = array.reshape(len(array), -1)
+        array = array[:, None] if array.ndim == 1 else array
         item = {"componentType": COMPONENT_OF[array.dtype.name], "count": len(array), "type": KIND_OF[array.shape[1]]}
         return self.add("accessors", {"bufferView": self.view(array.tobytes()), **item, **extra})
 

@@ -2,6 +2,16 @@
 
 from chronosplat.assets.mesh import Material, MovingMesh, Surface
 from chronosplat.assets.model import GltfModel
-from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_mesh
+from chronosplat.assets.raster import Lights, MeshPictures, PreparedSurface, rasterize_geometry, rasterize_mesh
 
-__all__ = ["GltfModel", "Lights", "Material", "MovingMesh", "PreparedSurface", "Surface", "rasterize_mesh"]
+__all__ = [
+    "GltfModel",
+    "Lights",
+    "Material",
+    "MeshPictures",
+    "MovingMesh",
+    "PreparedSurface",
+    "Surface",
+    "rasterize_geometry",
+    "rasterize_mesh",
+]

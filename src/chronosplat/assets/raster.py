@@ -54,6 +54,7 @@ class _Scene(ctypes.Structure):
         *[(n, c_void_p) for n in ("positions", "normals", "uvs", "colors", "indices", "face_materials")],
         ("material", POINTER(_Material)), ("texture", POINTER(_Texture)),
         *[(n, c_void_p) for n in ("texels", "light_directions", "light_energies", "viewmats", "Ks", "rgba")],
+        *[(n, c_void_p) for n in ("velocities", "depth", "motion")],
     ]  # fmt: skip
 
 
@@ -81,6 +82,21 @@ def _material(m: Material) -> _Material:
     return _Material(base, emissive, m.cutoff, m.texture, m.emissive_texture, m.alpha_mode, m.two_sided, m.unlit)
 
 
+@dataclass(frozen=True)
+class MeshPictures:
+    """Pictures of a mesh and what is behind them.
+
+    Attributes:
+        rgba: [F, H, W, 4] uint8: straight sRGB, alpha = covered share of the pixel; background all zero.
+        depth: [F, H, W] mean depth along the camera's axis where covered, else 0.
+        motion: [F, H, W, 3] mean velocity of the surface in the world where covered; zero without velocities.
+    """
+
+    rgba: NDArray[np.uint8]
+    depth: Floats
+    motion: Floats
+
+
 def rasterize_mesh(
     surface: PreparedSurface,
     positions: Floats,
@@ -90,15 +106,26 @@ def rasterize_mesh(
     samples: int = 2,
     threads: int = 1,
 ) -> NDArray[np.uint8]:
+    """The pictures alone: ``rgba`` [F, H, W, 4] of :func:`rasterize_geometry`."""
+    return rasterize_geometry(surface, positions, normals, cameras, None, lights, samples, threads).rgba
+
+
+def rasterize_geometry(
+    surface: PreparedSurface,
+    positions: Floats,
+    normals: Floats,
+    cameras: Cameras,
+    velocities: Floats | None = None,
+    lights: Lights | None = None,
+    samples: int = 2,
+    threads: int = 1,
+) -> MeshPictures:
     """Render a posed mesh from F cameras.
 
     Args:
-        positions: [P, 3] in the cameras' world. normals: [P, 3] unit.
+        positions: [P, 3] in the cameras' world. normals: [P, 3] unit. velocities: [P, 3], zero if None.
         lights: L4GM's four suns by default.
         samples: samples x samples per pixel.
-
-    Returns:
-        [F, H, W, 4] uint8: straight sRGB, alpha = covered share of the pixel; background all zero.
 
     Raises:
         InputError: arrays that do not belong to the surface, or memory is out.
@@ -106,6 +133,7 @@ def rasterize_mesh(
     if positions.shape != (len(surface.colors), 3) or normals.shape != positions.shape:
         raise InputError(f"positions: expected [{len(surface.colors)}, 3] like normals, got {positions.shape} and {normals.shape}")
     lights = lights or Lights()
+    shape = (len(cameras), cameras.height, cameras.width)
     keep = {
         "positions": np.ascontiguousarray(positions, np.float32),
         "normals": np.ascontiguousarray(normals, np.float32),
@@ -118,8 +146,12 @@ def rasterize_mesh(
         "light_energies": np.ascontiguousarray(lights.energies, np.float32),
         "viewmats": np.ascontiguousarray(cameras.viewmats.numpy(), np.float32),
         "Ks": np.ascontiguousarray(cameras.Ks.numpy(), np.float32),
-        "rgba": np.empty((len(cameras), cameras.height, cameras.width, 4), np.uint8),
+        "rgba": np.empty((*shape, 4), np.uint8),
+        "depth": np.empty(shape, np.float32),
     }
+    motion = np.zeros((*shape, 3), np.float32)
+    if velocities is not None:
+        keep |= {"velocities": np.ascontiguousarray(velocities, np.float32), "motion": motion}
     scene = _Scene(
         vertices=len(positions), faces=len(surface.indices), materials=len(surface.materials), textures=surface.texture_count,
         lights=len(lights.energies), views=len(cameras), width=cameras.width, height=cameras.height, samples=samples,
@@ -128,4 +160,4 @@ def rasterize_mesh(
     )  # fmt: skip
     if library().mesh_render(ctypes.byref(scene), c_int32(threads)):
         raise InputError("out of memory while rasterising; use smaller pictures or fewer cameras at once")
-    return keep["rgba"]
+    return MeshPictures(keep["rgba"], keep["depth"], motion)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from chronosplat.assets import GltfModel, MovingMesh
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.data.clips import random_lights, render_clip, training_views
+from chronosplat.cameras import Cameras
+from chronosplat.data.clips import random_lights, render_geometry, training_views
 from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
@@ -50,9 +51,15 @@ class BankRecipe:
 
 @dataclass(frozen=True)
 class StoredClip:
-    """One rendered clip: ``rgba`` [T, V, H, W, 4] uint8 (memory-mapped), ``viewmats`` [V, 4, 4], ``Ks`` [V, 3, 3]."""
+    """One rendered clip, memory-mapped.
+
+    Attributes:
+        rgba: [T, V, H, W, 4] uint8. geometry: [T, V, H, W, 4] float16, depth and displacement per frame.
+        viewmats: [V, 4, 4]. Ks: [V, 3, 3].
+    """
 
     rgba: NDArray[np.uint8]
+    geometry: NDArray[np.float16]
     viewmats: torch.Tensor
     Ks: torch.Tensor
 
@@ -63,7 +70,6 @@ class ClipBank:
     def __init__(self, recipe: BankRecipe, folder: str | Path) -> None:
         self.recipe = recipe
         self.folder = Path(folder) / recipe.digest()
-        self.folder.mkdir(parents=True, exist_ok=True)
         files = sorted(Path(recipe.assets).glob("*.glb")) if recipe.assets else []
         self.files = [f for f in files if f.stem not in recipe.exclude]
         if recipe.assets and not self.files:
@@ -71,18 +77,20 @@ class ClipBank:
 
     def clip(self, index: int) -> StoredClip:
         """Clip ``index``, rendered now if it is not there yet."""
-        path = self.folder / f"{index:06d}.npy"
+        path = self.folder / f"{index:06d}.rgba.npy"
+        beside = self.folder / f"{index:06d}.geometry.npy"
         rng = np.random.default_rng((self.recipe.seed, index))
         cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
-        if not path.is_file():
-            self._render(path, rng, cameras)
-        return StoredClip(np.load(path, mmap_mode="r"), cameras.viewmats, cameras.Ks)
+        if not path.is_file() or not beside.is_file():
+            self._render(path, beside, rng, cameras)
+        return StoredClip(np.load(path, mmap_mode="r"), np.load(beside, mmap_mode="r"), cameras.viewmats, cameras.Ks)
 
-    def _render(self, path: Path, rng: np.random.Generator, cameras: object) -> None:
+    def _render(self, path: Path, beside: Path, rng: np.random.Generator, cameras: Cameras) -> None:
         mesh, seconds = self._mesh(rng)
-        rgba = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)  # pyright: ignore[reportArgumentType]
-        with atomic_file(path) as fresh:
-            np.save(fresh, rgba)
+        rgba, geometry = render_geometry(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
+        for target, array in ((beside, geometry), (path, rgba)):
+            with atomic_file(target) as fresh:
+                np.save(fresh, array)
 
     def _mesh(self, rng: np.random.Generator) -> tuple[MovingMesh, NDArray[np.floating]]:
         """A moving object, and the times at which to show it: all of its motion or a part, forwards or backwards."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_mesh
+from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_geometry, rasterize_mesh
 from chronosplat.assets.mesh import Floats, unit
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
@@ -49,6 +49,27 @@ def render_clip(
     poses, placement = pose_clip(mesh, seconds)
     surface = PreparedSurface(mesh.surface)
     return np.stack([rasterize_mesh(surface, placement.apply(p), n, cameras, lights, samples, threads) for p, n in poses])
+
+
+def render_geometry(
+    mesh: MovingMesh, seconds: NDArray[np.floating], cameras: Cameras, lights: Lights | None = None, samples: int = 2
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """As :func:`render_clip`, with what training can be told about the surface.
+
+    Returns:
+        rgba [T, V, H, W, 4] uint8, and geometry [T, V, H, W, 4] float16: depth along the camera's axis (0 where nothing
+        is), then the surface's displacement per frame of the clip.
+    """
+    poses, placement = pose_clip(mesh, seconds)
+    placed = np.stack([placement.apply(p) for p, _ in poses])
+    velocities = np.gradient(placed, axis=0) if len(poses) > 1 else np.zeros_like(placed)
+    surface = PreparedSurface(mesh.surface)
+    rgba, geometry = [], []
+    for positions, (_, normals), velocity in zip(placed, poses, velocities, strict=True):
+        pictures = rasterize_geometry(surface, positions, normals, cameras, velocity, lights, samples)
+        rgba.append(pictures.rgba)
+        geometry.append(np.concatenate([pictures.depth[..., None], pictures.motion], -1).astype(np.float16))
+    return np.stack(rgba), np.stack(geometry)
 
 
 def fixed_ring(size: int) -> Cameras:

@@ -48,18 +48,21 @@ class Pairs:
 class TrainingBatch:
     """B samples. Pictures are [B, F, H, W, 4] float, straight colour and alpha in [0, 1]; times in [-1, 1].
 
-    The first ``inputs`` frames are the input, the rest targets; viewmats are in the normalised world.
+    The first ``inputs`` frames are the input, the rest targets; viewmats are in the normalised world. ``geometry``
+    [B, inputs, H, W, 4] is known of the inputs alone: depth along the axis in the normalised world (0 where nothing is)
+    and the surface's velocity in the normalised world per network time.
     """
 
     rgba: Tensor
     times: Tensor
     viewmats: Tensor
     Ks: Tensor
+    geometry: Tensor
     inputs: int
 
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The batch on another device."""
-        moved = (t.to(device) for t in (self.rgba, self.times, self.viewmats, self.Ks))
+        moved = (t.to(device) for t in (self.rgba, self.times, self.viewmats, self.Ks, self.geometry))
         return TrainingBatch(*moved, inputs=self.inputs)
 
 
@@ -118,22 +121,35 @@ def training_batch(bank: ClipBank, step: int, phase: Phase, clips: int, seed: in
     return TrainingBatch(*stacked, inputs=count)
 
 
-def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
     chosen = pairs.inputs + pairs.targets
     rgba = torch.from_numpy(np.stack([clip.rgba[t, v] for v, t in chosen])).float() / 255
     full = rgba.shape[1]
     views = [v for v, _ in chosen]
     cameras = Cameras(clip.viewmats[views], clip.Ks[views], full, full)
+    inputs = len(pairs.inputs)
+    geometry = torch.from_numpy(np.stack([clip.geometry[t, v] for v, t in pairs.inputs])).float()
     if size != full:
+        geometry = shrink_geometry(geometry, rgba[:inputs, ..., 3:], full // size)
         rgba, cameras = shrink(rgba, full // size), cameras.resized(size, size)
     up = UP if rng.random() < 0.7 else None  # captures do not always say which way is up
     world = normalizing_similarity(cameras[: len(pairs.inputs)], up).inverse()
-    cameras = cameras.transformed(jitter(world, rng))
+    world = jitter(world, rng)
+    cameras = cameras.transformed(world)
     t = torch.tensor([float(t) for _, t in chosen])
-    inputs = t[: len(pairs.inputs)]
-    middle, half = (inputs.max() + inputs.min()) / 2, (inputs.max() - inputs.min()) / 2
+    first, last = t[:inputs].min(), t[:inputs].max()
+    middle, half = (last + first) / 2, (last - first) / 2
     times = (t - middle) / half if half > 0 else torch.zeros_like(t)
-    return rgba, times, cameras.viewmats, cameras.Ks
+    motion = world.scale * half * world.directions(geometry[..., 1:])  # displacement per frame to velocity per network time
+    geometry = torch.cat([world.scale * geometry[..., :1], motion], -1)
+    return rgba, times, cameras.viewmats, cameras.Ks, geometry
+
+
+def shrink_geometry(geometry: Tensor, alpha: Tensor, factor: int) -> Tensor:
+    """Average factor x factor pixels of [F, H, W, C], weighted by coverage [F, H, W, 1]; zero where nothing is."""
+    F, H, W, C = geometry.shape
+    both = torch.cat([geometry * alpha, alpha], -1).view(F, H // factor, factor, W // factor, factor, C + 1).mean((2, 4))
+    return both[..., :C] / both[..., C:].clamp_min(1e-6)
 
 
 def jitter(world: Similarity, rng: np.random.Generator) -> Similarity:

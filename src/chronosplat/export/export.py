@@ -20,7 +20,7 @@ EPS2D = 0.3  # the renderer's usual blur in square pixels
 UPS = {
     "y": torch.eye(3, dtype=torch.float64),
     "z": torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64),
-    "-y": torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64)),
+    "y-down": torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64)),
 }
 FORMATS = ".ply (one file; a moving cloud as 4D PLY), a folder ending in / (PLY sequence), .mp4, .webm, .safetensors"
 
@@ -30,7 +30,7 @@ def export(scene: Scene, path: str | Path, up: str = "capture", frames: int = 24
 
     Args:
         path: see FORMATS; a trailing slash, or no suffix, asks for a PLY sequence.
-        up: ``capture`` keeps the capture's world; ``y``, ``z`` or ``-y`` (what most splat viewers take for upright)
+        up: ``capture`` keeps the capture's world; ``y``, ``z`` or ``y-down`` (what most splat viewers take for upright)
             centre the scene at the look-at point and turn its up there, in the capture's units.
         frames: moments of a PLY sequence, or frames of a video.
         size: pixels of a video.

@@ -93,6 +93,7 @@ class PaperHead(nn.Module):
         )
 
 
+EMPTY = 1e-3  # weight of a ray's middle, felt only where nothing else is
 MOVING_CHANNELS = {
     "opacity": 1, "depth": 1, "velocity": 3, "time_center": 1, "time_sigma": 1, "scale": 3, "quat": 4, "color": 3,
 }  # fmt: skip
@@ -143,7 +144,8 @@ class MovingHead(nn.Module):
         occupied = torch.sigmoid(logits)
         free = torch.cumprod(torch.cat([torch.ones_like(occupied[..., :1]), 1 - occupied], -1), -1)[..., :-1]
         first = occupied * free
-        surface = (first * sweep.distances).sum(-1) / first.sum(-1).clamp_min(1e-6)
+        middle = sweep.distances[..., sweep.distances.shape[-1] // 2]  # where a ray that meets nothing is put
+        surface = ((first * sweep.distances).sum(-1) + EMPTY * middle) / (first.sum(-1) + EMPTY)
         # pixels take their cells' distances, those of cells on the object counting most
         B, frames, H, W, _ = context.alpha.shape
         h, w = surface.shape[2:4]

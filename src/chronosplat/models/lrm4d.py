@@ -28,6 +28,7 @@ INIT_STD = 0.02
 class LRM4DConfig:
     """The size and the variant of a 4D-LRM.
 
+    ``frame_layers``: every other layer, the first one included, attends within each frame only, which is far cheaper.
     ``head``: ``paper`` (20 channels, 10-channel maps) or ``moving`` (priors, plane sweep, alpha as eleventh channel).
     """
 
@@ -38,6 +39,7 @@ class LRM4DConfig:
     patch: int = 8
     head: str = "paper"
     qk_norm: bool = False
+    frame_layers: bool = False
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
 
@@ -106,9 +108,12 @@ class LRM4D(
         frames.check(self.config.patch)
         context = self._context(frames)
         tokens = self.embed_norm(self.embed(self._tokens_in(frames, context)))
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
+            within = self.config.frame_layers and index % 2 == 0
+            x = tokens.view(-1, tokens.shape[1] // frames.rgb.shape[1], tokens.shape[2]) if within else tokens
             again = self.checkpointing and self.training
-            tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+            tokens = x.view(tokens.shape)
         channels = self.out(self.out_norm(tokens)).float()
         return self._tokens_out(channels, frames, context)
 

@@ -21,7 +21,7 @@ class Preset:
 
 PRESETS = {
     "4d-lrm-mini": Preset(
-        LRM4DConfig(layers=8, width=256, heads=4, head="moving", qk_norm=True),
+        LRM4DConfig(layers=8, width=256, heads=4, head="moving", qk_norm=True, frame_layers=True),
         "4d-lrm-mini.safetensors",
         "Apache-2.0",
         "small model with priors and a plane sweep; weights ship with the package",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from chronosplat.data.bank import BankRecipe
 from chronosplat.data.sampling import Phase
+from chronosplat.train.objective import LossWeights
 
 VALIDATION = (
     "sketchfab_toon_cat",
@@ -20,9 +21,9 @@ VALIDATION = (
 
 # static scenes first, since geometry is learned faster without motion; small pictures first, since they cost less
 SCHEDULE = (
-    Phase(until=0.08, size=64, pictures=48, static=0.6),
-    Phase(until=0.6, size=64, pictures=48, static=0.1),
-    Phase(until=1.0, size=128, pictures=12, targets=4, static=0.1),
+    Phase(until=0.08, size=64, pictures=48, static=0.5),
+    Phase(until=0.55, size=64, pictures=48, static=0.1),
+    Phase(until=1.0, size=128, pictures=16, targets=4, static=0.1),
 )
 
 
@@ -44,8 +45,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     ema: float = 0.998
-    alpha_weight: float = 0.5
-    structure_weight: float = 0.05
+    loss: LossWeights = field(default_factory=LossWeights)
     clips_start: int = 100
     clips_per_step: float = 0.1
     phases: tuple[Phase, ...] = SCHEDULE

@@ -85,6 +85,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, folder: str | Path) -> None:
         self.config, self.folder = config, Path(folder)
+        ClipBank(config.bank, self.folder / "bank")  # refuses a recipe without data before anything is written
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         self.model = load_model(config.preset, weights=None, pretrained=False)
@@ -134,7 +135,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(torch.device(c.device).type, torch.bfloat16, enabled=bf16_is_fast(c.device)):
-            loss = compute_loss(self.model, batch, c.alpha_weight, c.structure_weight, c.backend)
+            loss = compute_loss(self.model, batch, c.loss, c.backend)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
@@ -145,7 +146,7 @@ class Trainer:
             log.warning("step %d: gradients are not finite, step skipped", self.step)
         if self.step % c.sample_every == 0:
             self._save_sample(loss)
-        parts = {name: float(getattr(loss, name).detach()) for name in ("total", "rgb", "alpha", "structure")}
+        parts = {name: float(getattr(loss, name).detach()) for name in ("total", "rgb", "alpha", "structure", "surface", "motion")}
         return {**parts, "gradient": float(norm), "lr": rate, "samples": float(len(batch.rgba)), "inputs": float(batch.inputs)}
 
     def _log(self, rows: list[dict[str, float]], seconds: float) -> dict[str, float]:

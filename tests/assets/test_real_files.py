@@ -1,0 +1,67 @@
+"""Real animated files, where they are at hand: each opens and poses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chronosplat.assets.model import GltfModel
+from chronosplat.cameras import orbit
+from chronosplat.data.clips import render_clip
+
+ASSETS = Path(__file__).parents[2].parent / "shared" / "assets"
+FILES = sorted(ASSETS.glob("*.glb"))
+
+pytestmark = pytest.mark.skipif(not ASSETS.is_dir(), reason="shared/assets absent")
+
+
+def manifest() -> dict[str, dict[str, Any]]:
+    """The facts of each file by its name."""
+    return {row["file"]: row for row in json.loads((ASSETS / "manifest.json").read_text())}
+
+
+def test_all_files_are_there() -> None:
+    assert len(FILES) == 53
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_opens_and_poses(path: Path) -> None:
+    model, facts = GltfModel(path), manifest()[path.name]
+    surface, extents = model.surface, []
+    instances = [n["mesh"] for n in model.file.items("nodes") if "mesh" in n]
+    if len(set(instances)) == len(instances):
+        assert len(surface.faces) == facts["triangles"]
+    else:  # the manifest counts a mesh once, however many nodes show it
+        assert len(surface.faces) > facts["triangles"]
+    for t in (0.0, 0.4 * model.duration, model.duration):
+        positions, normals = model.vertices(t)
+        assert positions.shape == normals.shape == (len(surface.colors), 3)
+        assert np.isfinite(positions).all()
+        assert np.isfinite(normals).all()
+        extents.append(np.ptp(positions, 0).max())
+    assert min(extents) > 0
+    assert 0 <= surface.faces.min() <= surface.faces.max() < len(surface.colors)
+    assert surface.face_materials.max() < len(surface.materials)
+    assert max(m.texture for m in surface.materials) < len(surface.textures)
+    np.testing.assert_allclose(model._weights.sum(1), 1, atol=1e-5)
+    assert [c.name for c in model.clips] == [a["name"] for a in facts["animations"]]
+    for clip, given in zip(model.clips, facts["animations"], strict=True):
+        assert clip.duration == pytest.approx(given["duration"], abs=1e-2)
+    assert not model.clips or model.duration == model.clips[0].duration
+
+
+def test_the_husky_is_seen_and_moves() -> None:
+    path = ASSETS / "q_animals_husky.glb"
+    names = [c.name for c in GltfModel(path).clips]
+    model = GltfModel(path, next(n for n in names if "Gallop" in n))
+    pictures = render_clip(model, np.array([0.0, 0.3 * model.duration]), orbit([0, 90], 0.0, 48))
+    covered = (pictures[..., 3] > 0).mean((2, 3))
+    assert (covered > 0.03).all()
+    assert (covered < 0.6).all()
+    assert (covered[:, 1] > covered[:, 0]).all()  # a dog is longer than wide, and looks down +z
+    assert pictures[..., :3][pictures[..., 3] > 0].std() > 5
+    assert (pictures[0] != pictures[1]).any()

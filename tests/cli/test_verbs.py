@@ -1,0 +1,113 @@
+"""The verbs end to end: what they write, and what they print for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import chronosplat as cs
+from chronosplat.cli import main
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small capture made by ``data render``: 16 fixed views and 2 random ones at 2 times."""
+    folder = tmp_path_factory.mktemp("verbs") / "capture"
+    arguments = ["data", "render", "procedural:creature", "-o", str(folder), "--seed", "5"]
+    assert main([*arguments, "--size", "32", "--frames", "2", "--random", "2", "--samples", "1"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(capture: Path) -> Path:
+    """Its reconstruction."""
+    folder = capture.parent / "result"
+    assert main(["reconstruct", str(capture), "-o", str(folder), "--max-frames", "6", "--ply", "--ply-frames", "3"]) == 0
+    return folder
+
+
+def test_data_render_writes_a_capture_that_loads(capture: Path) -> None:
+    train, test = cs.load_capture(capture), cs.load_capture(capture, split="test")
+    assert (len(train), len(test)) == (32, 4)
+    distances = train.cameras.centers.norm(dim=-1)
+    assert float((distances - 1.5).abs().max()) < 1e-5
+    assert train.seconds == (0.0, 1.0)
+
+
+def test_reconstruct_writes_everything(result: Path) -> None:
+    names = sorted(str(p.relative_to(result)) for p in result.rglob("*") if p.is_file())
+    assert names == [
+        "config.yaml", "ply/frame_0000.ply", "ply/frame_0001.ply", "ply/frame_0002.ply", "preview.mp4", "report.json", "scene.safetensors",
+    ]  # fmt: skip
+    report = json.loads((result / "report.json").read_text())
+    assert report["files"] == names
+    scene = cs.load_scene(result / "scene.safetensors")
+    assert isinstance(scene, cs.Gaussians4D)
+    assert report["gaussians"] == len(scene)
+    assert report["psnr_inputs"] > 15
+    assert "model: " in (result / "config.yaml").read_text()
+
+
+def test_reconstruct_again_replaces_its_own_result(capture: Path, result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = result.parent / "again"
+    for frames in ("1", "2"):
+        capsys.readouterr()
+        assert main(["reconstruct", str(capture), "-o", str(other), "--max-frames", frames, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["frames"] == int(frames)
+    assert json.loads((other / "report.json").read_text())["frames"] == 2
+
+
+def test_one_warning_for_a_single_viewpoint(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(capture), "-o", str(tmp_path / "one"), "--max-frames", "1"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("warning:") == 1
+    assert "back of the object is unseen" in said
+
+
+def test_render_and_export(result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = str(result / "scene.safetensors")
+    assert main(["render", scene, "-o", str(tmp_path / "a.mp4"), "--frames", "4", "--size", "48", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"output": str(tmp_path / "a.mp4"), "frames": 4}
+    assert main(["export", scene, "-o", str(tmp_path / "a.ply")]) == 0
+    assert main(["export", scene, "-o", f"{tmp_path}/seq/", "--frames", "2", "--up", "y-down"]) == 0
+    assert sorted(p.name for p in (tmp_path / "seq").iterdir()) == ["frame_0000.ply", "frame_0001.ply"]
+    assert (tmp_path / "a.ply").stat().st_size > 1000
+
+
+def test_info_of_the_installation_and_of_files(result: Path, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["version"] == cs.__version__
+    assert facts["renderer cpu"].startswith("ready")
+    assert main(["info", str(result / "scene.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "Gaussians4D"
+    assert main(["info", str(capture), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 32
+
+
+def test_train_writes_weights_that_reconstruct(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "-o", str(tmp_path / "run"), "--steps", "1", "--clips-start", "1", "--workers", "0", "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1
+    weights = str(tmp_path / "run/weights.safetensors")
+    assert main(["reconstruct", str(capture), "-o", str(tmp_path / "out"), "--max-frames", "2", "--weights", weights]) == 0
+
+
+def test_demo_compares_with_held_back_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["heldout"] == 72
+    assert facts["report"]["frames"] == 24
+    assert facts["psnr_heldout"] > facts["psnr_white"] + 3
+    assert (tmp_path / "demo/comparison.png").is_file()
+    assert len(list((tmp_path / "demo/reconstruction/ply").glob("frame_*.ply"))) == 24
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"], ["data", "render", "--help"], ["train", "--help"]])
+def test_every_help_has_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    assert "chronosplat" in capsys.readouterr().out

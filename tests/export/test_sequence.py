@@ -1,0 +1,87 @@
+"""PLY sequences: a numbered file for every moment, with what can be seen then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from chronosplat.export import read_ply, write_sequence
+from chronosplat.gaussians import Gaussians3D
+from tests.scenes import SECONDS, moving_scene, sequence_scene, static_scene, tilted_world
+
+
+def assert_written(path: Path, expected: Gaussians3D) -> None:
+    """A PLY that holds these Gaussians."""
+    found = read_ply(path)
+    assert len(found) == len(expected)
+    torch.testing.assert_close(found.means, expected.means, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.opacities, expected.opacities, rtol=1e-4, atol=1e-6)
+
+
+def seen(scene: Gaussians3D) -> Gaussians3D:
+    """What is at least one step of 255 opaque."""
+    keep = scene.opacities * 255 >= 1
+    return scene.map(lambda x: x[keep])
+
+
+def test_files_are_numbered_with_leading_zeros(tmp_path: Path) -> None:
+    paths = list(write_sequence(moving_scene(), tmp_path / "new" / "ply", frames=12))
+    names = [f"frame_{i:04d}.ply" for i in range(12)]
+    assert names[0] == "frame_0000.ply"
+    assert [p.name for p in paths] == names
+    assert sorted(p.name for p in (tmp_path / "new" / "ply").iterdir()) == names
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_cloud_is_written_at_even_moments_from_first_to_last(tmp_path: Path, frames: int) -> None:
+    scene = moving_scene(world=tilted_world())
+    paths = list(write_sequence(scene, tmp_path, frames))
+    assert len(paths) == frames
+    first, last = SECONDS
+    for i, path in enumerate(paths):
+        assert_written(path, seen(scene.at(first + (last - first) * i / max(frames - 1, 1))))
+
+
+def test_a_sequence_writes_its_own_frames(tmp_path: Path) -> None:
+    scene = sequence_scene(frames=3, world=tilted_world())
+    paths = list(write_sequence(scene, tmp_path, frames=24))
+    assert [p.name for p in paths] == ["frame_0000.ply", "frame_0001.ply", "frame_0002.ply"]
+    for i, path in enumerate(paths):
+        assert_written(path, scene.frame(i).in_world())
+
+
+def test_a_static_scene_writes_one_file(tmp_path: Path) -> None:
+    scene = static_scene(world=tilted_world())
+    (path,) = write_sequence(scene, tmp_path, frames=24)
+    assert_written(path, scene.in_world())
+
+
+def test_paths_come_as_they_are_done(tmp_path: Path) -> None:
+    paths = write_sequence(moving_scene(), tmp_path, frames=3)
+    assert list(tmp_path.iterdir()) == []
+    for count in (1, 2, 3):
+        assert next(paths).is_file()
+        assert len(list(tmp_path.iterdir())) == count
+
+
+def test_what_cannot_be_seen_at_a_moment_is_left_out(tmp_path: Path) -> None:
+    scene = moving_scene(3)
+    fading = replace(
+        scene,
+        opacities=torch.tensor([0.9, 0.9, 1 / 256]),
+        time_centers=torch.tensor([-1.0, 1.0, 0.0]),
+        time_sigmas=torch.tensor([0.1, 0.1, 100.0]),
+    )
+    paths = list(write_sequence(fading, tmp_path, frames=3))
+    assert [len(read_ply(p)) for p in paths] == [1, 0, 1]
+    torch.testing.assert_close(read_ply(paths[0]).means, fading.means[:1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(read_ply(paths[2]).means, fading.means[1:2], rtol=0, atol=1e-6)
+
+
+def test_the_rim_of_visibility_itself_is_kept(tmp_path: Path) -> None:
+    scene = replace(static_scene(3), opacities=torch.tensor([1 / 255, 1 / 256, 1 / 254]))
+    (path,) = write_sequence(scene, tmp_path)
+    torch.testing.assert_close(read_ply(path).opacities, torch.tensor([1 / 255, 1 / 254]), rtol=1e-4, atol=0)

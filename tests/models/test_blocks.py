@@ -1,0 +1,65 @@
+"""Transformer blocks: patches and back, no order among tokens, no bias."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from chronosplat.models.blocks import Block, SelfAttention, patchify, unpatchify
+
+
+@pytest.mark.parametrize(("patch", "height", "width"), [(8, 16, 24), (2, 4, 10), (1, 3, 5)])
+def test_unpatchify_inverts_patchify(patch: int, height: int, width: int) -> None:
+    maps = torch.randn(2, 3, height, width, 5, generator=torch.Generator().manual_seed(0))
+    tokens = patchify(maps, patch)
+    assert tokens.shape == (2, 3 * (height // patch) * (width // patch), patch * patch * 5)
+    assert torch.equal(unpatchify(tokens, patch, 3, height, width), maps)
+
+
+def test_patches_run_view_major_then_row_major() -> None:
+    maps = torch.arange(2 * 4 * 6).view(1, 2, 4, 6, 1)
+    tokens = patchify(maps, 2)
+    assert tokens[0, 0].tolist() == [0, 1, 6, 7]
+    assert tokens[0, 1].tolist() == [2, 3, 8, 9]
+    assert tokens[0, 3].tolist() == [12, 13, 18, 19]
+    assert tokens[0, 6].tolist() == [24, 25, 30, 31]
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_blocks_are_equivariant_under_permutation_of_tokens(qk_norm: bool) -> None:
+    torch.manual_seed(0)
+    block, x = Block(32, 4, 2, qk_norm), torch.randn(2, 11, 32)
+    order = torch.randperm(11)
+    assert torch.allclose(block(x)[:, order], block(x[:, order]), atol=1e-5)
+    assert not torch.allclose(block(x), block(x[:, order]), atol=1e-2)
+
+
+def test_attention_is_softmax_of_scaled_products() -> None:
+    torch.manual_seed(0)
+    attention, x = SelfAttention(8, 2, qk_norm=False), torch.randn(1, 5, 8)
+    q, k, v = (t.view(5, 2, 4).transpose(0, 1) for t in (x[0] @ attention.qkv.weight.T).split(8, -1))
+    mixed = torch.softmax(q @ k.transpose(1, 2) / 2, -1) @ v
+    expected = mixed.transpose(0, 1).reshape(5, 8) @ attention.out.weight.T
+    assert torch.allclose(attention(x)[0], expected, atol=1e-6)
+
+
+def test_qk_norm_bounds_the_logits() -> None:
+    torch.manual_seed(0)
+    attention = SelfAttention(16, 2, qk_norm=True)
+    x = torch.randn(1, 6, 16)
+    assert torch.allclose(attention.q_norm(x[..., :8]).norm(dim=-1), torch.full((1, 6), 8**0.5), atol=1e-3)
+    assert attention.q_norm is not attention.k_norm
+
+
+def test_samples_of_a_batch_do_not_mix() -> None:
+    torch.manual_seed(0)
+    block, x = Block(32, 4, 2, True), torch.randn(3, 7, 32)
+    changed = x.clone()
+    changed[1] += 1
+    assert torch.equal(block(x)[[0, 2]], block(changed)[[0, 2]])
+
+
+def test_no_bias() -> None:
+    names = [name for name, _ in Block(32, 4, 4, True).named_parameters()]
+    assert names
+    assert not [name for name in names if "bias" in name]

@@ -1,0 +1,138 @@
+"""Weights in and out: round trips, and refusals that name what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.presets import PRESETS, find_preset
+from chronosplat.models.sweep import SweepConfig
+from chronosplat.models.weights import SHIPPED, load_model, model_from_file, read_weights, save_weights
+from chronosplat.shapes import InputError
+from tests.models.test_lrm4d import frames
+
+TINY = LRM4DConfig(layers=1, width=32, heads=2, head="moving", qk_norm=True, sweep=SweepConfig(depths=6, windows=(0.2,)))
+
+
+def saved(path: Path, config: LRM4DConfig = TINY) -> LRM4D:
+    torch.manual_seed(0)
+    model = LRM4D(config)
+    save_weights(config, "4d-lrm-mini", model.state_dict(), path, {"step": "7"})
+    return model
+
+
+def test_round_trip_is_half_precision_exact(tmp_path: Path) -> None:
+    model = saved(tmp_path / "w.safetensors")
+    again = model_from_file(tmp_path / "w.safetensors")
+    assert again.config == TINY
+    assert not again.training
+    for (name, p), (other, q) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert name == other
+        assert q.dtype == torch.float32
+        assert torch.equal(p.half().float(), q), name
+
+
+def test_metadata_carries_the_notes(tmp_path: Path) -> None:
+    saved(tmp_path / "w.safetensors")
+    _, metadata = read_weights(tmp_path / "w.safetensors")
+    assert metadata["step"] == "7"
+    assert metadata["preset"] == "4d-lrm-mini"
+
+
+def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    saved(tmp_path / "w.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_weights_of_another_architecture_name_the_key(tmp_path: Path) -> None:
+    saved(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"another architecture \(lacks blocks\.1\.attention\..*missing, 0 unexpected"):
+        load_model("4d-lrm-mini", weights=tmp_path / "w.safetensors")
+
+
+def test_weights_with_a_key_too_many_name_it(tmp_path: Path) -> None:
+    model = LRM4D(TINY)
+    save_weights(TINY, "x", {**model.state_dict(), "extra.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"has extra\.weight too many; 0 missing, 1 unexpected"):
+        model_from_file(tmp_path / "w.safetensors")
+
+
+def test_weights_of_another_shape_name_both(tmp_path: Path) -> None:
+    tensors = {**LRM4D(TINY).state_dict(), "out_norm.weight": torch.zeros(5)}
+    save_weights(TINY, "x", tensors, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"out_norm\.weight has shape \[5\], the model wants \[32\]"):
+        model_from_file(tmp_path / "w.safetensors")
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    torch.save(LRM4D(TINY).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(InputError, match="pickled checkpoints are not loaded"):
+        load_model("4d-lrm-mini", weights=tmp_path / "w.pt")
+
+
+def test_cut_files_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "w.safetensors")
+    whole = (tmp_path / "w.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cut short"):
+        model_from_file(tmp_path / "cut.safetensors")
+
+
+def test_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such weights file"):
+        load_model("4d-lrm-mini", weights=tmp_path / "none.safetensors")
+
+
+def test_files_without_config_are_refused(tmp_path: Path) -> None:
+    save_file(LRM4D(TINY).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="carries no model config"):
+        model_from_file(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("4d-lrm-mni", "did you mean 4d-lrm-mini"), ("4dlrm-large", "4d-lrm-large")])
+def test_unknown_names_suggest_the_closest(name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
+        load_model(name)
+
+
+def test_hopeless_names_list_all() -> None:
+    with pytest.raises(InputError, match="known: 4d-lrm-mini, 4d-lrm-base, 4d-lrm-large"):
+        find_preset("zzz")
+
+
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.weights])
+def test_presets_without_weights_say_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chronosplat.models.weights.LRM4D", lambda config: None)  # the full size is not needed to refuse
+    with pytest.raises(InputError, match="no weights were published"):
+        load_model(name)
+
+
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.weights])
+def test_shipped_weights_fit_their_preset(name: str) -> None:
+    assert (SHIPPED / PRESETS[name].weights).is_file()
+    model = load_model(name)
+    assert model.config == PRESETS[name].config
+    assert not model.training
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_fresh_weights_on_request() -> None:
+    torch.manual_seed(1)
+    fresh, shipped = load_model("4d-lrm-mini", pretrained=False), load_model("4d-lrm-mini")
+    assert not torch.allclose(fresh.embed.weight, shipped.embed.weight)
+
+
+@pytest.mark.parametrize("config", [TINY, LRM4DConfig(layers=1, width=32, heads=2)], ids=["moving", "paper"])
+def test_hub_folder_round_trip(tmp_path: Path, config: LRM4DConfig) -> None:
+    torch.manual_seed(0)
+    model = LRM4D(config).eval()
+    model.save_pretrained(tmp_path / "model")
+    again = LRM4D.from_pretrained(tmp_path / "model")
+    assert again.config == config
+    x = frames(2, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(model(x).means, again(x).means)
