@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 
 import chronosplat
-from chronosplat.shapes import InputError
+from chronosplat.shapes import InputError, UnavailableError
 
 Input = Annotated[str, tyro.conf.Positional]
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -62,9 +62,9 @@ Shared = Annotated[Common, tyro.conf.arg(name="")]
 def say(line: str) -> None:
     """One line for the person watching."""
     if line.startswith("warning: "):
-        console.print(f"[yellow]warning:[/yellow] {line.removeprefix('warning: ')}")
+        console.print(f"[yellow]warning:[/yellow] {line.removeprefix('warning: ')}", soft_wrap=True)
     else:
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def give(common: Common, result: dict[str, Any]) -> None:
@@ -336,7 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
             tyro.cli(next(iter(table.values())), prog=prog, args=arguments)
         else:
             tyro.extras.subcommand_cli_from_dict(table, prog=prog, args=arguments, description=ABOUT)
-    except InputError as error:
+    except (InputError, UnavailableError) as error:
         return fail(str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error):

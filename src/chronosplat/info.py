@@ -14,7 +14,7 @@ from chronosplat.gaussians import Gaussians3D, load_scene
 from chronosplat.models.presets import PRESETS
 from chronosplat.models.weights import read_weights
 from chronosplat.render import cpu, gsplat
-from chronosplat.shapes import InputError
+from chronosplat.shapes import InputError, UnavailableError
 
 ISA = {4: "AVX-512", 3: "AVX2", 2: "SSE4", 1: platform.machine()}
 
@@ -23,7 +23,7 @@ def describe_installation() -> dict[str, Any]:
     """Version, devices, renderers and models."""
     try:
         native = f"ready ({ISA[cpu.isa_level()]}, {torch.get_num_threads()} threads)"
-    except RuntimeError as error:
+    except UnavailableError as error:
         native = str(error)
     return {
         "version": chronosplat.__version__,

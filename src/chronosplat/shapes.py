@@ -25,6 +25,10 @@ class InputError(ValueError):
     """What the user gave is wrong. The message is one line: what, expected, got, remedy."""
 
 
+class UnavailableError(RuntimeError):
+    """Something that this machine or installation lacks. The message is one line and names the remedy."""
+
+
 def check_shape(name: str, tensor: Tensor, shape: str, sizes: dict[str, int] | None = None, remedy: str = "") -> dict[str, int]:
     """Check ``tensor`` against a shape such as ``"N 3"`` and bind its named axes.
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from chronosplat.assets.mesh import Floats, Material, Surface, to_linear, unit, vertex_normals
 from chronosplat.assets.model import GltfModel
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_mesh
+from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_geometry, rasterize_mesh
 from chronosplat.cameras import Cameras, orbit
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, textured_square
@@ -419,6 +419,36 @@ def test_default_lights_are_four_unit_suns() -> None:
     np.testing.assert_allclose(lights.energies * np.pi, (4, 3, 4, 2), atol=1e-5)
 
 
+# depth and motion
+
+
+def test_depth_and_motion_of_a_slanted_plane() -> None:
+    slanted = np.array([(-6, -5, -8), (3, -5, 5), (3, 5, 5), (-6, 5, -8)], np.float32)
+    velocities = np.array([(0, 0, 0), (1, 2, 3), (1, 2, 3), (0, 0, 0)], np.float32)
+    surface = PreparedSurface(Surface(FACES, np.zeros(2, np.int32), np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), (UNLIT,)))
+    normals = vertex_normals(slanted, FACES)
+    pictures = rasterize_geometry(surface, slanted, normals, facing_camera(), velocities, samples=1)
+    covered = pictures.rgba[0, ..., 3] > 0
+    assert covered.any()
+    assert not pictures.depth[0][~covered].any()
+    assert not pictures.motion[0][~covered].any()
+    for x in range(6, 11):
+        slope = (x + 0.5 - SIZE / 2) / DISTANCE
+        u = (6 + 18 * slope) / (9 + 13 * slope)
+        assert pictures.depth[0, 8, x] == pytest.approx(DISTANCE + 8 - 13 * u, abs=1e-3)
+        np.testing.assert_allclose(pictures.motion[0, 8, x], (u, 2 * u, 3 * u), atol=1e-3)
+    assert np.array_equal(pictures.rgba, rasterize_mesh(surface, slanted, normals, facing_camera(), samples=1))
+
+
+def test_depth_at_edges_is_that_of_the_surface() -> None:
+    positions = at_pixels(box(3.3, 4.71, 9.77, 12.1))
+    surface = PreparedSurface(Surface(FACES, np.zeros(2, np.int32), np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), (UNLIT,)))
+    pictures = rasterize_geometry(surface, positions, vertex_normals(positions, FACES), facing_camera(), samples=4)
+    np.testing.assert_allclose(pictures.depth[pictures.rgba[..., 3] > 0], DISTANCE, atol=1e-4)
+    assert pictures.motion.shape == (1, SIZE, SIZE, 3)
+    assert not pictures.motion.any()
+
+
 # the call
 
 
@@ -458,3 +488,10 @@ def test_arrays_that_do_not_belong_are_refused(positions: tuple[int, int], norma
     with pytest.raises(InputError, match=r"positions: expected \[4, 3\] like normals, got") as caught:
         rasterize_mesh(PreparedSurface(surface), np.zeros(positions, np.float32), np.zeros(normals, np.float32), facing_camera())
     assert str(positions) in str(caught.value)
+
+
+def test_velocities_that_do_not_belong_are_refused() -> None:
+    positions = at_pixels(box(4, 4, 8, 8))
+    surface = Surface(FACES, np.zeros(2, np.int32), np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), (UNLIT,))
+    with pytest.raises(InputError):
+        rasterize_geometry(PreparedSurface(surface), positions, positions, facing_camera(), np.zeros((3, 3), np.float32))

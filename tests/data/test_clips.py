@@ -14,7 +14,7 @@ from chronosplat.assets import Lights, Material, Surface
 from chronosplat.assets.mesh import Floats
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import RADIUS
-from chronosplat.data.clips import fixed_ring, pose_clip, random_lights, random_views, render_clip, training_views
+from chronosplat.data.clips import fixed_ring, pose_clip, random_lights, random_views, render_clip, render_geometry, training_views
 from chronosplat.shapes import InputError
 
 TRIANGLE = Surface(
@@ -176,6 +176,21 @@ def test_render_clip_axes_and_content() -> None:
     alone = render_clip(mesh, seconds, cameras[1], samples=2)
     assert np.array_equal(rgba[:, 1:], alone)  # cameras do not see each other
     assert (rgba[0] != rgba[1]).any()
+
+
+def test_geometry_of_a_sliding_triangle() -> None:
+    mesh, cameras = triangle((0, 0, 4)), fixed_ring(16)[[8]]  # its front is seen from below and behind alike: two-sided
+    seconds = np.array([0.0, 0.25, 0.5])
+    rgba, geometry = render_geometry(mesh, seconds, cameras)
+    assert np.array_equal(rgba, render_clip(mesh, seconds, cameras))
+    assert geometry.shape == (3, 1, 16, 16, 4)
+    assert geometry.dtype == np.float16
+    covered = rgba[..., 3] > 0
+    assert covered.any()
+    assert not geometry[~covered].any()
+    per_frame = 1.0 / 5  # one unit a frame; the union is five units long
+    np.testing.assert_allclose(geometry[covered][:, 1:], np.tile((0, 0, per_frame), (covered.sum(), 1)), atol=1e-3)
+    assert 0.9 < geometry[covered][:, 0].min() <= geometry[covered][:, 0].max() < 2.1
 
 
 def test_object_stays_inside_the_picture() -> None:

@@ -255,6 +255,35 @@ def test_sizes_that_do_not_divide_the_banks_are_refused(bank: ClipBank, size: in
         training_batch(bank, 0, Phase(until=1.0, size=size, pictures=4, targets=1), 2, seed=0)
 
 
+def test_geometry_belongs_to_the_inputs(bank: ClipBank) -> None:
+    for step in range(8):
+        batch = training_batch(bank, step, MOVING, 4, seed=1)
+        B = batch.rgba.shape[0]
+        assert batch.geometry.shape == (B, batch.inputs, 16, 16, 4)
+        empty = batch.rgba[:, : batch.inputs, ..., 3] == 0
+        assert not batch.geometry[empty].any()
+        assert (batch.geometry[..., 0][~empty] > 0).all()
+
+
+def test_depth_lies_on_the_same_object_from_every_camera(bank: ClipBank) -> None:
+    """Points unprojected from all inputs of a static batch keep to one object of about unit size around one place."""
+    for step in range(6):
+        batch = training_batch(bank, step, STILL, 4, seed=2)
+        assert not batch.geometry[..., 1:].any()
+        for b in range(batch.rgba.shape[0]):
+            points = []
+            for f in range(batch.inputs):
+                y, x = torch.nonzero(batch.rgba[b, f, ..., 3] == 1, as_tuple=True)
+                K, depth = batch.Ks[b, f], batch.geometry[b, f, y, x, 0]
+                seen = (
+                    torch.stack([(x + 0.5 - K[0, 2]) / K[0, 0], (y + 0.5 - K[1, 2]) / K[1, 1], torch.ones_like(depth)], 1) * depth[:, None]
+                )
+                pose = rigid_inverse(batch.viewmats[b, f])
+                points.append(seen @ pose[:3, :3].T + pose[:3, 3])
+            cloud = torch.cat(points)
+            assert float((cloud.amax(0) - cloud.amin(0)).max()) < 1.25  # the cube's side, and the jitter in scale
+
+
 def test_to_moves_everything(bank: ClipBank) -> None:
     batch = training_batch(bank, 0, PHASE, 4, seed=0)
     moved = batch.to("cpu")

@@ -26,7 +26,7 @@ def plain(height: int = 32, width: int = 48) -> list[Tensor]:
 def decoded(path: Path) -> NDArray[np.uint8]:
     """The frames [T, H, W, 3] of a video."""
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        return np.stack([frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in container.decode(video=0)])
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

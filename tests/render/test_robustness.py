@@ -23,8 +23,8 @@ def check_finite_everywhere(x: RasterInputs) -> None:
     bad = [name for name in ("rgb", "alpha", "depth") if not torch.isfinite(getattr(out, name)).all()]
     bad += [f"gradient of {name}" for name, g in found.items() if not torch.isfinite(g).all()]
     assert not bad
-    assert float(out.alpha.min()) >= -1e-6
-    assert float(out.alpha.max()) <= 1 + 1e-6
+    assert float(out.alpha.detach().min()) >= -1e-6
+    assert float(out.alpha.detach().max()) <= 1 + 1e-6
 
 
 def scene(moving: bool = True) -> RasterInputs:

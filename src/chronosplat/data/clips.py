@@ -62,11 +62,11 @@ def render_geometry(
     """
     poses, placement = pose_clip(mesh, seconds)
     placed = np.stack([placement.apply(p) for p, _ in poses])
-    velocities = np.gradient(placed, axis=0) if len(poses) > 1 else np.zeros_like(placed)
+    velocities: Floats = np.gradient(placed, axis=0) if len(poses) > 1 else np.zeros_like(placed)
     surface = PreparedSurface(mesh.surface)
     rgba, geometry = [], []
-    for positions, (_, normals), velocity in zip(placed, poses, velocities, strict=True):
-        pictures = rasterize_geometry(surface, positions, normals, cameras, velocity, lights, samples)
+    for frame, (_, normals) in enumerate(poses):
+        pictures = rasterize_geometry(surface, placed[frame], normals, cameras, velocities[frame], lights, samples)
         rgba.append(pictures.rgba)
         geometry.append(np.concatenate([pictures.depth[..., None], pictures.motion], -1).astype(np.float16))
     return np.stack(rgba), np.stack(geometry)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+EIGEN_GAP = 1e-4  # relative; closer eigenvalues count as equal
 
 
 def normalize(quats: Tensor) -> Tensor:
@@ -55,12 +59,35 @@ def matrices_to_quats(matrices: Tensor) -> Tensor:
     return torch.where(quats[..., :1] < 0, -quats, quats)
 
 
+class _Eigh(torch.autograd.Function):
+    """``torch.linalg.eigh`` whose gradient is finite where eigenvalues coincide.
+
+    Between directions of (nearly) equal eigenvalues the eigenvectors are arbitrary and their gradient is dropped.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(matrices)
+        ctx.save_for_backward(values, vectors)
+        return values, vectors
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        values, vectors = ctx.saved_tensors
+        g_values, g_vectors = grad_outputs
+        gap = values[..., None, :] - values[..., :, None]
+        apart = gap.abs() > EIGEN_GAP * values.abs().amax(-1)[..., None, None]
+        turn = torch.where(apart, (vectors.transpose(-1, -2) @ g_vectors) / torch.where(apart, gap, torch.ones_like(gap)), 0.0)
+        inner = turn + torch.diag_embed(g_values)
+        return vectors @ (0.5 * (inner + inner.transpose(-1, -2))) @ vectors.transpose(-1, -2)
+
+
 def covariances_to_shapes(covariances: Tensor) -> tuple[Tensor, Tensor]:
-    """Quaternions [..., 4] and scales [..., 3] of symmetric positive covariances [..., 3, 3]."""
-    values, vectors = torch.linalg.eigh(covariances)
-    sign = torch.where(torch.linalg.det(vectors) < 0, -1.0, 1.0).to(vectors)
+    """Quaternions [..., 4] and scales [..., 3] of symmetric positive covariances [..., 3, 3]; differentiable everywhere."""
+    values, vectors = _Eigh.apply(covariances)  # pyright: ignore[reportGeneralTypeIssues]
+    sign = torch.where(torch.linalg.det(vectors.detach()) < 0, -1.0, 1.0).to(vectors)
     vectors = torch.cat([vectors[..., :2], vectors[..., 2:] * sign[..., None, None]], dim=-1)  # proper, not mirrored
-    return matrices_to_quats(vectors), values.clamp_min(0).sqrt()
+    return matrices_to_quats(vectors), values.clamp_min(1e-16).sqrt()
 
 
 def rotation_4d(left: Tensor, right: Tensor) -> Tensor:

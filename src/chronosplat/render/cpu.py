@@ -80,7 +80,7 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
 
     Raises:
         InputError: tensors that are not on the CPU; out of memory; too many intersections.
-        RuntimeError: the native library is missing.
+        UnavailableError: the native library is missing.
     """
     if x.means.device.type != "cpu":
         raise InputError(f"backend cpu: the scene is on {x.means.device}; move it with .to('cpu') or use backend='gsplat'")

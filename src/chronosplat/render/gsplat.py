@@ -9,6 +9,7 @@ import torch
 
 from chronosplat.gaussians.fourd import temporal_weight
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
+from chronosplat.shapes import UnavailableError
 
 
 def unavailable() -> str | None:
@@ -25,10 +26,10 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
     """Render with ``gsplat.rasterization``, all scenes and views in one call.
 
     Raises:
-        RuntimeError: gsplat or CUDA is missing, or gsplat's first-use build failed; with the remedy.
+        UnavailableError: gsplat or CUDA is missing, or gsplat's first-use build failed; with the remedy.
     """
     if reason := unavailable():
-        raise RuntimeError(f"backend gsplat: {reason}")
+        raise UnavailableError(f"backend gsplat: {reason}")
     B, V = x.viewmats.shape[:2]
     if B == 0 or V == 0 or x.means.shape[1] == 0:
         return RasterOutputs.empty(x)
@@ -60,7 +61,7 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
             packed=False,
         )
     except ImportError as error:
-        raise RuntimeError(
+        raise UnavailableError(
             f"backend gsplat: its CUDA kernels did not build ({error}); nvcc must match torch's CUDA {torch.version.cuda}, "
             "set TORCH_CUDA_ARCH_LIST to your GPU and VERBOSE=1 to see the compiler's errors, or use backend='cpu'"
         ) from error

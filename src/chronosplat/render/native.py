@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from chronosplat.shapes import UnavailableError
+
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
 FLOATS = POINTER(c_float)
 
@@ -45,14 +47,16 @@ def library() -> ctypes.CDLL:
     """The loaded library.
 
     Raises:
-        RuntimeError: it was not built, or does not fit this machine, with the remedy.
+        UnavailableError: it was not built, or does not fit this machine, with the remedy.
     """
     if not LIBRARY.is_file():
-        raise RuntimeError(f"the native library is missing at {LIBRARY}; reinstall chronosplat, or run: python native/build.py {LIBRARY}")
+        raise UnavailableError(
+            f"the native library is missing at {LIBRARY}; reinstall chronosplat, or run: python native/build.py {LIBRARY}"
+        )
     try:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
-        raise RuntimeError(
+        raise UnavailableError(
             f"the native library does not load on this {platform.machine()} machine ({error}); reinstall chronosplat"
         ) from error
     lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(c_void_p)]

@@ -1,0 +1,1 @@
+"""Training: the config, the objective, the loop and its checkpoint."""

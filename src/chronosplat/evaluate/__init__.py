@@ -1,0 +1,1 @@
+"""Evaluation: the set-ups of the benchmark and its baselines."""

@@ -1,0 +1,51 @@
+"""The CUDA backend against the judge: values 1e-4 and gradients 1e-3 relative, static and moving, batched."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from chronosplat.render import RasterInputs, gsplat, rasterize
+from tests.render.raster_cases import decided, gradients, random_inputs, random_upstream
+
+REASON = gsplat.unavailable()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=f"gsplat: {REASON}")]
+
+
+def check_agreement(x: RasterInputs) -> None:
+    """The judge runs in float64 on the CPU; undecided pixels take no part (see raster_cases.decided)."""
+    keep = decided(x)
+    assert keep.double().mean() > 0.9
+    upstream = random_upstream(x, keep)
+    judged, wanted = gradients(x, upstream, "reference")
+    on_gpu = type(upstream)(*(t.cuda() for t in (upstream.rgb, upstream.alpha, upstream.depth)))
+    fast, found = gradients(x.map(lambda t: t.cuda()), on_gpu, "gsplat")
+    for name in ("rgb", "alpha", "depth"):
+        difference = ((getattr(fast, name).detach().cpu() - getattr(judged, name).detach()).abs() * keep).max()
+        scale = max(1.0, float(judged.depth.detach().max())) if name == "depth" else 1.0
+        assert float(difference) <= 1e-4 * scale, name
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert float((found[name].cpu() - value).norm()) <= 1e-3 * float(value.norm()) + 1e-12, name
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("kind", ["ordinary", "tiny", "off_centre", "behind"])
+def test_one_scene(kind: str, moving: bool) -> None:
+    check_agreement(random_inputs(kind, 0, gaussians=150, width=35, height=29, moving=moving))
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_batches_of_scenes_and_views(moving: bool) -> None:
+    check_agreement(random_inputs("ordinary", 1, gaussians=100, scenes=2, views=3, width=37, height=26, moving=moving))
+
+
+@pytest.mark.parametrize("sizes", [{"gaussians": 0}, {"views": 0}])
+def test_nothing_gives_empty_pictures(sizes: dict[str, int]) -> None:
+    out = rasterize(random_inputs(**sizes).map(lambda t: t.cuda()), "gsplat")
+    assert not out.alpha.any()
+
+
+def test_auto_chooses_gsplat_on_cuda() -> None:
+    x = random_inputs().map(lambda t: t.float().cuda())
+    assert torch.equal(rasterize(x, "auto").rgb, rasterize(x, "gsplat").rgb)

@@ -1,0 +1,135 @@
+"""From views to a scene in the capture's own world and seconds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from chronosplat.cameras import CANONICAL, Cameras, Similarity, orbit
+from chronosplat.captures import Views
+from chronosplat.gaussians import quats_to_matrices
+from chronosplat.models import reconstruct as room
+from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.reconstruct import network_clock, reconstruct
+from chronosplat.models.sweep import SweepConfig
+from chronosplat.models.weights import load_model
+from chronosplat.render import render
+from tests.models.test_sweep import sphere_views
+
+
+def views(size: int = 32, width: int | None = None, seconds: tuple[float, float] = (0.0, 0.0)) -> Views:
+    """A sphere seen by four canonical cameras."""
+    cameras = orbit(CANONICAL, 0.0, size).to(dtype=torch.float64)
+    cameras = cameras if width is None else Cameras(cameras.viewmats, cameras.Ks, width, size)
+    images, alphas, _ = sphere_views(cameras)
+    times = torch.linspace(*seconds, 4, dtype=torch.float64)
+    return Views(images.float(), alphas.float(), cameras, times, torch.tensor([0.0, 1.0, 0.0]))
+
+
+def tiny() -> LRM4D:
+    torch.manual_seed(0)
+    return LRM4D(LRM4DConfig(layers=2, width=64, heads=2, head="moving", qk_norm=True, sweep=SweepConfig())).eval()
+
+
+def moved(original: Views, world: Similarity) -> Views:
+    assert original.up is not None
+    return replace(original, cameras=original.cameras.transformed(world), up=world.directions(original.up))
+
+
+WORLD = Similarity(
+    4.0, quats_to_matrices(torch.tensor([0.8, 0.3, -0.4, 0.1], dtype=torch.float64)), torch.tensor([10.0, -3.0, 2.0], dtype=torch.float64)
+)
+
+
+def test_shipped_model_covers_the_silhouette() -> None:
+    x = views()
+    out = render(load_model("4d-lrm-mini").reconstruct(x), x.cameras, x.times)
+    covered, wanted = out.alpha > 0.5, x.alphas > 0.5
+    overlap = (covered & wanted).sum() / (covered | wanted).sum()
+    assert float(overlap) > 0.85
+
+
+def test_scene_is_in_the_capture_s_world() -> None:
+    x = moved(views(), WORLD)
+    scene = load_model("4d-lrm-mini").reconstruct(x)
+    out = render(scene, x.cameras, x.times)
+    covered, wanted = out.alpha > 0.5, x.alphas > 0.5
+    assert float((covered & wanted).sum() / (covered | wanted).sum()) > 0.85
+    centre = scene.at(0.0).means.mean(0)
+    assert float((centre.double() - WORLD.translation).norm()) < 0.5 * 0.4 * WORLD.scale
+    model = load_model("4d-lrm-mini")
+    plain = render(model.reconstruct(views()), views().cameras, views().times)
+    depth, before = (o.depth[:, 14:18, 14:18].mean().item() for o in (out, plain))
+    assert depth == pytest.approx(WORLD.scale * before, rel=0.02)
+    assert 1.5 - 0.4 - 0.1 < before < 1.5  # on the near side of the sphere's middle
+
+
+def test_the_world_of_the_capture_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaled, rotated and shifted, with up rotated too: the same pictures."""
+    monkeypatch.setattr(room, "bf16_is_fast", lambda device: False)
+    model, x = tiny(), views(seconds=(2.0, 5.0))
+    y = moved(x, WORLD)
+    here = render(reconstruct(model, x), x.cameras, x.times, backend="cpu")
+    there = render(reconstruct(model, y), y.cameras, y.times, backend="cpu")
+    assert here.alpha.max() > 0.3
+    assert float((here.rgb - there.rgb).abs().mean()) < 1e-5
+    assert float((here.rgb - there.rgb).abs().max()) < 5e-3  # a pixel may flip at a threshold
+
+
+def test_network_sees_the_normalised_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    model = tiny()
+    original = model.forward
+    monkeypatch.setattr(model, "forward", lambda frames: seen.append(frames) or original(frames))
+    reconstruct(model, moved(views(seconds=(2.0, 5.0)), WORLD))
+    frames = seen[0]
+    assert torch.allclose(frames.times, torch.tensor([[-1.0, -1 / 3, 1 / 3, 1.0]]), atol=1e-6)
+    expected = orbit(CANONICAL, 0.0, 32).viewmats
+    assert torch.allclose(frames.viewmats[0], expected, atol=1e-4)
+    assert bool((frames.rgb[frames.alpha.expand_as(frames.rgb) == 0] == 1).all())
+
+
+def test_static_captures_give_static_scenes() -> None:
+    scene = reconstruct(tiny(), views())
+    assert not scene.velocities.any()
+    assert not scene.time_centers.any()
+    assert float(scene.time_sigmas.min()) == 1e6
+    cameras = views().cameras[[0]]
+    assert torch.allclose(render(scene, cameras, [0.0]).rgb, render(scene, cameras, [100.0]).rgb, atol=1e-6)
+
+
+def test_moving_captures_keep_their_seconds() -> None:
+    scene = reconstruct(tiny(), views(seconds=(2.0, 5.0)))
+    assert scene.seconds == (2.0, 5.0)
+    assert scene.clock.seconds(torch.tensor([-1.0, 1.0])).tolist() == pytest.approx([2.0, 5.0])
+    assert bool((scene.time_sigmas < 10).all())
+
+
+def test_invisible_gaussians_are_left_out() -> None:
+    x = views()
+    scene = reconstruct(tiny(), x)
+    assert 0 < len(scene) <= int((x.alphas > 0).sum())
+    assert float(scene.opacities.min()) >= 1 / 255
+
+
+def test_other_sizes_are_resized_with_a_notice(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="chronosplat"):
+        scene = reconstruct(tiny(), views(30, width=27))
+    assert len(scene) > 0
+    assert len(caplog.records) == 1
+    assert "27x30" in caplog.records[0].message
+
+
+def test_whole_sizes_give_no_notice(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="chronosplat"):
+        reconstruct(tiny(), views(24, width=40))
+    assert not caplog.records
+
+
+def test_network_clock() -> None:
+    clock = network_clock(torch.tensor([2.0, 6.0, 3.0]))
+    assert clock.scene_time(torch.tensor([2.0, 4.0, 6.0])).tolist() == [-1.0, 0.0, 1.0]
+    assert network_clock(torch.tensor([7.0, 7.0])).scene_time(torch.tensor([7.0])).tolist() == [0.0]
