@@ -15,8 +15,19 @@ struct Color {
     float r, g, b, a;
 };
 
-// Bayer order of the samples of a pixel: a BLEND material of alpha a covers the samples whose threshold is below a.
-float threshold(int sx, int sy, int samples) { return ((sx * 7 + sy * 3) % (samples * samples) + 0.5f) / (samples * samples); }
+// A BLEND material of alpha a covers the samples whose threshold is below a: all levels once, in a scattered order.
+float threshold(int sx, int sy, int samples) {
+    int count = samples * samples, step = 7;
+    auto shares_factor = [](int a, int b) {
+        while (b) {
+            int rest = a % b;
+            a = b, b = rest;
+        }
+        return a > 1;
+    };
+    while (shares_factor(step, count)) step += 2;
+    return ((sy * samples + sx) * step % count + 0.5f) / count;
+}
 
 Color texel(const MeshScene& s, int texture, float u, float v) {
     const MeshTexture& t = s.texture[texture];
@@ -131,7 +142,7 @@ int render_view(const MeshScene& s, int view) {
             for (int x = x0; x <= x1; x++) {
                 float w[3], z;
                 if (!weights(a, b, c, x + 0.5f, y + 0.5f, w, z) || !(z < depth[(size_t)y * W + x])) continue;
-                if (m.alpha_mode && base_color(face, w).a < (m.alpha_mode == 1 ? m.cutoff : threshold(x % S, y % S, S))) continue;
+                if (m.alpha_mode && base_color(face, w).a < (m.alpha_mode == 1 ? m.cutoff - 1e-6f : threshold(x % S, y % S, S))) continue;
                 depth[(size_t)y * W + x] = z, hit[(size_t)y * W + x] = f;
             }
     }

@@ -20,9 +20,13 @@ INLINE void load_shape(Shape16& g, const SplatScene& s, size_t first, int n) {
     load_rows<3>(s.means + 3 * first, n, g.mean);
     load_rows<4>(s.quats + 4 * first, n, g.q);
     load_rows<3>(s.scales + 3 * first, n, g.scale);
+    vfloat largest = splat(1e-30f);  // divided out first, so that squares neither overflow nor vanish
+    for (int k = 0; k < 4; k++) largest = upper(largest, upper(g.q[k], -g.q[k]));
+    for (int k = 0; k < 4; k++) g.q[k] = g.q[k] / largest;
     vfloat norm2 = g.q[0] * g.q[0] + g.q[1] * g.q[1] + g.q[2] * g.q[2] + g.q[3] * g.q[3];
-    g.inv_norm = 1.f / root(upper(norm2, splat(1e-24f)));
-    for (int k = 0; k < 4; k++) g.q[k] = g.q[k] * g.inv_norm;
+    vfloat inv = 1.f / root(upper(norm2, splat(1e-24f)));
+    for (int k = 0; k < 4; k++) g.q[k] = g.q[k] * inv;
+    g.inv_norm = inv / upper(largest, splat(1e-12f));
     vfloat w = g.q[0], x = g.q[1], y = g.q[2], z = g.q[3], *R = g.R;
     R[0] = 1 - 2 * (y * y + z * z), R[1] = 2 * (x * y - w * z), R[2] = 2 * (x * z + w * y);
     R[3] = 2 * (x * y + w * z), R[4] = 1 - 2 * (x * x + z * z), R[5] = 2 * (y * z - w * x);
@@ -51,11 +55,14 @@ INLINE void load_motion(Motion16& m, const SplatScene& s, size_t first, int n) {
     m.inv_sigma = 1.f / upper(sigma, splat(1e-12f));
 }
 
+// How many sigmas a moment is from the time centre; far beyond what is ever drawn it is clamped, to stay finite.
+INLINE vfloat sigmas_away(vfloat dt, const Motion16& m) { return lower(upper(dt * m.inv_sigma, splat(-1e3f)), splat(1e3f)); }
+
 // The mean at the view's time, and log2 of the temporal weight.
 INLINE vfloat mean_at(vfloat mean[3], const Shape16& g, const Motion16& m, float time) {
     for (int k = 0; k < 3; k++) mean[k] = g.mean[k];
     if (!m.moving) return vfloat{};
-    vfloat dt = time - m.center, z = dt * m.inv_sigma;
+    vfloat dt = time - m.center, z = sigmas_away(dt, m);
     for (int k = 0; k < 3; k++) mean[k] += m.velocity[k] * dt;
     return -0.5f * LOG2E * z * z;
 }

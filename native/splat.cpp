@@ -220,7 +220,7 @@ static void parameters_backward(const SplatScene& s, const SplatGradients& grad,
             d_log_opacity += m[0];
             for (int k = 0; k < 3; k++) d_mean[k] += d_moved[k], d_color[k] += m[6 + k];
             if (!motion.moving) continue;
-            vfloat dt = time - motion.center, z = dt * motion.inv_sigma;
+            vfloat dt = time - motion.center, z = sigmas_away(dt, motion);
             d_center += m[0] * z * motion.inv_sigma, d_sigma += m[0] * z * z * motion.inv_sigma;
             for (int k = 0; k < 3; k++) d_velocity[k] += d_moved[k] * dt, d_center -= d_moved[k] * motion.velocity[k];
         }

@@ -65,7 +65,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     """
     with atomic_file(path) as fresh:
         try:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh, metadata)
+            # copies, since the format refuses tensors that share memory
+            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, fresh, metadata)
         except SafetensorError as error:
             raise OSError(f"cannot write {path}: {error}") from error
         fresh.chmod(0o644)

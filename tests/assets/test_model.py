@@ -264,9 +264,9 @@ def test_normals_of_a_mirrored_node_point_outward(tmp_path: Path) -> None:
     near(GltfModel(maker.save(tmp_path)).vertices(0.0)[1], [(0, 0, 1)] * 4)
 
 
-def test_cofactors_are_the_inverse_transpose_times_the_determinant() -> None:
+def test_cofactors_are_the_inverse_transpose_times_the_size_of_the_determinant() -> None:
     m = np.random.default_rng(0).normal(size=(20, 3, 3))
-    expected = np.linalg.inv(m).transpose(0, 2, 1) * np.linalg.det(m)[:, None, None]
+    expected = np.linalg.inv(m).transpose(0, 2, 1) * np.abs(np.linalg.det(m))[:, None, None]
     np.testing.assert_allclose(cofactors(m), expected, atol=1e-9)
 
 

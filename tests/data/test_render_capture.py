@@ -134,7 +134,7 @@ def test_procedural_sources() -> None:
 
 @pytest.mark.parametrize("change", [{"size": 7}, {"size": 0}, {"frames": 0}, {"samples": 0}])
 def test_bad_sizes_are_refused(tmp_path: Path, change: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="expected size >= 8, frames >= 1 and samples >= 1") as caught:
+    with pytest.raises(InputError, match="expected size >= 8, frames >= 1, samples >= 1 and random >= 0") as caught:
         render_capture(SOURCE, None, replace(RIG, **change), tmp_path / "out")
     assert str(next(iter(change.values()))) in str(caught.value)
     assert not list(tmp_path.iterdir())

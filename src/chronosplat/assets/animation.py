@@ -70,7 +70,13 @@ def read_channels(file: GltfFile, animation: dict[str, Any]) -> list[Channel]:
         values = file.finite(sampler["output"], "an animation's values")
         interpolation = sampler.get("interpolation", "LINEAR")
         rows = (len(keys), 3) if interpolation == "CUBICSPLINE" else (len(keys),)
-        channels.append(Channel(target["node"], target["path"], keys, values.reshape(*rows, -1), interpolation))
+        width = {"translation": 3, "rotation": 4, "scale": 3}.get(target["path"], -1)
+        whole = values.size % max(int(np.prod(rows)), 1) == 0 if width < 0 else values.size == np.prod(rows) * width
+        if not len(keys) or not values.size or not whole:
+            raise file.error(f"damaged: an animation of {target['path']} has {len(keys)} keys and {values.size} values")
+        if not 0 <= target["node"] < len(file.items("nodes")):
+            raise file.error(f"damaged: an animation moves node {target['node']}, which is not there")
+        channels.append(Channel(target["node"], target["path"], keys, values.reshape(*rows, width), interpolation))
     return channels
 
 

@@ -148,6 +148,17 @@ class GltfFile:
             values = np.maximum(values / np.float32(NORMALIZERS[component]), -1.0).astype(np.float32)
         return values
 
+    def attribute(self, attributes: dict[str, int], name: str, count: int) -> Array:
+        """A vertex attribute as float64, NaN and infinities as they are.
+
+        Raises:
+            InputError: another number of elements than the primitive has vertices.
+        """
+        values = self.accessor(attributes[name])
+        if len(values) != count:
+            raise self.error(f"damaged: {name} has {len(values)} elements for {count} vertices")
+        return values.astype(np.float64)
+
     def finite(self, index: int, what: str) -> Array:
         """An accessor as float64, refused if it holds NaN or infinities."""
         values = self.accessor(index).astype(np.float64)

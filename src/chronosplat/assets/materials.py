@@ -71,7 +71,7 @@ def texture_coordinates(file: GltfFile, attributes: dict[str, int], reference: d
     channel = transform.get("texCoord", (reference or {}).get("texCoord", 0))
     if reference is None or f"TEXCOORD_{channel}" not in attributes:
         return np.zeros((count, 2))
-    uv = np.nan_to_num(file.accessor(attributes[f"TEXCOORD_{channel}"]).astype(np.float64))
+    uv = np.nan_to_num(file.attribute(attributes, f"TEXCOORD_{channel}", count), nan=0.0, posinf=0.0, neginf=0.0)
     if transform:
         c, s = math.cos(transform.get("rotation", 0.0)), math.sin(transform.get("rotation", 0.0))
         turn = np.array([[c, s], [-s, c]])

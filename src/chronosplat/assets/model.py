@@ -72,8 +72,10 @@ class GltfModel:
         self.file = GltfFile(path)
         try:
             self._read(clip)
-        except (KeyError, IndexError, TypeError) as error:
-            raise self.file.error(f"damaged: a reference points nowhere ({error!r})") from error
+        except InputError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise self.file.error(f"damaged: a reference points nowhere, or a value has the wrong size ({error!r})") from error
 
     def _read(self, clip: str | int) -> None:
         self.skeleton = Skeleton(self.file)
@@ -106,7 +108,7 @@ class GltfModel:
                 mesh = self.file.items("meshes")[nodes[node]["mesh"]]
                 for primitive in mesh["primitives"]:
                     self._add_primitive(parts, node, mesh, primitive, materials)
-        if not parts.faces:
+        if not sum(len(faces) for faces in parts.faces):
             raise self.file.error("has no triangles to render")
         wide = max(j.shape[1] for j in parts.joints)
         pad = lambda a: np.pad(a, ((0, 0), (0, wide - a.shape[1])))  # noqa: E731
@@ -136,9 +138,13 @@ class GltfModel:
             raise self.file.error(f"damaged: a face uses vertex {faces.max()} of {count}")
         index = primitive.get("material", len(materials) - 1)
         material = materials[index]
-        normals = np.nan_to_num(self.file.accessor(attributes["NORMAL"]).astype(float)) if "NORMAL" in attributes else None
+        normals = None
+        if "NORMAL" in attributes:
+            normals = np.nan_to_num(self.file.attribute(attributes, "NORMAL", count), nan=0.0, posinf=0.0, neginf=0.0)
         uvs = [texture_coordinates(self.file, attributes, t, count) for t in (base_texture(material), material.get("emissiveTexture"))]
         joints, weights = self._skinning(node, attributes, count)
+        if self._mirrored(node, weights):  # a mirrored node turns the winding round (glTF 2.0, section 3.7.4)
+            faces = faces[:, ::-1]
         rows = slice(parts.count, parts.count + count)
         if targets := primitive.get("targets"):
             parts.morphs.append(self._morph(node, mesh, targets, rows))
@@ -151,6 +157,11 @@ class GltfModel:
         parts.faces.append(faces + parts.count)
         parts.face_materials.append(np.full(len(faces), index))
         parts.count += count
+
+    def _mirrored(self, node: int, weights: Array) -> bool:
+        """Whether a rigid primitive's node mirrors it at rest; skinned ones do not follow their node."""
+        world, _ = self.skeleton.pose([], 0.0)
+        return weights.shape[1] == 1 and float(np.linalg.det(world[node][:3, :3])) < 0
 
     def _faces(self, primitive: dict[str, Any]) -> Array | None:
         """Triangles of a list, strip or fan; None for points and lines."""
@@ -171,7 +182,7 @@ class GltfModel:
     def _colors(self, attributes: dict[str, int], count: int) -> Array:
         colors = np.ones((count, 4))
         if "COLOR_0" in attributes:
-            given = np.nan_to_num(self.file.accessor(attributes["COLOR_0"]).astype(float), nan=1.0)
+            given = np.nan_to_num(self.file.attribute(attributes, "COLOR_0", count), nan=1.0, posinf=1.0, neginf=0.0)
             colors[:, : given.shape[1]] = given
         return colors
 
@@ -186,12 +197,14 @@ class GltfModel:
         inverse = np.tile(np.eye(4), (len(spec["joints"]), 1, 1))
         if "inverseBindMatrices" in spec:
             inverse = self.file.finite(spec["inverseBindMatrices"], "a skin's inverse bind matrices").reshape(-1, 4, 4).transpose(0, 2, 1)
+        if len(inverse) < len(spec["joints"]) or not all(0 <= j < len(self.file.items("nodes")) for j in spec["joints"]):
+            raise self.file.error(f"damaged: skin {skin} names joints or inverse bind matrices that are not there")
         self._palette += list(zip(spec["joints"], inverse, strict=False))
         names = [f"{{}}_{k}" for k in (0, 1) if f"JOINTS_{k}" in attributes]
-        joints = np.concatenate([self.file.accessor(attributes[n.format("JOINTS")]) for n in names], 1).astype(np.int64)
+        joints = np.concatenate([self.file.attribute(attributes, n.format("JOINTS"), count) for n in names], 1).astype(np.int64)
         if joints.max(initial=0) >= len(spec["joints"]):
             raise self.file.error(f"damaged: a vertex uses joint {joints.max()} of {len(spec['joints'])}")
-        weights = np.concatenate([self.file.accessor(attributes[n.format("WEIGHTS")]) for n in names], 1).astype(float)
+        weights = np.concatenate([self.file.attribute(attributes, n.format("WEIGHTS"), count) for n in names], 1)
         return first + joints, self._repaired(weights)
 
     def _repaired(self, weights: Array) -> Array:
@@ -232,6 +245,8 @@ class GltfModel:
 
 
 def cofactors(m: Array) -> Array:
-    """Cofactor matrices [n, 3, 3]: they transform normals, under any scale."""
+    """Cofactor matrices [n, 3, 3] with the determinant's sign: they transform normals, under any scale and mirroring."""
     rows = (np.cross(m[:, 1], m[:, 2]), np.cross(m[:, 2], m[:, 0]), np.cross(m[:, 0], m[:, 1]))
-    return np.stack(rows, axis=1)
+    matrices = np.stack(rows, axis=1)
+    mirrored = (m[:, 0] * matrices[:, 0]).sum(-1) < 0
+    return np.where(mirrored[:, None, None], -matrices, matrices)

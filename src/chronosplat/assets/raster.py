@@ -132,6 +132,8 @@ def rasterize_geometry(
     """
     if positions.shape != (len(surface.colors), 3) or normals.shape != positions.shape:
         raise InputError(f"positions: expected [{len(surface.colors)}, 3] like normals, got {positions.shape} and {normals.shape}")
+    if velocities is not None and velocities.shape != positions.shape:
+        raise InputError(f"velocities: expected {list(positions.shape)} like positions, got {list(velocities.shape)}")
     lights = lights or Lights()
     shape = (len(cameras), cameras.height, cameras.width)
     keep = {

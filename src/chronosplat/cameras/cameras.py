@@ -100,7 +100,8 @@ class Cameras:
     @staticmethod
     def from_colmap(quats: Tensor, translations: Tensor, Ks: Tensor, width: int, height: int) -> Cameras:
         """From COLMAP's world-to-camera quaternions [F, 4] (wxyz) and translations [F, 3]."""
-        check_shape("quats", quats, "F 4")
+        sizes = check_shape("quats", quats, "F 4")
+        check_shape("translations", translations, "F 3", sizes)
         viewmats = torch.eye(4).to(quats).repeat(len(quats), 1, 1)
         w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True)).unbind(-1)
         rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 2 * (x * y + w * z), 1 - 2 * (x * x + z * z)]
@@ -111,7 +112,14 @@ class Cameras:
 
     @staticmethod
     def cat(parts: list[Cameras]) -> Cameras:
-        """One list of cameras from several of the same picture size."""
+        """One list of cameras from several of the same picture size.
+
+        Raises:
+            InputError: pictures of different sizes.
+        """
+        sizes = {(p.width, p.height) for p in parts}
+        if len(sizes) != 1:
+            raise InputError(f"cameras: picture sizes differ ({', '.join(f'{w}x{h}' for w, h in sorted(sizes))}); use resized first")
         return replace(parts[0], viewmats=torch.cat([p.viewmats for p in parts]), Ks=torch.cat([p.Ks for p in parts]))
 
 

@@ -55,8 +55,9 @@ def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path,
     Returns:
         how many pictures were written.
     """
-    if rig.size < 8 or rig.frames < 1 or rig.samples < 1:
-        raise InputError(f"expected size >= 8, frames >= 1 and samples >= 1; got {rig.size}, {rig.frames}, {rig.samples}")
+    if rig.size < 8 or rig.frames < 1 or rig.samples < 1 or rig.random < 0:
+        got = f"{rig.size}, {rig.frames}, {rig.samples}, {rig.random}"
+        raise InputError(f"expected size >= 8, frames >= 1, samples >= 1 and random >= 0; got {got}")
     check_folder(output)
     mesh = open_mesh(source, clip, rig.seed)
     length = mesh.duration - rig.start if rig.duration is None else rig.duration

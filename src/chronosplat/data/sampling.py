@@ -16,6 +16,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras, Similarity
 from chronosplat.captures.normalize import normalizing_similarity
 from chronosplat.data.bank import ClipBank, StoredClip
+from chronosplat.shapes import InputError
 
 UP = torch.tensor([0.0, 1.0, 0.0])
 CANONICAL_VIEWS = 4  # the first cameras of a bank's clip
@@ -87,7 +88,8 @@ def draw_pairs(rng: np.random.Generator, views: int, frames: int, count: int, ta
         inputs = [(i % CANONICAL_VIEWS, int(moments[min(i // CANONICAL_VIEWS, len(moments) - 1)])) for i in range(count)]
     else:
         inputs = [(int(rng.integers(views)), int(t)) for t in rng.integers(first, first + window, count)]
-    moments = rng.integers(first, first + window, targets)
+    seen = [t for _, t in inputs]  # only moments between the inputs' are asked for: one moment in, the same moment out
+    moments = rng.integers(min(seen), max(seen) + 1, targets)
     cameras = [int(rng.integers(CANONICAL_VIEWS if k % 2 else views)) for k in range(targets)]
     asked = [(v, int(t)) for v, t in zip(cameras, moments, strict=True)]
     if static:
@@ -127,6 +129,8 @@ def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator)
     full = rgba.shape[1]
     views = [v for v, _ in chosen]
     cameras = Cameras(clip.viewmats[views], clip.Ks[views], full, full)
+    if full % size:
+        raise InputError(f"phase size {size}: must divide the bank's picture size {full}")
     inputs = len(pairs.inputs)
     geometry = torch.from_numpy(np.stack([clip.geometry[t, v] for v, t in pairs.inputs])).float()
     if size != full:

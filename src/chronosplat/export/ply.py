@@ -29,6 +29,7 @@ OPACITY_RIM = 1e-6  # keeps logits finite
 
 
 def _static_columns(g: Gaussians3D) -> list[Tensor]:
+    g = g.to(dtype=torch.float32)
     opacities = g.opacities.clamp(OPACITY_RIM, 1 - OPACITY_RIM)
     columns = [g.means, torch.zeros_like(g.means), (g.colors - 0.5) / SH_C0, torch.logit(opacities)[:, None]]
     return [*columns, g.scales.clamp_min(1e-12).log(), normalize(g.quats)]
@@ -66,16 +67,29 @@ def read_table(path: str | Path) -> dict[str, NDArray[np.float32]]:
     end = data.find(b"end_header\n")
     if not data.startswith(b"ply") or end < 0:
         raise InputError(f"{path}: not a PLY file")
-    lines = data[:end].decode("ascii", "replace").split("\n")
-    if "format binary_little_endian 1.0" not in lines:
+    lines = [line.split() for line in data[:end].decode("ascii", "replace").split("\n") if line]
+    if ["format", "binary_little_endian", "1.0"] not in lines:
         raise InputError(f"{path}: expected a binary little-endian PLY")
-    count = int(next(line.split()[2] for line in lines if line.startswith("element vertex")))
-    names = [line.split()[2] for line in lines if line.startswith("property float ")]
+    count, names = _vertex_layout(path, lines)
     body = data[end + len(b"end_header\n") :]
     if len(body) < 4 * count * len(names):
         raise InputError(f"{path}: cut short ({len(body)} of {4 * count * len(names)} bytes)")
     table = np.frombuffer(body, "<f4", count * len(names)).reshape(count, len(names))
     return {name: table[:, i].copy() for i, name in enumerate(names)}
+
+
+def _vertex_layout(path: str | Path, lines: list[list[str]]) -> tuple[int, list[str]]:
+    """How many vertices there are, and the names of their columns; only floats, and vertices first, are read."""
+    elements = [i for i, line in enumerate(lines) if line[0] == "element"]
+    first = lines[elements[0]] if elements else []
+    if len(first) != 3 or first[1] != "vertex" or not first[2].isdigit():
+        raise InputError(f"{path}: expected the vertices, and their number, as the first element")
+    until = elements[1] if len(elements) > 1 else len(lines)
+    properties = [line for line in lines[elements[0] : until] if line[0] == "property"]
+    other = next((line for line in properties if len(line) != 3 or line[1] not in ("float", "float32")), None)
+    if other:
+        raise InputError(f"{path}: expected float properties only, found {' '.join(other[1:])}")
+    return int(first[2]), [line[2] for line in properties]
 
 
 def read_ply(path: str | Path) -> Gaussians3D | Gaussians4D:

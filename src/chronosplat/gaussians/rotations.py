@@ -11,8 +11,11 @@ EIGEN_GAP = 1e-4  # relative; closer eigenvalues count as equal
 
 
 def normalize(quats: Tensor) -> Tensor:
-    """Unit quaternions [..., 4]; a zero quaternion becomes the identity's neighbour rather than NaN."""
-    return quats / quats.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    """Unit quaternions [..., 4]; a zero quaternion becomes the identity."""
+    norm = quats.norm(dim=-1, keepdim=True)
+    identity = torch.zeros_like(quats)
+    identity[..., 0] = 1
+    return torch.where(norm < 1e-12, identity, quats / norm.clamp_min(1e-12))
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

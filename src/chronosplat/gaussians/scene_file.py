@@ -77,10 +77,12 @@ def _scene_of(path: Path, metadata: dict[str, str], tensors: dict[str, torch.Ten
     try:
         world = json.loads(metadata["world"])
         matrix = torch.tensor(world["matrix"], dtype=torch.float64)
+        if matrix.shape != (4, 4):
+            raise ValueError(f"world is {list(matrix.shape)}, expected [4, 4]")
         extra: dict[str, object] = {"world": Similarity(world["scale"], matrix[:3, :3] / world["scale"], matrix[:3, 3])}
         if kind is Gaussians4D:
             first, last = json.loads(metadata["seconds"])
             extra |= {"clock": Clock(**json.loads(metadata["clock"])), "seconds": (float(first), float(last))}
         return kind(**tensors, **extra)  # pyright: ignore[reportArgumentType]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged scene file ({error})") from error

@@ -78,8 +78,9 @@ class LRM4D(
 ):
     """The large reconstruction model for space-time."""
 
-    def __init__(self, config: LRM4DConfig) -> None:
+    def __init__(self, config: LRM4DConfig | dict[str, Any]) -> None:
         super().__init__()
+        config = config_from_dict(config) if isinstance(config, dict) else config  # a hub's config.json comes as a dict
         self.config = config
         self.head = MovingHead(config.sweep) if config.head == "moving" else PaperHead()
         cells = (config.patch // config.sweep.stride) ** 2

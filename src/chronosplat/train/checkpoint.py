@@ -36,6 +36,10 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: 
         wanted = {f"model.{name}" for name, _ in model.named_parameters()}
         if wanted - names:
             raise InputError(f"{path}: the state of another model ({sorted(wanted - names)[0]} is missing); choose another folder")
+        for name, p in model.named_parameters():  # all of them, before anything is overwritten
+            shape = file.get_slice(f"model.{name}").get_shape()
+            if list(shape) != list(p.shape):
+                raise InputError(f"{path}: the state of another model ({name} is {shape}, expected {list(p.shape)}); choose another folder")
         with torch.no_grad():
             for name, p in model.named_parameters():
                 p.copy_(file.get_tensor(f"model.{name}"))

@@ -14,7 +14,7 @@ FAMILIES = {creature: 0.4, vehicle: 0.1, propeller: 0.08, gears: 0.05, assembly:
 
 
 def procedural_object(seed: int, family: str | None = None) -> ProceduralMesh:
-    """A random moving object of about unit size; all motions last one second and loop.
+    """A random moving object of about unit size. Motions last one second; those of living and soft things loop.
 
     Args:
         seed: any non-negative integer.
