@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -265,6 +266,7 @@ def train(
         preset=preset, init=init, steps=steps, lr=lr, clips_start=clips_start, clips_per_step=clips_per_step,
         bank=bank, workers=workers, device=device, seed=common.seed,
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed run saves its state, too
     trainer = Trainer(config, output)
     last: dict[str, float] = {}
     with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[psnr]}"), console=console) as progress:

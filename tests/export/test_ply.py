@@ -217,3 +217,16 @@ def test_other_files_are_refused(tmp_path: Path, header: str, body: bytes, messa
 def test_a_ply_cut_short_is_refused_with_its_bytes(tmp_path: Path, missing: int) -> None:
     with pytest.raises(InputError, match=rf"a\.ply: cut short \({136 - missing} of 136 bytes\)$"):
         read_ply(put(tmp_path / "a.ply", BEGIN + VERTICES + END, BODY[: 136 - missing]))
+
+
+def test_the_observed_seconds_of_a_moving_cloud_come_back(tmp_path: Path) -> None:
+    scene = replace(moving_scene(), seconds=(0.25, 3.125))
+    write_ply(scene, tmp_path / "a.ply")
+    back = read_ply(tmp_path / "a.ply")
+    assert isinstance(back, Gaussians4D)
+    assert back.seconds == (0.25, 3.125)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_ply(tmp_path / "nothing.ply")

@@ -85,3 +85,9 @@ def test_the_rim_of_visibility_itself_is_kept(tmp_path: Path) -> None:
     scene = replace(static_scene(3), opacities=torch.tensor([1 / 255, 1 / 256, 1 / 254]))
     (path,) = write_sequence(scene, tmp_path)
     torch.testing.assert_close(read_ply(path).opacities, torch.tensor([1 / 255, 1 / 254]), rtol=1e-4, atol=0)
+
+
+def test_a_shorter_sequence_leaves_no_frames_of_a_longer_one(tmp_path: Path) -> None:
+    for frames in (5, 2):
+        assert len(list(write_sequence(moving_scene(), tmp_path / "s", frames))) == frames
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["frame_0000.ply", "frame_0001.ply"]

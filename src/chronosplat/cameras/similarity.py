@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from chronosplat.shapes import InputError
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -54,7 +56,14 @@ class Similarity:
 
     @staticmethod
     def from_matrix(matrix: Tensor) -> Similarity:
-        """The inverse of :meth:`matrix`."""
+        """The inverse of :meth:`matrix`.
+
+        Raises:
+            InputError: a mirrored or singular matrix.
+        """
         linear = matrix[:3, :3].double()
-        scale = float(torch.linalg.det(linear).abs() ** (1 / 3))
+        determinant = float(torch.linalg.det(linear))
+        if not determinant > 0:
+            raise InputError(f"similarity: the matrix is mirrored or singular (determinant {determinant:g})")
+        scale = determinant ** (1 / 3)
         return Similarity(scale, linear / scale, matrix[:3, 3].double())

@@ -41,7 +41,12 @@ def write_ply(scene: Gaussians3D | Gaussians4D, path: str | Path) -> None:
         still = Gaussians3D(scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.world).in_world()
         velocities = scene.world.scale * scene.world.directions(scene.velocities) / scene.clock.rate
         sigmas = scene.time_sigmas * scene.clock.rate
-        columns = [*_static_columns(still), scene.clock.seconds(scene.time_centers)[:, None], sigmas.log()[:, None], velocities]
+        columns = [
+            *_static_columns(still),
+            scene.clock.seconds(scene.time_centers)[:, None],
+            sigmas.clamp_min(1e-12).log()[:, None],
+            velocities,
+        ]
         names = STATIC + MOVING
     else:
         columns, names = _static_columns(scene.in_world()), STATIC
@@ -49,6 +54,7 @@ def write_ply(scene: Gaussians3D | Gaussians4D, path: str | Path) -> None:
     header = [
         "ply",
         "format binary_little_endian 1.0",
+        *([f"comment seconds {scene.seconds[0]!r} {scene.seconds[1]!r}"] if isinstance(scene, Gaussians4D) else []),
         f"element vertex {len(table)}",
         *(f"property float {n}" for n in names),
         "end_header",
@@ -63,11 +69,13 @@ def read_table(path: str | Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         InputError: not such a PLY, or cut short.
     """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
     data = Path(path).read_bytes()
     end = data.find(b"end_header\n")
     if not data.startswith(b"ply") or end < 0:
         raise InputError(f"{path}: not a PLY file")
-    lines = [line.split() for line in data[:end].decode("ascii", "replace").split("\n") if line]
+    lines = [line.split() for line in data[:end].decode("ascii", "replace").split("\n") if line.strip()]
     if ["format", "binary_little_endian", "1.0"] not in lines:
         raise InputError(f"{path}: expected a binary little-endian PLY")
     count, names = _vertex_layout(path, lines)
@@ -117,4 +125,14 @@ def read_ply(path: str | Path) -> Gaussians3D | Gaussians4D:
         "time_centers": take("t"),
         "time_sigmas": take("scale_t").exp(),
     }
-    return Gaussians4D(**shape, **motion, world=Similarity())
+    return Gaussians4D(**shape, **motion, world=Similarity(), seconds=_seconds(path, columns))
+
+
+def _seconds(path: str | Path, columns: dict[str, NDArray[np.float32]]) -> tuple[float, float]:
+    """The observed moments of a 4D PLY: from our comment, else the span of the time centres."""
+    with Path(path).open("rb") as file:
+        for line in iter(file.readline, b"end_header\n"):
+            words = line.split()
+            if words[:2] == [b"comment", b"seconds"] and len(words) == 4:
+                return float(words[2]), float(words[3])
+    return float(columns["t"].min(initial=0.0)), float(columns["t"].max(initial=0.0))

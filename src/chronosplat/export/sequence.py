@@ -30,6 +30,9 @@ def write_sequence(scene: Scene, folder: str | Path, frames: int = 24) -> Iterat
     """
     folder = Path(folder)
     times = [0.0] if isinstance(scene, Gaussians3D) else moments(scene, frames)
+    for stale in folder.glob("frame_*.ply"):  # a longer earlier sequence must not play on behind this one
+        if stale.stem.removeprefix("frame_").isdigit() and int(stale.stem.removeprefix("frame_")) >= len(times):
+            stale.unlink()
     for index, seconds in enumerate(times):
         path = folder / f"frame_{index:04d}.ply"
         write_ply(visible(scene if isinstance(scene, Gaussians3D) else scene.at(seconds)), path)
