@@ -7,7 +7,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +69,15 @@ def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner and a clock while something of unknown length goes on."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what)
+        yield
+
+
 def give(common: Common, result: dict[str, Any]) -> None:
     """The result for programs, if asked."""
     if common.json:
@@ -111,8 +121,7 @@ def reconstruct(
     config = ReconstructConfig(
         input, model, weights, split, size, max_frames, device=device, seed=common.seed, ply=ply, ply_frames=ply_frames
     )
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True) as progress:
-        progress.add_task(f"reconstructing {input}")
+    with working(f"reconstructing {input}"):
         report = reconstruct_capture(config, target, say)
     give(common, asdict(report) | {"output": str(target)})
 
@@ -287,7 +296,8 @@ def demo(output: Output = Path("outputs/demo"), model: str = "4d-lrm-mini", comm
     """
     from chronosplat.demo import run_demo
 
-    result = run_demo(output, model, common.prepare(), common.seed, say=say)
+    with working("making and reconstructing a capture"):
+        result = run_demo(output, model, common.prepare(), common.seed, say=say)
     say(f"look at {output / 'comparison.png'} and {output / 'reconstruction' / 'preview.mp4'}")
     give(common, asdict(result))
 

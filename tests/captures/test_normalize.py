@@ -46,9 +46,12 @@ def test_look_at_point_of_an_inward_rig() -> None:
     torch.testing.assert_close(look_at_point(cameras), world.translation, atol=2e-2, rtol=0)
 
 
-def test_a_single_camera_looks_at_the_point_ahead() -> None:
-    cameras = orbit([25, 25], 0, 32)
-    torch.testing.assert_close(look_at_point(cameras), torch.zeros(3, dtype=torch.float64), atol=1e-3, rtol=0)
+def test_a_single_camera_looks_at_the_origin_ahead_or_at_the_usual_distance() -> None:
+    for radius in (1.5, 4.0):
+        cameras = orbit([25, 25], 0, 32, radius=radius)
+        torch.testing.assert_close(look_at_point(cameras), torch.zeros(3, dtype=torch.float64), atol=1e-3, rtol=0)
+    away = cameras.transformed(Similarity(translation=torch.tensor([50.0, 0, 0], dtype=torch.float64)))
+    torch.testing.assert_close(look_at_point(away), (away.centers + 1.5 * away.forwards)[0].double(), atol=1e-3, rtol=0)
 
 
 def test_a_camera_that_looks_straight_down_gives_a_finite_world() -> None:

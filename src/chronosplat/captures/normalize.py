@@ -16,18 +16,30 @@ from chronosplat.cameras import RADIUS, Cameras, Similarity
 def look_at_point(cameras: Cameras) -> Tensor:
     """[3] the point nearest to all optical axes (least squares), float64.
 
-    With parallel or single axes, where the point is not determined along them, it lies 1.5 focal distances ahead: the
-    least-squares problem is softly tied to each camera's point at the mean distance between cameras, or 1.5 units.
+    Along a single axis, or parallel ones, the point is not determined: the problem is softly tied to each camera's point
+    at :func:`expected_distance`.
     """
     centers, forwards = cameras.centers.double(), cameras.forwards.double()
     forwards = forwards / forwards.norm(dim=-1, keepdim=True)
-    spread = float((centers - centers.mean(0)).norm(dim=-1).mean())
-    distance = spread if spread > 1e-6 * (1 + float(centers.norm(dim=-1).max())) else RADIUS
     across = torch.eye(3, dtype=torch.float64) - forwards[:, :, None] * forwards[:, None, :]
     tie = 1e-4
     lhs = across.sum(0) + tie * len(centers) * torch.eye(3, dtype=torch.float64)
-    rhs = (across @ centers[:, :, None]).sum(0)[:, 0] + tie * (centers + distance * forwards).sum(0)
+    rhs = (across @ centers[:, :, None]).sum(0)[:, 0] + tie * (centers + expected_distance(centers, forwards) * forwards).sum(0)
     return torch.linalg.solve(lhs, rhs)
+
+
+def expected_distance(centers: Tensor, forwards: Tensor) -> float:
+    """How far ahead of its cameras an object is likely to be.
+
+    As far as the cameras are from each other, if they are not in one place. Else up to the world's origin, if that lies
+    ahead and near the axis, since captures of objects are mostly centred; else 1.5 units.
+    """
+    spread = float((centers - centers.mean(0)).norm(dim=-1).mean())
+    if spread > 1e-6 * (1 + float(centers.norm(dim=-1).max())):
+        return spread
+    ahead = -float((centers[0] * forwards[0]).sum())
+    beside = float((centers[0] + ahead * forwards[0]).norm())
+    return ahead if ahead > 0 and beside < 0.5 * ahead else RADIUS
 
 
 def normalizing_similarity(cameras: Cameras, up: Tensor | None = None) -> Similarity:
