@@ -109,8 +109,8 @@ def reconstruct(
         model: a preset's name; see chronosplat info.
         weights: a safetensors file instead of the preset's weights.
         split: which frames of a capture with splits.
-        size: resize the longer side to so many pixels.
-        max_frames: at most so many pictures, evenly chosen.
+        size: resize the longer side to so many pixels; by default larger pictures are reduced to 128.
+        max_frames: at most so many pictures, evenly chosen; 48 by default (24 of a video).
         ply: also write a PLY sequence.
         ply_frames: files of the PLY sequence.
     """

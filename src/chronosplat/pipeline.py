@@ -9,14 +9,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import chronosplat
-from chronosplat.captures import Views, load_capture
+from chronosplat.captures import Views, fit_size, load_capture
 from chronosplat.export import turntable_pictures, write_sequence, write_video
 from chronosplat.files import atomic_folder, check_folder
 from chronosplat.gaussians import Gaussians4D, save_scene
@@ -26,6 +26,8 @@ from chronosplat.render import render
 
 Say = Callable[[str], None]
 PREVIEW_FPS = 24.0
+TRAINED_SIZE = 128  # the larger of the two sizes that 4d-lrm-mini was trained at
+MOST_FRAMES = 48  # beyond this 4D-LRM gets no better (its figure 10)
 SINGLE_VIEW_WARNING = "all pictures come from one viewpoint: the back of the object is unseen and will be guessed"
 
 
@@ -78,7 +80,7 @@ def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lamb
     torch.manual_seed(config.seed)
     clock: dict[str, float] = {}
     with timed(clock, "load"):
-        views = load_capture(config.input, config.split, config.size or default_size(config.input), config.max_frames)
+        views = load_views(config)
         model = load_model(config.model, config.weights or None, config.device)
     notes = notices(views)
     for note in notes:
@@ -108,9 +110,22 @@ def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lamb
     return report
 
 
-def default_size(path: str) -> int | None:
-    """Videos are brought to 128 pixels, the size the shipped model was trained for; posed pictures stay as they are."""
-    return 128 if Path(path).is_file() and Path(path).suffix.lower() != ".json" else None
+def load_views(config: ReconstructConfig) -> Views:
+    """The capture, thinned and reduced to what the model was trained for unless the user asks for more.
+
+    Ten times the pixels of each of a hundred pictures would ask for more memory than most machines have.
+    """
+    views = load_capture(config.input, config.split, config.size, config.max_frames)
+    notes = list(views.notes)
+    if config.max_frames is None and len(views) > MOST_FRAMES:
+        notes.append(f"{MOST_FRAMES} of {len(views)} pictures are used, evenly chosen; --max-frames takes more")
+        views = views[[round(i * (len(views) - 1) / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)]]
+    width, height = views.cameras.width, views.cameras.height
+    if config.size is None and max(width, height) > TRAINED_SIZE:
+        views = fit_size(views, TRAINED_SIZE)
+        smaller = f"{views.cameras.width}x{views.cameras.height}"
+        notes.append(f"pictures reduced from {width}x{height} to {smaller}, the size that the model was trained for; --size keeps more")
+    return replace(views, notes=tuple(notes))
 
 
 def notices(views: Views) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 import chronosplat as cs
 from chronosplat.cli import main
+from chronosplat.pipeline import ReconstructConfig, load_views
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,33 @@ def test_reconstruct_again_replaces_its_own_result(capture: Path, result: Path, 
         assert main(["reconstruct", str(capture), "-o", str(other), "--max-frames", frames, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["frames"] == int(frames)
     assert json.loads((other / "report.json").read_text())["frames"] == 2
+
+
+def test_large_captures_are_reduced_with_a_notice(tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    arguments = [
+        "data",
+        "render",
+        "procedural:blob",
+        "-o",
+        str(folder),
+        "--size",
+        "136",
+        "--frames",
+        "4",
+        "--random",
+        "0",
+        "--samples",
+        "1",
+    ]
+    assert main(arguments) == 0
+    views = load_views(ReconstructConfig(str(folder)))
+    assert len(views) == 48
+    assert views.images.shape[1:3] == (128, 128)
+    assert "48 of 64 pictures are used" in views.notes[0]
+    assert "reduced from 136x136 to 128x128" in views.notes[1]
+    as_asked = load_views(ReconstructConfig(str(folder), size=136, max_frames=50))
+    assert as_asked.images.shape == (50, 136, 136, 3)
 
 
 def test_one_warning_for_a_single_viewpoint(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
