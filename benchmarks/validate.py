@@ -84,7 +84,7 @@ def main() -> None:
 
 def line(name: str, row: dict[str, float]) -> str:
     """One row of the table."""
-    return f"| {name} | {row['white']:.2f} | {row['nearest']:.2f} | {row['nearest in time']:.2f} | {row['model']:.2f} |"
+    return f"| {name.replace(chr(124), "\\|")} | {row['white']:.2f} | {row['nearest']:.2f} | {row['nearest in time']:.2f} | {row['model']:.2f} |"
 
 
 if __name__ == "__main__":
