@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("log", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    rows = [json.loads(line) for line in arguments.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in arguments.log.read_text().splitlines()]
+    latest = {line["step"]: line for line in lines}  # a run that was resumed has some steps twice
+    rows = [latest[step] for step in sorted(latest)]
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="12">']
     parts.append(f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>')
     for index, (name, title) in enumerate(FIELDS.items()):

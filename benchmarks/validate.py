@@ -84,7 +84,8 @@ def main() -> None:
 
 def line(name: str, row: dict[str, float]) -> str:
     """One row of the table."""
-    return f"| {name.replace(chr(124), "\\|")} | {row['white']:.2f} | {row['nearest']:.2f} | {row['nearest in time']:.2f} | {row['model']:.2f} |"
+    safe = name.replace("|", "\\|")  # some clips have the table's own mark in their name
+    return f"| {safe} | {row['white']:.2f} | {row['nearest']:.2f} | {row['nearest in time']:.2f} | {row['model']:.2f} |"
 
 
 if __name__ == "__main__":
