@@ -111,7 +111,7 @@ class GltfModel:
         if not sum(len(faces) for faces in parts.faces):
             raise self.file.error("has no triangles to render")
         wide = max(j.shape[1] for j in parts.joints)
-        pad = lambda a: np.pad(a, ((0, 0), (0, wide - a.shape[1])))  # noqa: E731
+        pad = lambda a: np.pad(a, ((0, 0), (0, wide - a.shape[1])))
         self._joints = np.concatenate([pad(j) for j in parts.joints])
         self._weights = np.concatenate([pad(w) for w in parts.weights]).astype(np.float32)
         self._positions, self._normals = np.concatenate(parts.positions), np.concatenate(parts.normals)
@@ -218,7 +218,7 @@ class GltfModel:
 
     def _morph(self, node: int, mesh: dict[str, Any], targets: list[dict[str, int]], rows: slice) -> _Morph:
         count = rows.stop - rows.start
-        column = lambda name: np.stack(  # noqa: E731
+        column = lambda name: np.stack(
             [self.file.finite(t[name], f"a morph target's {name}") if name in t else np.zeros((count, 3)) for t in targets]
         )
         rest = self.file.items("nodes")[node].get("weights", mesh.get("weights", [0.0] * len(targets)))
@@ -235,7 +235,7 @@ class GltfModel:
                 positions[morph.rows] += np.tensordot(amount, morph.positions, 1)
                 normals[morph.rows] += np.tensordot(amount, morph.normals, 1)
         palette = np.stack([world[node] @ inverse for node, inverse in self._palette])
-        blend = lambda table: (self._weights[:, :, None, None] * table.astype(np.float32)[self._joints]).sum(1)  # noqa: E731
+        blend = lambda table: (self._weights[:, :, None, None] * table.astype(np.float32)[self._joints]).sum(1)
         moved = blend(palette[:, :3])
         placed = np.einsum("pij,pj->pi", moved[:, :, :3], positions.astype(np.float32)) + moved[:, :, 3]
         turned = np.einsum("pij,pj->pi", blend(cofactors(palette[:, :3, :3])), normals.astype(np.float32))

@@ -58,11 +58,11 @@ def vehicle(rng: Rng) -> ProceduralMesh:
     half = np.array([rng.uniform(0.15, 0.28), rng.uniform(0.06, 0.14), rng.uniform(0.3, 0.5)])
     radius, turns = rng.uniform(0.06, 0.13), float(rng.integers(1, 3))
     bounce = rng.uniform(0, 0.04)
-    rise: Motion = lambda t: (np.eye(3), np.array([0, radius + half[1] + bounce * math.sin(4 * math.pi * t), 0]))  # noqa: E731
+    rise: Motion = lambda t: (np.eye(3), np.array([0, radius + half[1] + bounce * math.sin(4 * math.pi * t), 0]))
     parts: list[tuple[Array, Ints, Motion]] = [(*box(half, 6), rise)]
     cabin, shape = box(half * rng.uniform(0.4, 0.8, 3) + [0, 0.05, 0], 4)
     swing, above = rng.uniform(0, 1.2) * (rng.random() < 0.6), np.array([0, radius + 2.2 * half[1], rng.uniform(-0.15, 0.15)])
-    look: Motion = lambda t: (rotation(np.array([0, 1.0, 0]), swing * math.sin(2 * math.pi * t)), above)  # noqa: E731
+    look: Motion = lambda t: (rotation(np.array([0, 1.0, 0]), swing * math.sin(2 * math.pi * t)), above)
     parts.append((cabin, shape, look))
     if swing:
         parts.append((*capsule(np.array([0, 0.03, 0.1]), np.array([0, 0.06, rng.uniform(0.3, 0.6)]), 0.03, 0.025), look))
@@ -80,7 +80,7 @@ def propeller(rng: Rng) -> ProceduralMesh:
     height, blades = rng.uniform(0.3, 0.6), int(rng.integers(2, 6))
     flat = rng.random() < 0.4
     hub, nod = np.array([0, height, 0.12 if not flat else 0.0]), rng.uniform(0, 0.5) * (rng.random() < 0.5)
-    stands: Motion = lambda t: (np.eye(3), np.zeros(3))  # noqa: E731
+    stands: Motion = lambda t: (np.eye(3), np.zeros(3))
     post = capsule(np.zeros(3), np.array([0, height, 0]), rng.uniform(0.05, 0.15), rng.uniform(0.04, 0.1))
     parts: list[tuple[Array, Ints, Motion]] = [(*post, stands), (*box(np.array([0.2, 0.03, 0.2]), 4), stands)]
     turns = float(rng.choice([0.5, 1, 2])) * rng.choice([-1, 1])
