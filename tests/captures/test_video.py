@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +35,28 @@ def test_video_becomes_square_views_with_a_static_camera(tmp_path: Path) -> None
     assert any("single view" in note for note in views.notes)
     assert float(views.alphas.sum()) == pytest.approx(10 * 256, rel=0.06)
     assert float(views.alphas[0, 32, 16]) > 0.95  # white, but enclosed by the object: the border does not reach it
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"), [("a.mov", "png", "rgba"), ("a.mov", "qtrle", "argb"), ("a.webm", "libvpx-vp9", "yuva420p")]
+)
+def test_a_video_with_alpha_keeps_it(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    with av.open(str(tmp_path / name), "w") as container:
+        stream: Any = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, pixels
+        for i in range(4):
+            picture = np.zeros((32, 32, 4), np.uint8)
+            picture[8:24, 8 + 2 * i : 20 + 2 * i] = (200, 30, 30, 255)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pixels)))
+        container.mux(stream.encode())
+    views = load_capture(tmp_path / name)
+    assert "its alpha channel is used" in views.notes[0]
+    torch.testing.assert_close(views.times, torch.arange(4, dtype=torch.float64) / 10)
+    inside = torch.zeros(32, 32)
+    inside[8:24, 12:24] = 1
+    assert float((views.alphas[2, ..., 0] - inside).abs().mean()) < 0.01
+    red = views.images[2, 12:20, 14:22].mean((0, 1))
+    assert float((red - torch.tensor([200.0, 30, 30]) / 255).abs().max()) < 0.06
 
 
 def test_long_videos_are_thinned_evenly(tmp_path: Path) -> None:

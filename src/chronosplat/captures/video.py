@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,14 +49,16 @@ def _decode(path: Path, most: int) -> tuple[list[np.ndarray], list[float], bool]
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: has no video stream")
-            stream = container.streams.video[0]
+            stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
             kept: list[tuple[float, av.VideoFrame]] = []
             stride = 1
-            for index, frame in enumerate(container.decode(stream)):
+            for index, frame in enumerate(_frames(container, stream)):
                 if index % stride:
                     continue
-                kept.append((frame.time if frame.time is not None else index / float(stream.average_rate or 25), frame))
+                tick = stream.time_base
+                known = frame.pts is not None and tick is not None
+                kept.append((float(frame.pts * tick) if known else index / float(stream.average_rate or 25), frame))
                 if len(kept) > 6 * most:  # unknown length: thin out as it grows, so that memory does not
                     kept, stride = kept[::2], stride * 2
     except FFmpegError as error:
@@ -65,6 +69,19 @@ def _decode(path: Path, most: int) -> tuple[list[np.ndarray], list[float], bool]
     alpha = any(component.is_alpha for component in chosen[0][1].format.components)
     pictures = [frame.to_ndarray(format="rgba" if alpha else "rgb24") for _, frame in chosen]
     return pictures, [t for t, _ in chosen], alpha
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """The decoded frames; VP8 and VP9 with alpha need libvpx, since the usual decoders drop the alpha channel."""
+    import av
+
+    with_alpha = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+    if stream.metadata.get("alpha_mode") != "1" or stream.codec_context.name not in with_alpha:
+        yield from container.decode(stream)
+        return
+    decoder: Any = av.CodecContext.create(with_alpha[stream.codec_context.name], "r")
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
 
 
 def pad_square(pictures: Tensor) -> Tensor:

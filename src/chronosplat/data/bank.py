@@ -24,8 +24,6 @@ from chronosplat.data.clips import random_lights, render_geometry, training_view
 from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
-MOTION_LEAST = 0.01  # clips that move less than this share of their size are drawn as static ones anyway
-
 
 @dataclass(frozen=True)
 class BankRecipe:
