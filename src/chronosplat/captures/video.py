@@ -51,14 +51,14 @@ def _decode(path: Path, most: int) -> tuple[list[np.ndarray], list[float], bool]
                 raise InputError(f"{path}: has no video stream")
             stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
-            kept: list[tuple[float, av.VideoFrame]] = []
+            kept: list[tuple[float, Any]] = []
             stride = 1
             for index, frame in enumerate(_frames(container, stream)):
                 if index % stride:
                     continue
-                tick = stream.time_base
-                known = frame.pts is not None and tick is not None
-                kept.append((float(frame.pts * tick) if known else index / float(stream.average_rate or 25), frame))
+                pts, tick = frame.pts, stream.time_base
+                seconds = index / float(stream.average_rate or 25) if pts is None or tick is None else float(pts * tick)
+                kept.append((seconds, frame))
                 if len(kept) > 6 * most:  # unknown length: thin out as it grows, so that memory does not
                     kept, stride = kept[::2], stride * 2
     except FFmpegError as error:
