@@ -24,6 +24,7 @@ FLAGS = [
     "-fno-rtti",
     "-fno-threadsafe-statics",
     "-fno-sanitize=all",
+    "-fno-strict-aliasing",
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-trapping-math",

@@ -39,6 +39,22 @@ void pool_give(void* p, size_t capacity) {
     free(p);
 }
 
+void* block_take(size_t bytes) {
+    size_t capacity;
+    char* p = (char*)pool_take(bytes + BLOCK_HEADER, capacity);
+    if (!p) return nullptr;
+    memcpy(p, &capacity, sizeof capacity);
+    return p + BLOCK_HEADER;
+}
+
+void block_give(void* block) {
+    if (!block) return;
+    char* p = (char*)block - BLOCK_HEADER;
+    size_t capacity;
+    memcpy(&capacity, p, sizeof capacity);
+    pool_give(p, capacity);
+}
+
 gomp_parallel_t gomp_parallel() {
     static gomp_parallel_t found = (gomp_parallel_t)dlsym(RTLD_DEFAULT, "GOMP_parallel");
     return found;
@@ -48,11 +64,8 @@ gomp_parallel_t gomp_parallel() {
 
 #define DECLARE(ns)                                                                                                     \
     namespace ns {                                                                                                      \
-    struct Pass;                                                                                                        \
-    int forward(const SplatScene&, const SplatImage&, Pass&);                                                           \
-    int backward(const SplatScene&, Pass&, const SplatImage&, const SplatImage&, const SplatGradients&);                \
-    Pass* new_pass();                                                                                                   \
-    void free_pass(Pass*);                                                                                              \
+    int forward(const SplatScene&, const SplatImage&, SplatState*);                                                     \
+    int backward(const SplatScene&, const SplatState&, const SplatImage&, const SplatImage&, const SplatGradients&);    \
     }
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -90,23 +103,59 @@ static int level() { return 1; }
 
 DOOR int32_t chronosplat_isa_level() { return level(); }
 
-// Renders; *handle receives the state that splat_backward needs and splat_free releases (also after an error).
-DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, void** handle) {
-#define CALL(ns) ((*handle = ns::new_pass()) ? ns::forward(*scene, *out, *(ns::Pass*)*handle) : (int)SPLAT_NO_MEMORY)
-    return CHOOSE(CALL);
-#undef CALL
+// Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say.
+static int check(const SplatScene* s, const SplatImage* out) {
+    if (!s || !out || !out->rgb || !out->alpha || !out->depth || !s->means || !s->opacities || !s->colors || !s->viewmats || !s->Ks)
+        return SPLAT_BAD_ARGUMENT;
+    if (!s->covars && (!s->quats || !s->scales)) return SPLAT_BAD_ARGUMENT;
+    bool moving = s->velocities || s->time_centers || s->time_sigmas || s->times;
+    if (moving && !(s->velocities && s->time_centers && s->time_sigmas && s->times)) return SPLAT_BAD_ARGUMENT;
+    const int32_t most = 1 << 20;  // pixels along an edge
+    if (s->scenes < 1 || s->views < 1 || s->gaussians < 1 || s->width < 1 || s->height < 1 || s->width > most || s->height > most)
+        return SPLAT_BAD_ARGUMENT;
+    const float options[] = {s->eps2d, s->near_plane, s->far_plane, s->radius_clip, s->weight_min, s->opacity_min};
+    for (float x : options)
+        if (!(x >= 0) || x - x != 0) return SPLAT_BAD_ARGUMENT;
+    if (!(s->near_plane > 0)) return SPLAT_BAD_ARGUMENT;
+    int64_t tiles = (int64_t)((s->width + 31) / 32) * ((s->height + 31) / 32), images = (int64_t)s->scenes * s->views;
+    int64_t chunks = ((int64_t)s->gaussians + 1023) / 1024;
+    if (images >> 31 || (images * tiles) >> 31 || (images * chunks) >> 31 || (double)images * tiles * chunks > 4e9) return SPLAT_TOO_MANY_PAIRS;
+    for (int64_t i = 0; i < images; i++) {
+        float sum = 0;
+        for (int k = 0; k < 16; k++) sum += s->viewmats[16 * i + k] * 0.f;
+        for (int k = 0; k < 9; k++) sum += s->Ks[9 * i + k] * 0.f;
+        if (s->times) sum += s->times[i] * 0.f;
+        if (sum != 0) return SPLAT_NOT_FINITE;
+        if (!(s->Ks[9 * i] > 0 && s->Ks[9 * i + 4] > 0)) return SPLAT_BAD_ARGUMENT;
+    }
+    return SPLAT_OK;
 }
 
-// Consumes the handle's pair list: may be called once per forward.
-DOOR int32_t splat_backward(const SplatScene* scene, void* handle, const SplatImage* out, const SplatImage* grad_out,
+// Renders. `state`, if not null, receives what splat_backward needs: two blocks, to be given back with splat_free.
+DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, SplatState* state) {
+    if (state) *state = SplatState{};
+    if (int status = check(scene, out)) return status;
+#define CALL(ns) ns::forward(*scene, *out, state)
+    int status = CHOOSE(CALL);
+#undef CALL
+    if (status && state) {
+        chronosplat::block_give(state->splats), chronosplat::block_give(state->pairs);
+        *state = SplatState{};
+    }
+    return status;
+}
+
+// Writes every gradient that is not null. The state is only read: it may be used again.
+DOOR int32_t splat_backward(const SplatScene* scene, const SplatState* state, const SplatImage* out, const SplatImage* grad_out,
                             const SplatGradients* grad) {
-#define CALL(ns) ns::backward(*scene, *(ns::Pass*)handle, *out, *grad_out, *grad)
+    if (int status = check(scene, out)) return status;
+    if (int status = check(scene, grad_out)) return status;
+    if (!state || !state->splats || !grad || !grad->means || !grad->opacities || !grad->colors) return SPLAT_BAD_ARGUMENT;
+    if (scene->covars ? !grad->covars : !grad->quats || !grad->scales) return SPLAT_BAD_ARGUMENT;
+    if (scene->velocities && (!grad->velocities || !grad->time_centers || !grad->time_sigmas)) return SPLAT_BAD_ARGUMENT;
+#define CALL(ns) ns::backward(*scene, *state, *out, *grad_out, *grad)
     return CHOOSE(CALL);
 #undef CALL
 }
 
-DOOR void splat_free(void* handle) {
-#define CALL(ns) ns::free_pass((ns::Pass*)handle)
-    CHOOSE(CALL);
-#undef CALL
-}
+DOOR void splat_free(void* block) { chronosplat::block_give(block); }

@@ -23,10 +23,16 @@ Pool& pool();                                        // one for the library, in 
 void* pool_take(size_t bytes, size_t& capacity);     // nullptr when memory is out
 void pool_give(void* p, size_t capacity);
 
+// Blocks that leave the library: they remember their capacity in front of themselves.
+constexpr size_t BLOCK_HEADER = 64;
+void* block_take(size_t bytes);
+void block_give(void* block);
+
 // An array of plain values from the pool.
 template <class T> struct Array {
     T* p = nullptr;
     size_t capacity = 0;
+    bool is_block = false;
     bool take(size_t n) {
         drop();
         p = (T*)pool_take(n * sizeof(T) + 64, capacity);
@@ -37,9 +43,19 @@ template <class T> struct Array {
         memset(p, 0, n * sizeof(T));
         return true;
     }
-    void drop() {
-        if (p) pool_give(p, capacity);
+    bool take_block(size_t n) {  // one that can be released to the caller
+        drop();
+        return is_block = (p = (T*)block_take(n * sizeof(T) + 64)) != nullptr;
+    }
+    void* release_block() {
+        T* block = p;
         p = nullptr;
+        return block;
+    }
+    void drop() {
+        if (is_block) block_give(p);
+        else if (p) pool_give(p, capacity);
+        p = nullptr, is_block = false;
     }
     ~Array() { drop(); }
     T& operator[](size_t i) { return p[i]; }

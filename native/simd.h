@@ -1,11 +1,10 @@
-// Sixteen lanes of float and int32 in one type, on every instruction set.
+// Vectors of float and int32 as wide as the instruction set's registers: 16, 8 or 4 lanes.
 //
-// The code is written once with the compiler's portable vectors; AVX-512 gets intrinsics for the few
-// operations that need mask registers. Clang splits the 64-byte vectors where registers are narrower.
+// The code is written once with the compiler's portable vectors; intrinsics serve only where masks differ.
 #pragma once
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -13,28 +12,35 @@
 
 namespace CHRONOSPLAT_ISA {
 
-typedef float vfloat __attribute__((vector_size(64)));
-typedef int32_t vint __attribute__((vector_size(64)));
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX2__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float vfloat __attribute__((vector_size(4 * LANES)));
+typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 typedef float vfloat8 __attribute__((vector_size(32)));
 typedef int32_t vint8 __attribute__((vector_size(32)));
 typedef float vfloat4 __attribute__((vector_size(16)));
 
 INLINE vfloat splat(float x) { return vfloat{} + x; }
+INLINE vfloat load(const float* p) { return *(const vfloat*)p; }
+INLINE void store(float* p, vfloat a) { *(vfloat*)p = a; }
 template <class T> INLINE T lower(T a, T b) { return a < b ? a : b; }
 template <class T> INLINE T upper(T a, T b) { return a > b ? a : b; }
+template <class T> INLINE T root(T a) { return __builtin_elementwise_sqrt(a); }
 
+// Ordered comparisons: a NaN fails them all, which is how NaN is culled.
 #if defined(__AVX512F__)
 typedef __mmask16 vmask;
-// Ordered comparisons: a NaN fails them all, which is how NaN is culled.
 INLINE vmask at_least(vfloat a, vfloat b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vmask above(vfloat a, vfloat b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
 INLINE vfloat keep(vmask m, vfloat a) { return (vfloat)_mm512_maskz_mov_ps(m, (__m512)a); }
 INLINE vfloat pick(vmask m, vfloat a, vfloat b) { return (vfloat)_mm512_mask_mov_ps((__m512)b, m, (__m512)a); }
 INLINE uint32_t bits(vmask m) { return m; }
-INLINE bool any(vmask m) { return m != 0; }
-INLINE vmask all_lanes() { return 0xffff; }
-INLINE vfloat root(vfloat a) { return (vfloat)_mm512_sqrt_ps((__m512)a); }
-INLINE vfloat8 root(vfloat8 a) { return (vfloat8)_mm256_sqrt_ps((__m256)a); }
 INLINE vfloat reciprocal(vfloat a) {  // one Newton step: 2^-27
     vfloat r = (vfloat)_mm512_rcp14_ps((__m512)a);
     return r * (2.f - a * r);
@@ -46,32 +52,30 @@ INLINE vmask at_least(vfloat a, vfloat b) { return a >= b; }
 INLINE vmask above(vfloat a, vfloat b) { return a > b; }
 INLINE vfloat keep(vmask m, vfloat a) { return (vfloat)((vint)a & m); }
 INLINE vfloat pick(vmask m, vfloat a, vfloat b) { return m ? a : b; }
-INLINE bool any(vmask m) {
-    typedef long long v8 __attribute__((vector_size(64)));
-    v8 q = (v8)m;
-    return (q[0] | q[1] | q[2] | q[3] | q[4] | q[5] | q[6] | q[7]) != 0;
+#if defined(__AVX2__)
+INLINE uint32_t bits(vmask m) { return (uint32_t)_mm256_movemask_ps((__m256)m); }
+INLINE vfloat reciprocal(vfloat a) {  // one Newton step: 2^-22
+    vfloat r = (vfloat)_mm256_rcp_ps((__m256)a);
+    return r * (2.f - a * r);
 }
-INLINE uint32_t bits(vmask m) {
-    uint32_t r = 0;
-    for (int i = 0; i < 16; i++) r |= (uint32_t)(m[i] & 1) << i;
-    return r;
-}
-INLINE vmask all_lanes() { return ~vint{}; }
-INLINE vfloat root(vfloat a) {
-    for (int i = 0; i < 16; i++) a[i] = __builtin_sqrtf(a[i]);
-    return a;
-}
-INLINE vfloat8 root(vfloat8 a) {
-    for (int i = 0; i < 8; i++) a[i] = __builtin_sqrtf(a[i]);
-    return a;
-}
+#elif defined(__SSE2__)
+INLINE uint32_t bits(vmask m) { return (uint32_t)_mm_movemask_ps((__m128)m); }
 INLINE vfloat reciprocal(vfloat a) { return 1.f / a; }
+#else
+INLINE uint32_t bits(vmask m) { return (m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8); }
+INLINE vfloat reciprocal(vfloat a) { return 1.f / a; }
+#endif
+// The low bytes of eight lanes; lanes hold 0..255.
 INLINE uint64_t pack_bytes(vint8 m) {
-    uint64_t r = 0;
-    for (int i = 0; i < 8; i++) r |= (uint64_t)(uint32_t)m[i] << (8 * i);
+    typedef int16_t vshort8 __attribute__((vector_size(16)));
+    typedef int8_t vbyte8 __attribute__((vector_size(8)));
+    vbyte8 bytes = __builtin_convertvector(__builtin_convertvector(m, vshort8), vbyte8);
+    uint64_t r;
+    memcpy(&r, &bytes, 8);
     return r;
 }
 #endif
+INLINE bool any(vmask m) { return bits(m) != 0; }
 
 // 2^e for -126 < e <= 0 (lanes outside are garbage and must be masked): degree-5 minimax on the fraction, error 8e-8.
 INLINE vfloat exp2_nonpositive(vfloat e) {
@@ -94,45 +98,23 @@ INLINE vfloat log2_positive(vfloat x) {
     return __builtin_convertvector(exponent, vfloat) + 2.8853900817779268f * t * series;
 }
 
-// Sums over lanes of ten vectors at once; lane k of the result is the sum of v[k].
-INLINE vfloat lane_sums(const vfloat v[10]) {
-#define FOLD8(a, b) \
-    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) + \
-     __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-#define FOLD4(a, b) \
-    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + \
-     __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31))
-#define FOLD2(a, b) \
-    (__builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) + \
-     __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31))
-#define FOLD1(a, b) \
-    (__builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) + \
-     __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31))
-    vfloat ab = FOLD8(v[0], v[1]), cd = FOLD8(v[2], v[3]), ef = FOLD8(v[4], v[5]), gh = FOLD8(v[6], v[7]);
-    vfloat ij = FOLD8(v[8], v[9]), none = vfloat{};
-    vfloat abcd = FOLD4(ab, cd), efgh = FOLD4(ef, gh), ij4 = FOLD4(ij, none);
-    vfloat a_to_h = FOLD2(abcd, efgh), ij2 = FOLD2(ij4, none);
-    return FOLD1(a_to_h, ij2);
-#undef FOLD8
-#undef FOLD4
-#undef FOLD2
-#undef FOLD1
-}
-
-// Sixteen rows of K floats (array of structs) into K vectors; missing rows read as zero.
-template <int K> INLINE void load_rows(const float* p, int n, vfloat out[K]) {
-    alignas(64) float t[K][16];
-    memset(t, 0, sizeof t);
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < K; k++) t[k][i] = p[i * K + k];
-    for (int k = 0; k < K; k++) out[k] = *(const vfloat*)t[k];
-}
-
-template <int K> INLINE void store_rows(const vfloat in[K], int n, float* p) {
-    alignas(64) float t[K][16];
-    for (int k = 0; k < K; k++) *(vfloat*)t[k] = in[k];
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < K; k++) p[i * K + k] = t[k][i];
+// Sums over lanes of twelve vectors at once: out[k] is the sum of v[k]. Folded pairwise, always in the same order.
+INLINE void lane_sums(const vfloat v[12], float out[12]) {
+    vfloat4 quarter[12];  // four partial sums of each vector
+    for (int k = 0; k < 12; k++) {
+        vfloat4 part[LANES / 4];
+        memcpy(part, &v[k], sizeof part);
+        if constexpr (LANES == 16) part[0] = (part[0] + part[1]) + (part[2] + part[3]);
+        if constexpr (LANES == 8) part[0] = part[0] + part[1];
+        quarter[k] = part[0];
+    }
+    for (int k = 0; k < 12; k += 4) {  // a 4x4 transposition with additions on the way
+        vfloat4 a = quarter[k], b = quarter[k + 1], c = quarter[k + 2], d = quarter[k + 3];
+        vfloat4 ab = __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+        vfloat4 cd = __builtin_shufflevector(c, d, 0, 2, 4, 6) + __builtin_shufflevector(c, d, 1, 3, 5, 7);
+        vfloat4 sum = __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+        *(vfloat4*)(out + k) = sum;
+    }
 }
 
 }  // namespace CHRONOSPLAT_ISA

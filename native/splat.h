@@ -4,22 +4,24 @@
 
 extern "C" {
 
-// B scenes of N Gaussians, each seen by V cameras. The three temporal arrays are null together for static scenes.
+// B scenes of N Gaussians, each seen by V cameras. Shapes are quats and scales, or covars. The temporal arrays are
+// null together for static scenes.
 struct SplatScene {
-    int32_t scenes, views, gaussians, width, height;
-    float eps2d, near_plane, far_plane;
-    const float* means;        // [B, N, 3]
-    const float* quats;        // [B, N, 4] wxyz, any length
-    const float* scales;       // [B, N, 3] standard deviations
-    const float* opacities;    // [B, N]
-    const float* colors;       // [B, N, 3]
-    const float* velocities;   // [B, N, 3] or null
-    const float* time_centers; // [B, N] or null
-    const float* time_sigmas;  // [B, N] or null
-    const float* viewmats;     // [B, V, 4, 4] world to camera
-    const float* Ks;           // [B, V, 3, 3]
-    const float* times;        // [B, V] or null
-    int32_t threads;
+    int32_t scenes, views, gaussians, width, height, threads, antialiased;
+    float eps2d, near_plane, far_plane, radius_clip;
+    float weight_min, opacity_min;  // not drawn: temporal weight, or opacity times it, below these
+    const float* means;         // [B, N, 3]
+    const float* quats;         // [B, N, 4] wxyz, any length; or null
+    const float* scales;        // [B, N, 3] standard deviations; or null
+    const float* covars;        // [B, N, 3, 3]; or null
+    const float* opacities;     // [B, N]
+    const float* colors;        // [B, N, 3]
+    const float* velocities;    // [B, N, 3] or null
+    const float* time_centers;  // [B, N] or null
+    const float* time_sigmas;   // [B, N] or null
+    const float* viewmats;      // [B, V, 4, 4] world to camera
+    const float* Ks;            // [B, V, 3, 3]
+    const float* times;         // [B, V] or null
 };
 
 // Accumulated colour, coverage and depth (sum of weight * z), before any background.
@@ -29,11 +31,27 @@ struct SplatImage {
     float* depth;  // [B, V, H, W]
 };
 
-struct SplatGradients {
-    float *means, *quats, *scales, *opacities, *colors;        // shapes of the inputs
-    float *velocities, *time_centers, *time_sigmas;            // null for static scenes
+// What the backward pass needs of the forward pass: two blocks without pointers in them, which may be copied and moved.
+struct SplatState {
+    void* splats;   // projected Gaussians
+    int64_t splats_bytes;
+    void* pairs;    // which of them changed which tile, front to back
+    int64_t pairs_bytes;
 };
 
-enum SplatStatus { SPLAT_OK = 0, SPLAT_NO_MEMORY = 1, SPLAT_TOO_MANY_INTERSECTIONS = 2 };
+// Null where a gradient is not wanted or its input is not there; means, opacities and colors always.
+struct SplatGradients {
+    float *means, *quats, *scales, *covars, *opacities, *colors, *velocities, *time_centers, *time_sigmas;
+    float* viewmats;  // [B, V, 4, 4]
+};
+
+enum SplatStatus {
+    SPLAT_OK = 0,
+    SPLAT_NO_MEMORY = 1,
+    SPLAT_TOO_MANY_PAIRS = 2,    // 2^31 (Gaussian, tile) intersections or more, or 2^31 projected Gaussians
+    SPLAT_NOT_FINITE = 3,        // a NaN or an infinity among the inputs
+    SPLAT_BAD_ARGUMENT = 4,      // a null pointer, a size below one, a focal length not above zero
+    SPLAT_BAD_STATE = 5,         // the state does not belong to these inputs
+};
 
 }

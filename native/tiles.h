@@ -1,29 +1,31 @@
-// One 32x32-pixel tile of one view: its Gaussians front to back, in 4x4-pixel blocks of one vector each.
+// One 32x32-pixel tile of one view: its Gaussians composited front to back, in 4x4-pixel blocks.
 //
 // Per (tile, Gaussian) a 64-bit mask says which of the 8x8 blocks the alpha >= 1/255 ellipse can touch; blocks whose
-// pixels are all opaque leave the mask of live blocks. The forward pass keeps, per pair, the blocks that it
-// changed; the backward pass replays the compositing with them instead of storing anything per pixel.
+// pixels are all opaque leave the mask of live blocks. What is left is written out as a flat list of visits, because a
+// loop per Gaussian with its two or three blocks would mispredict its end every time.
 #pragma once
 #include "projection.h"
-#include "simd.h"
+#include "sort.h"
 
 namespace CHRONOSPLAT_ISA {
 
-constexpr int TILE = 32, BLOCKS = 8, BATCH = 32;
+#define EACH_PART _Pragma("clang loop unroll(full)") for (int k = 0; k < PARTS; k++)
+constexpr int TILE = 32, BLOCKS = 8, BATCH = 32, PARTS = 16 / LANES, VISITS = 64;
 constexpr float TRANSMITTANCE_STOP = 1e-4f, ALPHA_MAX = 0.999f;
 
-// A projected Gaussian: exponent e(d) = lo - (A dx dx + B dx dy + C dy dy) in powers of two, and its ellipse.
+// A projected Gaussian: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, and the ellipse where alpha >= 1/255.
 struct alignas(64) Splat {
-    float x, y, A, B, C, lo, r, g, b, depth;
-    float shear, drop, extent, reach_y, tangent_y;  // q, D, E/A, half height, y of the rightmost point
-    uint32_t id;
+    float x, y, alpha, beta, gamma, lo, r, g, b, depth;
+    float shear, drop, extent, reach_y, tangent_y;  // rows of the ellipse: see touched_blocks
+    uint32_t position;                              // in its chunk
 };
 
+// Pixel centres of a block, relative to it, and the 64 blocks' corners, relative to the tile.
 struct alignas(64) PixelCenters {
-    vfloat x[BLOCKS], y[BLOCKS];
+    float x[16], y[16], column[64], row[64];
     PixelCenters() {
-        for (int k = 0; k < BLOCKS; k++)
-            for (int i = 0; i < 16; i++) x[k][i] = k * 4 + (i & 3) + 0.5f, y[k][i] = k * 4 + (i >> 2) + 0.5f;
+        for (int b = 0; b < 64; b++) column[b] = (float)(4 * (b & 7)), row[b] = (float)(4 * (b >> 3));
+        for (int i = 0; i < 16; i++) x[i] = (float)(i & 3) + 0.5f, y[i] = (float)(i >> 2) + 0.5f;
     }
 };
 
@@ -33,14 +35,14 @@ struct TileFrame {
     int block_rows() const { int n = (height - y + 3) / 4; return n < BLOCKS ? n : BLOCKS; }
     int block_cols() const { int n = (width - x + 3) / 4; return n < BLOCKS ? n : BLOCKS; }
     uint64_t blocks() const {
-        uint64_t all = 0;
-        for (int b = 0; b < 64; b++)
-            if ((b >> 3) < block_rows() && (b & 7) < block_cols()) all |= 1ull << b;
+        uint64_t row = (1ull << block_cols()) - 1, all = 0;
+        for (int r = 0; r < block_rows(); r++) all |= row << (8 * r);
         return all;
     }
 };
 
 // The blocks whose pixel centres can lie inside the ellipse: exact per strip of four rows, conservative by rounding.
+// At v rows below the centre the ellipse spans -shear v +- sqrt(extent - drop v^2); its rightmost point is at tangent_y.
 INLINE uint64_t touched_blocks(const Splat& g, float x, float y) {
     const vfloat8 top = {0.5f, 4.5f, 8.5f, 12.5f, 16.5f, 20.5f, 24.5f, 28.5f};
     vfloat8 zero = {}, v0 = upper(top - y, zero - g.reach_y), v1 = lower(top + 3.f - y, zero + g.reach_y);
@@ -54,57 +56,126 @@ INLINE uint64_t touched_blocks(const Splat& g, float x, float y) {
     return pack_bytes(row);
 }
 
-struct alignas(64) BlockState {
-    vfloat T, R, G, B, D;
+// Up to BATCH Gaussians of a tile, and their visits: block in the low six bits, place in the batch above.
+struct Batch {
+    const Splat* splats[BATCH];
+    float x[BATCH], y[BATCH];  // centres relative to the tile
+    uint64_t masks[BATCH];     // blocks to visit
+    uint16_t visits[64 * BATCH + 4];
+    void place(int i, const Splat& g, const TileFrame& f) { splats[i] = &g, x[i] = g.x - f.x, y[i] = g.y - f.y; }
+    int list(int n) {
+        int count = 0;
+        for (int i = 0; i < n; i++) {
+            uint64_t m = masks[i];
+            int blocks = __builtin_popcountll(m), tag = i << 6;
+            for (int k = 0; k < 4; k++) visits[count + k] = (uint16_t)(tag | (__builtin_ctzll(m | 1ull << 63) & 63)), m &= m - 1;
+            for (int k = 4; k < blocks; k++) visits[count + k] = (uint16_t)(tag | __builtin_ctzll(m)), m &= m - 1;
+            count += blocks;
+        }
+        return count;
+    }
 };
 
-// Composites the pairs [lo, hi) of `order` into the image; returns how many were visited before all was opaque.
-// changed[p]: blocks that pair p contributed to.
-static uint32_t composite_tile(const Splat* splats, const uint32_t* index, const uint32_t* order, uint32_t lo, uint32_t hi,
-                               uint64_t* changed, const TileFrame& f, float* rgb, float* alpha, float* depth) {
+// log2(alpha) of a part of a block (LANES pixels), and its two coordinates.
+struct Footprint {
+    vfloat p, q, exponent;
+};
+
+INLINE Footprint footprint(const Batch& batch, int visit, const PixelCenters& centers, int part) {
+    int i = visit >> 6;
+    const Splat& g = *batch.splats[i];
+    vfloat dx = (batch.x[i] - centers.column[visit & 63]) - load(centers.x + part * LANES);
+    vfloat dy = (batch.y[i] - centers.row[visit & 63]) - load(centers.y + part * LANES);
+    Footprint f;
+    f.p = g.alpha * dx + g.beta * dy, f.q = g.gamma * dy;
+    f.exponent = (g.lo - f.q * f.q) - f.p * f.p;
+    return f;
+}
+
+// A pixel that has stopped carries its transmittance with a minus sign: then nothing is ever drawn there again.
+INLINE vfloat negated(vfloat t) { return (vfloat)((vint)t | (vint{} + (int32_t)0x80000000)); }
+INLINE vfloat magnitude(vfloat t) { return (vfloat)((vint)t & (vint{} + 0x7fffffff)); }
+
+// The share of a pixel that an alpha takes, from its transmittance.
+INLINE vfloat take_share(vfloat& T, vfloat alpha) {
+    vfloat share = alpha * T, left = T - share;
+    vmask go_on = above(left, splat(TRANSMITTANCE_STOP));  // stops before T falls to the limit
+    T = pick(go_on, left, negated(T));
+    return keep(go_on, share);
+}
+
+struct alignas(64) BlockState {
+    vfloat T[PARTS], R[PARTS], G[PARTS], B[PARTS], D[PARTS];
+};
+
+// A pair that changed pixels: a splat in a tile.
+struct Pair {
+    uint32_t splat, row;  // row: where its moments go, counted from the tile's first
+};
+
+// Composites a tile's Gaussians, in `sorted` order, into the image. Writes the pairs that changed anything to `pairs`
+// (if it is not null) with the blocks that they changed, and returns how many.
+static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pairs, uint64_t* changed, const TileFrame& f,
+                               float* rgb, float* alpha, float* depth) {
     const PixelCenters centers;
-    alignas(64) BlockState state[64];
-    vmask live[64];
-    for (int b = 0; b < 64; b++) state[b] = BlockState{splat(1.f), {}, {}, {}, {}}, live[b] = all_lanes();
-    uint64_t alive = f.blocks(), mask[BATCH];
-    const Splat* batch[BATCH];
-    uint32_t p = lo;
-    while (p < hi && alive) {
-        int n = hi - p < (uint32_t)BATCH ? (int)(hi - p) : BATCH;
-        for (int i = 0; i < n; i++) {  // all masks first: no data-dependent branch in this loop
-            if (p + i + 24 < hi) __builtin_prefetch(&splats[index[order[p + i + 24]]]);
-            batch[i] = &splats[index[order[p + i]]];
-            mask[i] = touched_blocks(*batch[i], batch[i]->x - f.x, batch[i]->y - f.y);
-        }
+    BlockState state[64];
+    for (auto& s : state)
+        EACH_PART s.T[k] = splat(1.f), s.R[k] = s.G[k] = s.B[k] = s.D[k] = vfloat{};
+    uint64_t alive = f.blocks();
+    Batch batch;
+    vfloat alphas[VISITS][PARTS];
+    uint32_t kept = 0, indices[BATCH];
+    for (uint32_t first = 0; first < sorted.count && alive; first += BATCH) {
+        int n = sorted.count - first < (uint32_t)BATCH ? (int)(sorted.count - first) : BATCH;
+        sorted.reach(first + 2 * BATCH);
         for (int i = 0; i < n; i++) {
-            const Splat& g = *batch[i];
-            float gx = g.x - f.x, gy = g.y - f.y;
-            uint64_t touched = 0;
-            for (uint64_t todo = mask[i] & alive; todo; todo &= todo - 1) {
-                int b = __builtin_ctzll(todo);
-                BlockState& s = state[b];
-                vfloat dx = gx - centers.x[b & 7], dy = gy - centers.y[b >> 3];
-                vfloat e = g.lo - (dx * (g.A * dx + g.B * dy) + (g.C * dy) * dy);
-                vmask drawn = live[b] & at_least(e, splat(-LOG2_255));
-                if (!any(drawn)) continue;
-                touched |= 1ull << b;
-                vfloat w = keep(drawn, lower(exp2_nonpositive(e), splat(ALPHA_MAX)) * s.T);
-                vmask go_on = above(s.T - w, splat(TRANSMITTANCE_STOP));  // stops before T falls to the limit
-                w = keep(go_on, w);
-                s.T -= w, s.R += w * g.r, s.G += w * g.g, s.B += w * g.b, s.D += w * g.depth;
-                live[b] = live[b] & go_on;
-                if (!any(live[b])) alive &= ~(1ull << b);
-            }
-            changed[p + i] = touched;
-            if (!alive) { p += i + 1; n = 0; break; }
+            if (first + i + BATCH < sorted.count) __builtin_prefetch(&splats[sorted.index(first + i + BATCH)]);
+            indices[i] = sorted.index(first + i);
+            batch.place(i, splats[indices[i]], f);
+            batch.masks[i] = touched_blocks(splats[indices[i]], batch.x[i], batch.y[i]) & alive;
         }
-        p += n;
+        // two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do
+        uint64_t changes[BATCH] = {};
+        for (int v = 0, visits = batch.list(n); v < visits; v += VISITS) {
+            int some = visits - v < VISITS ? visits - v : VISITS;
+            for (int j = 0; j < some; j++)
+                EACH_PART {
+                    vfloat e = footprint(batch, batch.visits[v + j], centers, k).exponent;
+                    alphas[j][k] = keep(at_least(e, splat(-LOG2_255)), lower(exp2_nonpositive(e), splat(ALPHA_MAX)));
+                }
+            for (int j = 0; j < some; j++) {
+                int b = batch.visits[v + j] & 63, i = batch.visits[v + j] >> 6;
+                const Splat& g = *batch.splats[i];
+                BlockState& s = state[b];
+                uint32_t changed_lanes = 0;
+                EACH_PART {
+                    vfloat w = take_share(s.T[k], alphas[j][k]);
+                    s.R[k] += w * g.r, s.G[k] += w * g.g, s.B[k] += w * g.b, s.D[k] += w * g.depth;
+                    changed_lanes |= bits(above(w, vfloat{}));
+                }
+                changes[i] |= (uint64_t)(changed_lanes != 0) << b;
+            }
+        }
+        for (uint64_t todo = alive; todo; todo &= todo - 1) {
+            int b = __builtin_ctzll(todo);
+            uint32_t live = 0;
+            EACH_PART live |= bits(above(state[b].T[k], vfloat{}));
+            if (!live) alive &= ~(1ull << b);
+        }
+        if (!pairs) continue;
+        for (int i = 0; i < n; i++) {
+            pairs[kept].splat = indices[i], changed[kept] = changes[i];
+            kept += changes[i] != 0;
+        }
     }
     for (int b = 0; b < 64; b++) {
         if ((b >> 3) >= f.block_rows() || (b & 7) >= f.block_cols()) continue;
         alignas(64) float v[5][16];
         const BlockState& s = state[b];
-        *(vfloat*)v[0] = s.R, *(vfloat*)v[1] = s.G, *(vfloat*)v[2] = s.B, *(vfloat*)v[3] = 1.f - s.T, *(vfloat*)v[4] = s.D;
+        EACH_PART {
+            store(v[0] + k * LANES, s.R[k]), store(v[1] + k * LANES, s.G[k]), store(v[2] + k * LANES, s.B[k]);
+            store(v[3] + k * LANES, 1.f - magnitude(s.T[k])), store(v[4] + k * LANES, s.D[k]);
+        }
         for (int i = 0; i < 16; i++) {
             int X = f.x + (b & 7) * 4 + (i & 3), Y = f.y + (b >> 3) * 4 + (i >> 2);
             if (X >= f.width || Y >= f.height) continue;
@@ -113,73 +184,80 @@ static uint32_t composite_tile(const Splat* splats, const uint32_t* index, const
             alpha[at] = v[3][i], depth[at] = v[4][i];
         }
     }
-    return p - lo;
+    return kept;
 }
 
 struct alignas(64) BlockGradient {
-    vfloat T, behind, r, g, b, d;  // `behind`: gradient-weighted light still to come, minus that of the background
+    vfloat T[PARTS], behind[PARTS], r[PARTS], g[PARTS], b[PARTS], d[PARTS];  // behind: light still to come times its gradient
 };
 
-// The gradient of composite_tile: one row of moments per pair, in moments[MOMENTS * order[p]].
-// A pair without a contribution gets index[...] = NONE, so that the reduction skips it.
-constexpr uint32_t NONE = ~0u;
-static void composite_tile_backward(const Splat* splats, uint32_t* index, const uint32_t* order, uint32_t lo, uint32_t used,
-                                    uint32_t hi, const uint64_t* changed, const TileFrame& f, const float* rgb,
-                                    const float* alpha, const float* depth, const float* g_rgb, const float* g_alpha,
-                                    const float* g_depth, float* moments) {
+// The gradient of composite_tile: replays the compositing of `count` pairs and writes one row of moments for each.
+// Visits are worked off in two sweeps, so that neither needs more values at hand than there are registers.
+static void composite_tile_backward(const Splat* splats, const Pair* pairs, const uint64_t* changed, uint32_t count,
+                                    const TileFrame& f, const SplatImage& out, const SplatImage& grad, size_t pixel, float* moments) {
     const PixelCenters centers;
-    alignas(64) BlockGradient state[64];
-    vmask live[64];
+    BlockGradient state[64];
     for (int b = 0; b < 64; b++) {
-        live[b] = all_lanes();
-        if ((b >> 3) >= f.block_rows() || (b & 7) >= f.block_cols()) continue;
         alignas(64) float g[5][16] = {}, v[5][16] = {};
         for (int i = 0; i < 16; i++) {
             int X = f.x + (b & 7) * 4 + (i & 3), Y = f.y + (b >> 3) * 4 + (i >> 2);
             if (X >= f.width || Y >= f.height) continue;
-            size_t at = (size_t)Y * f.width + X;
-            for (int c = 0; c < 3; c++) g[c][i] = g_rgb[3 * at + c], v[c][i] = rgb[3 * at + c];
-            g[3][i] = g_alpha[at], v[3][i] = alpha[at], g[4][i] = g_depth[at], v[4][i] = depth[at];
+            size_t at = pixel + (size_t)Y * f.width + X;
+            for (int c = 0; c < 3; c++) g[c][i] = grad.rgb[3 * at + c], v[c][i] = out.rgb[3 * at + c];
+            g[3][i] = grad.alpha[at], v[3][i] = out.alpha[at], g[4][i] = grad.depth[at], v[4][i] = out.depth[at];
         }
-#define LANES(x) (*(vfloat*)(x))
-        vfloat behind = LANES(v[0]) * LANES(g[0]) + LANES(v[1]) * LANES(g[1]) + LANES(v[2]) * LANES(g[2]) +
-                        LANES(v[4]) * LANES(g[4]) - (1.f - LANES(v[3])) * LANES(g[3]);
-        state[b] = BlockGradient{splat(1.f), behind, LANES(g[0]), LANES(g[1]), LANES(g[2]), LANES(g[4])};
-#undef LANES
-    }
-    for (uint32_t p = lo; p < lo + used; p++) {
-        if (p + 16 < lo + used && changed[p + 16]) __builtin_prefetch(&splats[index[order[p + 16]]]);
-        uint32_t slot = order[p];
-        uint64_t todo = changed[p];
-        if (!todo) {
-            index[slot] = NONE;
-            continue;
-        }
-        const Splat& g = splats[index[slot]];
-        float gx = g.x - f.x, gy = g.y - f.y;
-        vfloat sum[10];
-        for (auto& x : sum) x = vfloat{};
-        for (; todo; todo &= todo - 1) {
-            int b = __builtin_ctzll(todo);
+        EACH_PART {
             BlockGradient& s = state[b];
-            vfloat dx = gx - centers.x[b & 7], dy = gy - centers.y[b >> 3];
-            vfloat e = g.lo - (dx * (g.A * dx + g.B * dy) + (g.C * dy) * dy);
-            vmask drawn = live[b] & at_least(e, splat(-LOG2_255));
-            vfloat unclamped = exp2_nonpositive(e), a = lower(unclamped, splat(ALPHA_MAX)), w = keep(drawn, a * s.T);
-            vmask go_on = above(s.T - w, splat(TRANSMITTANCE_STOP));
-            w = keep(go_on, w), drawn = drawn & go_on, live[b] = live[b] & go_on, s.T -= w;
-            vfloat light = w * (g.r * s.r + g.g * s.g + g.b * s.b + g.depth * s.d);
-            s.behind -= light;
-            vfloat u = keep(drawn & at_least(splat(ALPHA_MAX), unclamped), light - s.behind * a * reciprocal(1.f - a));
-            vfloat ux = u * dx, uy = u * dy;
-            sum[0] += u, sum[1] += ux, sum[2] += uy, sum[3] += ux * dx, sum[4] += ux * dy, sum[5] += uy * dy;
-            sum[6] += w * s.r, sum[7] += w * s.g, sum[8] += w * s.b, sum[9] += w * s.d;
+            const int o = k * LANES;
+            s.T[k] = splat(1.f), s.r[k] = load(g[0] + o), s.g[k] = load(g[1] + o), s.b[k] = load(g[2] + o), s.d[k] = load(g[4] + o);
+            s.behind[k] = load(v[0] + o) * s.r[k] + load(v[1] + o) * s.g[k] + load(v[2] + o) * s.b[k] + load(v[4] + o) * s.d[k] -
+                          (1.f - load(v[3] + o)) * load(g[3] + o);  // less what an opaque background would bring
         }
-        alignas(64) float row[16];
-        *(vfloat*)row = lane_sums(sum);
-        memcpy(moments + (size_t)MOMENTS * slot, row, MOMENTS * sizeof(float));
     }
-    for (uint32_t p = lo + used; p < hi; p++) index[order[p]] = NONE;
+    struct alignas(64) Visit {
+        vfloat s[PARTS], w[PARTS];  // alpha and then dL/d(log alpha); share of the pixel
+    } visit[64];
+    Batch batch;
+    for (uint32_t first = 0; first < count; first += BATCH) {
+        int n = count - first < (uint32_t)BATCH ? (int)(count - first) : BATCH;
+        for (int i = 0; i < n; i++) batch.place(i, splats[pairs[first + i].splat], f), batch.masks[i] = changed[first + i];
+        for (uint32_t i = first + BATCH; i < first + 2 * BATCH && i < count; i++) __builtin_prefetch(&splats[pairs[i].splat]);
+        batch.list(n);
+        for (int i = 0, v = 0; i < n; i++) {
+            const Splat& g = *batch.splats[i];
+            int blocks = __builtin_popcountll(batch.masks[i]);
+            for (int j = 0; j < blocks; j++) {
+                int b = batch.visits[v + j] & 63;
+                BlockGradient& s = state[b];
+                EACH_PART {
+                    vfloat e = footprint(batch, batch.visits[v + j], centers, k).exponent;
+                    vfloat unclamped = exp2_nonpositive(e), a = lower(unclamped, splat(ALPHA_MAX));
+                    vfloat w = take_share(s.T[k], keep(at_least(e, splat(-LOG2_255)), a));
+                    vfloat light = w * (g.r * s.r[k] + g.g * s.g[k] + g.b * s.b[k] + g.depth * s.d[k]);
+                    s.behind[k] -= light;
+                    vmask moves = above(w, vfloat{}) & at_least(splat(ALPHA_MAX), unclamped);
+                    visit[j].s[k] = keep(moves, light - s.behind[k] * a * reciprocal(1.f - a));
+                    visit[j].w[k] = w;
+                }
+            }
+            vfloat sum[MOMENTS];
+            for (auto& x : sum) x = vfloat{};
+            for (int j = 0; j < blocks; j++) {
+                const BlockGradient& s = state[batch.visits[v + j] & 63];
+                EACH_PART {
+                    Footprint e = footprint(batch, batch.visits[v + j], centers, k);
+                    vfloat u = visit[j].s[k], w = visit[j].w[k], up = u * e.p, uq = u * e.q;
+                    sum[0] += u, sum[1] += up, sum[2] += uq, sum[3] += up * e.p, sum[4] += up * e.q, sum[5] += uq * e.q;
+                    sum[6] += w * s.r[k], sum[7] += w * s.g[k], sum[8] += w * s.b[k], sum[9] += w * s.d[k];
+                }
+            }
+            v += blocks;
+            alignas(64) float sums[MOMENTS];
+            lane_sums(sum, sums);
+            memcpy(&sums[10], &g.position, 4);
+            memcpy(moments + (size_t)MOMENTS * pairs[first + i].row, sums, sizeof sums);
+        }
+    }
 }
 
 }  // namespace CHRONOSPLAT_ISA

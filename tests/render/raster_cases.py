@@ -5,12 +5,13 @@ Inputs are drawn in float32 and handed on in float64, so that both sides see exa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices, temporal_weight
+from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize, reference
 from chronosplat.render.inputs import GAUSSIAN_FIELDS
 
@@ -77,14 +78,15 @@ def random_inputs(
     ).map(lambda t: t.double())
 
 
-def gradients(x: RasterInputs, upstream: RasterOutputs, backend: str) -> tuple[RasterOutputs, dict[str, Tensor]]:
-    """The pictures, and the gradient of <pictures, upstream> in every Gaussian field."""
+def gradients(x: RasterInputs, upstream: RasterOutputs, backend: str, cameras: bool = True) -> tuple[RasterOutputs, dict[str, Tensor]]:
+    """The pictures, and the gradient of <pictures, upstream> in every Gaussian field and (``cameras``) in the viewmats."""
     leaves = [None if t is None else t.detach().clone().requires_grad_() for t in x.gaussians()]
-    out = rasterize(x.with_gaussians(leaves), backend)
+    viewmats = x.viewmats.detach().clone().requires_grad_(cameras)
+    out = rasterize(replace(x.with_gaussians(leaves), viewmats=viewmats), backend)
     total = sum((getattr(out, name) * getattr(upstream, name)).sum() for name in ("rgb", "alpha", "depth"))
     assert isinstance(total, Tensor)
     total.backward()
-    found = {name: leaf.grad for name, leaf in zip(GAUSSIAN_FIELDS, leaves, strict=True) if leaf is not None}
+    found = {name: leaf.grad for name, leaf in zip((*GAUSSIAN_FIELDS, "viewmats"), (*leaves, viewmats), strict=True) if leaf is not None}
     return out, {name: grad for name, grad in found.items() if grad is not None}
 
 
@@ -107,19 +109,8 @@ def decided(x: RasterInputs) -> Tensor:
 
 
 def _decided_view(x: RasterInputs, b: int, v: int) -> Tensor:
-    means, opacities = x.means[b], x.opacities[b]
-    if x.velocities is not None and x.time_centers is not None and x.time_sigmas is not None and x.times is not None:
-        t = x.times[b, v]
-        means = means + x.velocities[b] * (t - x.time_centers[b])[:, None]
-        opacities = opacities * temporal_weight(t, x.time_centers[b], x.time_sigmas[b])
-    half = quats_to_matrices(x.quats[b]) * x.scales[b][:, None, :]
-    centers, conics, depths = reference._project(means, half @ half.transpose(1, 2), x.viewmats[b, v], x.Ks[b, v], x)
-    order = torch.argsort(depths)
-    order = order[(depths[order] > x.near_plane) & (depths[order] < x.far_plane)]
     columns, rows = torch.arange(x.width).double() + 0.5, torch.arange(x.height).double() + 0.5
-    dx, dy = centers[order, 0, None, None] - columns, centers[order, 1, None, None] - rows[:, None]
-    A, B, C = (conics[order, k, None, None] for k in range(3))
-    alpha = opacities[order, None, None] * torch.exp(-0.5 * (A * dx * dx + 2 * B * dx * dy + C * dy * dy))
+    alpha = reference.alphas(reference.footprints(x, b, v), columns[None, :], rows[:, None])
     drawn = torch.where(alpha >= reference.ALPHA_MIN, alpha.clamp(max=reference.ALPHA_MAX), 0.0)
     after = torch.cumprod(1 - drawn, dim=0)
     close = (alpha / reference.ALPHA_MIN - 1).abs() < 1e-3

@@ -63,7 +63,7 @@ def test_gaussian_that_nobody_sees_but_whose_depth_is_zero() -> None:
     means[0, 5] = torch.tensor([0.3, 0.2, -3.0])
     x = replace(x, means=means).map(lambda t: t.float())
     upstream = random_upstream(x, torch.ones(1, 2, x.height, x.width, 1, dtype=torch.bool))
-    _, found = gradients(x, upstream, "cpu")
+    _, found = gradients(x, upstream, "cpu", cameras=False)
     for name, g in found.items():
         assert torch.equal(g[0, 5], torch.zeros_like(g[0, 5])), name
 

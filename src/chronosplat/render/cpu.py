@@ -1,94 +1,199 @@
-"""The fast backend for CPUs: one native call for all scenes and views, differentiable in every Gaussian parameter."""
+"""The fast backend for CPUs: one native call for all scenes and views, registered with torch as an operator of its own.
+
+``chronosplat::rasterize`` and ``chronosplat::rasterize_backward`` have fake kernels and an autograd formula, so that
+``torch.compile`` sees through them. What the backward pass needs travels as two plain byte tensors; it only reads them,
+so that a graph may be differentiated again. Gradients are bitwise the same whatever the number of threads.
+"""
 
 from __future__ import annotations
 
-from ctypes import byref, c_void_p
-from typing import Any
+from ctypes import byref
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from chronosplat.render import native
-from chronosplat.render.inputs import RasterInputs, RasterOutputs
+from chronosplat.render.inputs import GAUSSIAN_FIELDS, RasterInputs, RasterOutputs
 from chronosplat.shapes import InputError
 
+NO_MEMORY, TOO_MANY_PAIRS, NOT_FINITE, BAD_ARGUMENT, BAD_STATE = 1, 2, 3, 4, 5
 FAILURES = {
-    1: "out of memory while rendering; render fewer views at once, or smaller pictures",
-    2: "more than 2^31 (Gaussian, tile) intersections; render fewer views at once, or smaller pictures",
+    NO_MEMORY: "out of memory while rendering; render fewer views at once, or smaller pictures",
+    TOO_MANY_PAIRS: "more than 2^31 (Gaussian, tile) intersections; render fewer views at once, smaller pictures, or raise near_plane",
+    BAD_ARGUMENT: "the native library refuses the arguments",
+    BAD_STATE: "the state of the backward pass does not belong to these inputs",
 }
+DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
 
 
-class Handle:
-    """Owns the state that the forward pass leaves for the backward pass."""
-
-    def __init__(self) -> None:
-        self.pointer = c_void_p()
-
-    def __del__(self) -> None:
-        if self.pointer.value:
-            native.library().splat_free(self.pointer)
+def _fail(status: int, x: RasterInputs) -> NoReturn:
+    x.check()
+    x.check_values()  # names what is not finite
+    raise InputError(FAILURES.get(status, f"the native library failed with status {status}"))
 
 
-def _structure(x: RasterInputs) -> native.SplatScene:
+def _scene(x: RasterInputs) -> native.SplatScene:
     B, N, V = x.means.shape[0], x.means.shape[1], x.viewmats.shape[1]
     pointers = [native.address(t) for t in (*x.gaussians(), x.viewmats, x.Ks, x.times)]
     return native.SplatScene(
-        B, V, N, x.width, x.height, x.eps2d, x.near_plane, x.far_plane, *pointers, torch.get_num_threads()
+        B, V, N, x.width, x.height, torch.get_num_threads(), x.rasterize_mode == "antialiased",
+        x.eps2d, x.near_plane, x.far_plane, x.radius_clip, x.weight_min, x.opacity_min, *pointers,
     )  # fmt: skip
 
 
-def _check(status: int) -> None:
+def _image(rgb: Tensor, alpha: Tensor, depth: Tensor) -> native.SplatImage:
+    return native.SplatImage(native.address(rgb), native.address(alpha), native.address(depth))
+
+
+@torch.library.custom_op("chronosplat::rasterize", mutates_args=(), device_types="cpu")
+def rasterize_op(
+    means: Tensor,
+    quats: Tensor | None,
+    scales: Tensor | None,
+    covars: Tensor | None,
+    opacities: Tensor,
+    colors: Tensor,
+    velocities: Tensor | None,
+    time_centers: Tensor | None,
+    time_sigmas: Tensor | None,
+    viewmats: Tensor,
+    Ks: Tensor,
+    times: Tensor | None,
+    width: int,
+    height: int,
+    options: list[float],
+    antialiased: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Pictures [B, V, H, W, 3], [.., 1], [.., 1] and, if ``keep``, the state of the backward pass (else two empty tensors)."""
+    tensors = (means, quats, scales, covars, opacities, colors, velocities, time_centers, time_sigmas, viewmats, Ks, times)
+    x = _inputs(tensors, width, height, options, antialiased)
+    B, V = viewmats.shape[:2]
+    rgb, alpha, depth = (torch.empty(B, V, height, width, c) for c in (3, 1, 1))
+    state = native.SplatState()
+    scene, image = _scene(x), _image(rgb, alpha, depth)
+    status = native.library().splat_forward(byref(scene), byref(image), byref(state) if keep else None)
     if status:
-        raise InputError(FAILURES[status])
+        _fail(status, x)
+    if not keep:
+        return rgb, alpha, depth, means.new_empty(0, dtype=torch.uint8), means.new_empty(0, dtype=torch.uint8)
+    return (
+        rgb,
+        alpha,
+        depth,
+        native.tensor_over(state.splats, state.splats_bytes),
+        native.tensor_over(state.pairs, state.pairs_bytes),
+    )
 
 
-class _Rasterize(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: RasterInputs, *gaussians: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        x = x.with_gaussians(gaussians)
-        B, V = x.viewmats.shape[:2]
-        rgb = torch.empty(B, V, x.height, x.width, 3)
-        alpha, depth = torch.empty(B, V, x.height, x.width, 1), torch.empty(B, V, x.height, x.width, 1)
-        handle = Handle()
-        image = native.SplatImage(*(native.address(t) for t in (rgb, alpha, depth)))
-        _check(native.library().splat_forward(byref(_structure(x)), byref(image), byref(handle.pointer)))
-        ctx.save_for_backward(*gaussians, rgb, alpha, depth)
-        ctx.inputs, ctx.handle = x, handle
-        return rgb, alpha, depth
+@torch.library.custom_op("chronosplat::rasterize_backward", mutates_args=(), device_types="cpu")
+def rasterize_backward_op(
+    means: Tensor,
+    quats: Tensor | None,
+    scales: Tensor | None,
+    covars: Tensor | None,
+    opacities: Tensor,
+    colors: Tensor,
+    velocities: Tensor | None,
+    time_centers: Tensor | None,
+    time_sigmas: Tensor | None,
+    viewmats: Tensor,
+    Ks: Tensor,
+    times: Tensor | None,
+    width: int,
+    height: int,
+    options: list[float],
+    antialiased: bool,
+    cameras: bool,
+    rgb: Tensor,
+    alpha: Tensor,
+    depth: Tensor,
+    splats: Tensor,
+    pairs: Tensor,
+    grad_rgb: Tensor,
+    grad_alpha: Tensor,
+    grad_depth: Tensor,
+) -> list[Tensor]:
+    """Gradients of the fields of DIFFERENTIABLE that are there, in that order; of viewmats only if ``cameras``."""
+    tensors = (means, quats, scales, covars, opacities, colors, velocities, time_centers, time_sigmas, viewmats, Ks, times)
+    x = _inputs(tensors, width, height, options, antialiased)
+    found = [None if t is None else torch.empty_like(t) for t in x.gaussians()]
+    found.append(torch.empty_like(viewmats) if cameras else None)
+    upstream = [g.contiguous() for g in (grad_rgb, grad_alpha, grad_depth)]
+    state = native.SplatState(splats.data_ptr(), splats.numel(), pairs.data_ptr(), pairs.numel())
+    scene, image, grad_image = _scene(x), _image(rgb, alpha, depth), _image(upstream[0], upstream[1], upstream[2])
+    gradients = native.SplatGradients(*(native.address(t) for t in found))  # fields in the order of DIFFERENTIABLE
+    status = native.library().splat_backward(byref(scene), byref(state), byref(image), byref(grad_image), byref(gradients))
+    if status:
+        _fail(status, x)
+    return [t for t in found if t is not None]
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - torch decorates it
-        *gaussians, rgb, alpha, depth = ctx.saved_tensors
-        if ctx.handle is None:
-            raise RuntimeError("the cpu backend's graph was already differentiated once; render again instead of retain_graph")
-        handle, ctx.handle = ctx.handle, None
-        x = ctx.inputs.with_gaussians(gaussians)
-        image = native.SplatImage(*(native.address(t) for t in (rgb, alpha, depth)))
-        upstream = [g.contiguous().float() for g in grad_outputs]
-        out = [None if g is None else torch.empty_like(g) for g in gaussians]
-        grad_image = native.SplatImage(*(native.address(t) for t in upstream))
-        scene = _structure(x)
-        gradients = native.SplatGradients(*(native.address(t) for t in out))  # fields in the order of GAUSSIAN_FIELDS
-        arguments = (byref(scene), handle.pointer, byref(image), byref(grad_image), byref(gradients))
-        _check(native.library().splat_backward(*arguments))
-        return (None, *out)
+
+def _inputs(tensors: tuple[Tensor | None, ...], width: int, height: int, options: list[float], antialiased: bool) -> RasterInputs:
+    means, quats, scales, covars, opacities, colors, velocities, centers, sigmas, viewmats, Ks, times = tensors
+    assert means is not None and opacities is not None and colors is not None and viewmats is not None and Ks is not None  # noqa: PT018
+    mode = "antialiased" if antialiased else "classic"
+    motion = (velocities, centers, sigmas, times)
+    eps2d, near, far, clip, weight_min, opacity_min = options
+    return RasterInputs(
+        means, quats, scales, opacities, colors, viewmats, Ks, width, height, *motion, covars,
+        eps2d, near, far, clip, mode, weight_min, opacity_min,
+    )  # fmt: skip
+
+
+@rasterize_op.register_fake
+def _(means: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    viewmats, width, height, keep = rest[8], rest[11], rest[12], rest[15]
+    B, N, V = means.shape[0], means.shape[1], viewmats.shape[1]
+    pictures = [means.new_empty(B, V, height, width, c) for c in (3, 1, 1)]
+    splats, pairs = 0, 0
+    if keep:
+        splats = B * V * ((N + native.CHUNK - 1) // native.CHUNK) * torch.sym_min(N, native.CHUNK) * native.SPLAT_BYTES
+        pairs = torch.library.get_ctx().new_dynamic_size()
+    state = [means.new_empty(size, dtype=torch.uint8) for size in (splats, pairs)]
+    return pictures[0], pictures[1], pictures[2], state[0], state[1]
+
+
+@rasterize_backward_op.register_fake
+def _(*arguments: Any) -> list[Tensor]:
+    gaussians, viewmats, cameras = arguments[:9], arguments[9], arguments[16]
+    return [torch.empty_like(t) for t in (*gaussians, viewmats if cameras else None) if t is not None]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:12], *output)
+    ctx.options = inputs[12:16]
+    ctx.mark_non_differentiable(output[3], output[4])
+
+
+def _backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors
+    cameras = ctx.needs_input_grad[9]
+    found = iter(rasterize_backward_op(*saved[:12], *ctx.options, cameras, *saved[12:], *grad_outputs[:3]))
+    gradients = [None if t is None else next(found) for t in (*saved[:9], saved[9] if cameras else None)]
+    return (*gradients, *[None] * 7)
+
+
+rasterize_op.register_autograd(_backward, setup_context=_setup_context)
 
 
 def rasterize(x: RasterInputs) -> RasterOutputs:
     """Render with the native library. Computes in float32; other precisions are converted there and back.
 
     Raises:
-        InputError: tensors that are not on the CPU; out of memory; too many intersections.
+        InputError: tensors that are not on the CPU; values that are not finite; out of memory; too many intersections.
         UnavailableError: the native library is missing.
     """
     if x.means.device.type != "cpu":
         raise InputError(f"backend cpu: the scene is on {x.means.device}; move it with .to('cpu') or use backend='gsplat'")
+    if x.empty:
+        return RasterOutputs.nothing(x)
     dtype = x.means.dtype
-    single = x.map(lambda t: t.float().contiguous())
-    if 0 in (x.means.shape[0], x.means.shape[1], x.viewmats.shape[1]):
-        return RasterOutputs.empty(x)
-    rgb, alpha, depth = _Rasterize.apply(single, *single.gaussians())  # pyright: ignore[reportGeneralTypeIssues]
+    tensors = [None if t is None else t.float().contiguous() for t in (*x.gaussians(), x.viewmats, x.Ks, x.times)]
+    options = [x.eps2d, x.near_plane, x.far_plane, x.radius_clip, x.weight_min, x.opacity_min]
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors[:10])
+    rgb, alpha, depth, *_ = rasterize_op(*tensors, x.width, x.height, options, x.rasterize_mode == "antialiased", keep)
     return RasterOutputs(rgb.to(dtype), alpha.to(dtype), depth.to(dtype))
 
 

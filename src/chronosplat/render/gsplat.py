@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from functools import cache
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from chronosplat.gaussians.fourd import temporal_weight
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
@@ -22,51 +25,75 @@ def unavailable() -> str | None:
     return None
 
 
+@cache
+def _gsplat() -> Any:
+    """The gsplat module with its kernels, which it compiles at first use.
+
+    Raises:
+        UnavailableError: the kernels did not build.
+    """
+    try:
+        kernels = importlib.import_module("gsplat.cuda._backend")._C
+    except Exception as error:  # whatever the extension builder raises: a missing nvcc, ninja, a compiler's error
+        raise UnavailableError(_build_failed(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))) from error
+    if kernels is None:
+        raise UnavailableError(_build_failed("no CUDA toolkit (nvcc) was found"))
+    return importlib.import_module("gsplat")
+
+
+def _build_failed(why: str) -> str:
+    return (
+        f"backend gsplat: its CUDA kernels did not build ({why}); nvcc must match torch's CUDA {torch.version.cuda}, "
+        "set TORCH_CUDA_ARCH_LIST to your GPU and VERBOSE=1 to see the compiler's errors, or use backend='cpu'"
+    )
+
+
 def rasterize(x: RasterInputs) -> RasterOutputs:
     """Render with ``gsplat.rasterization``, all scenes and views in one call.
 
     Raises:
+        InputError: NaN or infinite values.
         UnavailableError: gsplat or CUDA is missing, or gsplat's first-use build failed; with the remedy.
     """
     if reason := unavailable():
         raise UnavailableError(f"backend gsplat: {reason}")
+    x.check_values()
+    if x.empty:
+        return RasterOutputs.nothing(x)
     B, V = x.viewmats.shape[:2]
-    if B == 0 or V == 0 or x.means.shape[1] == 0:
-        return RasterOutputs.empty(x)
-    means, opacities, quats, scales, colors = x.means, x.opacities, x.quats, x.scales, x.colors
+    scene: dict[str, Tensor | None] = {
+        "means": x.means, "quats": x.quats, "scales": x.scales, "covars": x.covars, "opacities": x.opacities, "colors": x.colors,
+    }  # fmt: skip
+    if x.covars is not None:
+        scene["covars"] = 0.5 * (x.covars + x.covars.transpose(-1, -2))  # gsplat reads the upper triangle only
     viewmats, Ks = x.viewmats, x.Ks
+    drawn = x.opacities >= x.opacity_min
     if x.velocities is not None and x.time_centers is not None and x.time_sigmas is not None and x.times is not None:
         # every view has its own moment, hence its own means: views become scenes of one view each
         t = x.times[:, :, None]
-        means = (means[:, None] + x.velocities[:, None] * (t - x.time_centers[:, None])[..., None]).flatten(0, 1)
-        opacities = (opacities[:, None] * temporal_weight(t, x.time_centers[:, None], x.time_sigmas[:, None])).flatten(0, 1)
-        quats, scales, colors = (g[:, None].expand(B, V, *g.shape[1:]).flatten(0, 1) for g in (quats, scales, colors))
+        weight = temporal_weight(t, x.time_centers[:, None], x.time_sigmas[:, None])
+        scene = {name: None if g is None else g[:, None].expand(B, V, *g.shape[1:]).flatten(0, 1) for name, g in scene.items()}
+        scene["means"] = (x.means[:, None] + x.velocities[:, None] * (t - x.time_centers[:, None])[..., None]).flatten(0, 1)
+        opacities = x.opacities[:, None] * weight
+        drawn = ((weight >= x.weight_min) & (opacities >= x.opacity_min)).flatten(0, 1)
+        scene["opacities"] = opacities.flatten(0, 1)
         viewmats, Ks = viewmats.flatten(0, 1)[:, None], Ks.flatten(0, 1)[:, None]
-    gsplat = importlib.import_module("gsplat")
-    try:
-        features, alphas, _ = gsplat.rasterization(
-            means=means.float(),
-            quats=quats.float(),
-            scales=scales.float(),
-            opacities=opacities.float(),
-            colors=colors.float(),
-            viewmats=viewmats.float(),
-            Ks=Ks.float(),
-            width=x.width,
-            height=x.height,
-            near_plane=x.near_plane,
-            far_plane=x.far_plane,
-            eps2d=x.eps2d,
-            render_mode="RGB+D",
-            packed=False,
-        )
-    except ImportError as error:
-        raise UnavailableError(
-            f"backend gsplat: its CUDA kernels did not build ({error}); nvcc must match torch's CUDA {torch.version.cuda}, "
-            "set TORCH_CUDA_ARCH_LIST to your GPU and VERBOSE=1 to see the compiler's errors, or use backend='cpu'"
-        ) from error
-    shape = (B, V, x.height, x.width)
-    dtype = x.means.dtype
-    return RasterOutputs(
-        features[..., :3].reshape(*shape, 3).to(dtype), alphas.reshape(*shape, 1).to(dtype), features[..., 3:].reshape(*shape, 1).to(dtype)
+    assert scene["opacities"] is not None
+    scene["opacities"] = scene["opacities"] * drawn  # gsplat drops what is transparent before it projects
+    features, alphas, _ = _gsplat().rasterization(
+        **{name: None if t is None else t.float() for name, t in scene.items()},
+        viewmats=viewmats.float(),
+        Ks=Ks.float(),
+        width=x.width,
+        height=x.height,
+        near_plane=x.near_plane,
+        far_plane=x.far_plane,
+        radius_clip=x.radius_clip,
+        eps2d=x.eps2d,
+        rasterize_mode=x.rasterize_mode,
+        render_mode="RGB+D",
+        packed=False,
     )
+    shape = (B, V, x.height, x.width)
+    rgb, depth = features[..., :3].reshape(*shape, 3), features[..., 3:].reshape(*shape, 1)
+    return RasterOutputs(*(t.to(x.means.dtype) for t in (rgb, alphas.reshape(*shape, 1), depth)))

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from chronosplat.shapes import InputError, check_finite, check_shape
 
-GAUSSIAN_FIELDS = ("means", "quats", "scales", "opacities", "colors", "velocities", "time_centers", "time_sigmas")
+MOTION_FIELDS = ("velocities", "time_centers", "time_sigmas")
+GAUSSIAN_FIELDS = ("means", "quats", "scales", "covars", "opacities", "colors", *MOTION_FIELDS)
 SHAPES = {
     "means": "B N 3",
     "quats": "B N 4",
     "scales": "B N 3",
+    "covars": "B N 3 3",
     "opacities": "B N",
     "colors": "B N 3",
     "velocities": "B N 3",
@@ -24,23 +26,29 @@ SHAPES = {
     "Ks": "B V 3 3",
     "times": "B V",
 }
+RASTERIZE_MODES = ("classic", "antialiased")
 
 
 @dataclass(frozen=True)
 class RasterInputs:
-    """B scenes of N Gaussians, each seen by V cameras at V moments.
+    """B scenes of N Gaussians, each seen by V cameras at V moments. Names and meanings are gsplat's.
 
     Attributes:
-        means [B, N, 3], quats [B, N, 4] (any length), scales [B, N, 3], opacities [B, N], colors [B, N, 3].
+        means [B, N, 3], opacities [B, N], colors [B, N, 3].
+        quats [B, N, 4] (any length) and scales [B, N, 3], or covars [B, N, 3, 3] (their symmetric part counts).
         viewmats [B, V, 4, 4], Ks [B, V, 3, 3], width, height.
         velocities [B, N, 3], time_centers [B, N], time_sigmas [B, N], times [B, V]: all, or none for static scenes.
-        eps2d: added to the diagonal of the projected covariance, in square pixels (gsplat's default).
+        eps2d: added to the diagonal of the projected covariance, in square pixels.
         near_plane, far_plane: depths outside are not drawn.
+        radius_clip: Gaussians whose radii in pixels are at most this in both directions are not drawn.
+        rasterize_mode: ``classic``, or ``antialiased``: opacity makes up for the light that ``eps2d`` adds.
+        weight_min: not drawn where the temporal weight p(t) is below this. opacity_min: nor where opacity times p(t) is.
+            The 4D-LRM paper drops 0.05 and 0.05 at inference, never in training (no gradient reaches what is not drawn).
     """
 
     means: Tensor
-    quats: Tensor
-    scales: Tensor
+    quats: Tensor | None
+    scales: Tensor | None
     opacities: Tensor
     colors: Tensor
     viewmats: Tensor
@@ -51,9 +59,19 @@ class RasterInputs:
     time_centers: Tensor | None = None
     time_sigmas: Tensor | None = None
     times: Tensor | None = None
+    covars: Tensor | None = None
     eps2d: float = 0.3
     near_plane: float = 0.01
     far_plane: float = 1e10
+    radius_clip: float = 0.0
+    rasterize_mode: str = "classic"
+    weight_min: float = 0.0
+    opacity_min: float = 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw, or nobody to see it."""
+        return 0 in (self.means.shape[0], self.means.shape[1], self.viewmats.shape[1])
 
     def gaussians(self) -> tuple[Tensor | None, ...]:
         """The Gaussians' tensors in the order of GAUSSIAN_FIELDS."""
@@ -63,33 +81,52 @@ class RasterInputs:
         """The same inputs with other Gaussians."""
         return replace(self, **dict(zip(GAUSSIAN_FIELDS, tensors, strict=True)))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that is there, by name."""
+        return {name: getattr(self, name) for name in SHAPES if getattr(self, name) is not None}
+
     def map(self, function: Callable[[Tensor], Tensor]) -> RasterInputs:
         """The inputs with ``function`` applied to every tensor."""
-        tensors = {name: getattr(self, name) for name in SHAPES}
-        return replace(self, **{name: function(t) for name, t in tensors.items() if t is not None})
+        return replace(self, **{name: function(t) for name, t in self.tensors().items()})
 
     def check(self) -> None:
-        """Refuse shapes, types, devices and values that do not fit.
+        """Refuse shapes, types, devices and options that do not fit. Looks at no values, so that it can be compiled.
 
         Raises:
-            InputError: naming the tensor, what was expected and what was found.
+            InputError: naming the tensor or option, what was expected and what was found.
         """
         sizes: dict[str, int] = {}
-        for name, shape in SHAPES.items():
-            tensor = getattr(self, name)
-            if tensor is None:
-                continue
-            check_shape(name, tensor, shape, sizes)
+        for name, tensor in self.tensors().items():
+            check_shape(name, tensor, SHAPES[name], sizes)
             if tensor.device != self.means.device:
                 raise InputError(f"{name}: on {tensor.device}, but means on {self.means.device}; move them together")
             if not tensor.is_floating_point():
                 raise InputError(f"{name}: expected floating point, got {tensor.dtype}")
-            check_finite(name, tensor)
-        motion = [getattr(self, name) is None for name in ("velocities", "time_centers", "time_sigmas", "times")]
+        if (self.quats is None) != (self.scales is None) or (self.quats is None) == (self.covars is None):
+            raise InputError("shapes of the Gaussians: give quats and scales, or covars alone")
+        motion = [getattr(self, name) is None for name in (*MOTION_FIELDS, "times")]
         if any(motion) and not all(motion):
             raise InputError("velocities, time_centers, time_sigmas and times: give all of them, or none for a static scene")
         if self.width < 1 or self.height < 1:
             raise InputError(f"picture size: expected at least 1x1, got {self.width}x{self.height}")
+        if max(self.width, self.height) > 1 << 20:
+            raise InputError(f"picture size: expected at most {1 << 20} pixels along an edge, got {self.width}x{self.height}")
+        if self.rasterize_mode not in RASTERIZE_MODES:
+            raise InputError(f"rasterize_mode: expected {' or '.join(RASTERIZE_MODES)}, got {self.rasterize_mode!r}")
+        if not 0 < self.near_plane < self.far_plane < float("inf"):
+            raise InputError(f"near_plane and far_plane: expected 0 < near < far, got {self.near_plane:g} and {self.far_plane:g}")
+        for name in ("eps2d", "radius_clip", "weight_min", "opacity_min"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name}: expected a number of at least 0, got {getattr(self, name):g}")
+
+    def check_values(self) -> None:
+        """Refuse NaN, infinities and focal lengths that are not positive.
+
+        Raises:
+            InputError: naming the tensor and counting what is wrong.
+        """
+        for name, tensor in self.tensors().items():
+            check_finite(name, tensor)
         focal = self.Ks[..., (0, 1), (0, 1)]
         if focal.numel() and bool((focal <= 0).any()):
             raise InputError(f"Ks: focal lengths must be positive, got {focal.min().item():g}")
@@ -109,9 +146,9 @@ class RasterOutputs:
     depth: Tensor
 
     @staticmethod
-    def empty(x: RasterInputs) -> RasterOutputs:
+    def nothing(x: RasterInputs) -> RasterOutputs:
         """Pictures of nothing, still connected to the inputs' graph."""
         B, V = x.viewmats.shape[:2]
-        nothing = sum((t.sum() for t in x.gaussians() if t is not None), torch.zeros((), dtype=x.means.dtype, device=x.means.device)) * 0
-        plane = nothing.expand(B, V, x.height, x.width, 1)
+        zero = sum((t.sum() for t in x.tensors().values()), torch.zeros((), dtype=x.means.dtype, device=x.means.device)) * 0
+        plane = zero.expand(B, V, x.height, x.width, 1)
         return RasterOutputs(plane.expand(-1, -1, -1, -1, 3), plane, plane)

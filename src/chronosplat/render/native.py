@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from ctypes import POINTER, c_float, c_int32, c_void_p
+from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
 FLOATS = POINTER(c_float)
+CHUNK, SPLAT_BYTES = 1024, 64  # of native/chunk.h and native/tiles.h: they decide how large the state is
 
 
 class SplatScene(ctypes.Structure):
     """Mirror of ``SplatScene`` in native/splat.h."""
 
     _fields_ = [
-        *[(name, c_int32) for name in ("scenes", "views", "gaussians", "width", "height")],
-        *[(name, c_float) for name in ("eps2d", "near_plane", "far_plane")],
-        *[(name, c_void_p) for name in ("means", "quats", "scales", "opacities", "colors")],
+        *[(name, c_int32) for name in ("scenes", "views", "gaussians", "width", "height", "threads", "antialiased")],
+        *[(name, c_float) for name in ("eps2d", "near_plane", "far_plane", "radius_clip", "weight_min", "opacity_min")],
+        *[(name, c_void_p) for name in ("means", "quats", "scales", "covars", "opacities", "colors")],
         *[(name, c_void_p) for name in ("velocities", "time_centers", "time_sigmas", "viewmats", "Ks", "times")],
-        ("threads", c_int32),
     ]
 
 
@@ -34,11 +35,18 @@ class SplatImage(ctypes.Structure):
     _fields_ = [(name, c_void_p) for name in ("rgb", "alpha", "depth")]
 
 
+class SplatState(ctypes.Structure):
+    """Mirror of ``SplatState``."""
+
+    _fields_ = [("splats", c_void_p), ("splats_bytes", c_int64), ("pairs", c_void_p), ("pairs_bytes", c_int64)]
+
+
 class SplatGradients(ctypes.Structure):
     """Mirror of ``SplatGradients``."""
 
     _fields_ = [
-        (name, c_void_p) for name in ("means", "quats", "scales", "opacities", "colors", "velocities", "time_centers", "time_sigmas")
+        *[(name, c_void_p) for name in ("means", "quats", "scales", "covars", "opacities", "colors")],
+        *[(name, c_void_p) for name in ("velocities", "time_centers", "time_sigmas", "viewmats")],
     ]
 
 
@@ -59,9 +67,9 @@ def library() -> ctypes.CDLL:
         raise UnavailableError(
             f"the native library does not load on this {platform.machine()} machine ({error}); reinstall chronosplat"
         ) from error
-    lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(c_void_p)]
+    lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(SplatState)]
     lib.splat_backward.argtypes = [
-        POINTER(SplatScene), c_void_p, POINTER(SplatImage), POINTER(SplatImage), POINTER(SplatGradients),
+        POINTER(SplatScene), POINTER(SplatState), POINTER(SplatImage), POINTER(SplatImage), POINTER(SplatGradients),
     ]  # fmt: skip
     lib.splat_free.argtypes = [c_void_p]
     lib.splat_free.restype = None
@@ -71,3 +79,20 @@ def library() -> ctypes.CDLL:
 def address(tensor: Tensor | None) -> int | None:
     """The data pointer of a contiguous tensor, or None."""
     return None if tensor is None else tensor.data_ptr()
+
+
+class _Block:
+    """Gives a block of memory back to the library when the last tensor over it is gone."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __del__(self) -> None:
+        library().splat_free(self.pointer)
+
+
+def tensor_over(pointer: int, size: int) -> Tensor:
+    """[size] bytes that the library handed out, as a tensor without a copy; the tensor owns them from now on."""
+    buffer = (ctypes.c_uint8 * size).from_address(pointer)
+    buffer._owner = _Block(pointer)  # pyright: ignore[reportAttributeAccessIssue] - lives as long as the buffer
+    return torch.frombuffer(buffer, dtype=torch.uint8)

@@ -8,6 +8,8 @@ fall to 1e-4.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,38 +18,83 @@ from chronosplat.gaussians.rotations import quats_to_matrices
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
 
 ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = 1 / 255, 0.999, 1e-4
+EXTENT_MAX = 3.33  # gsplat's bounding boxes reach this many sigmas at most
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """Gaussians on the screen of one view.
+
+    Attributes:
+        centers: [N, 2] pixels. conics: [N, 3] upper triangle of the inverse 2D covariance.
+        depths, opacities: [N]. colors: [N, 3].
+    """
+
+    centers: Tensor
+    conics: Tensor
+    depths: Tensor
+    opacities: Tensor
+    colors: Tensor
 
 
 def rasterize(x: RasterInputs) -> RasterOutputs:
-    """Render every view of every scene, one after the other."""
+    """Render every view of every scene, one after the other.
+
+    Raises:
+        InputError: NaN or infinite values.
+    """
+    x.check_values()
+    if x.empty:
+        return RasterOutputs.nothing(x)
     B, V = x.viewmats.shape[:2]
-    if B == 0 or V == 0 or x.means.shape[1] == 0:
-        return RasterOutputs.empty(x)
-    pictures = [[_render_view(x, b, v) for v in range(V)] for b in range(B)]
+    pictures = [[_composite(footprints(x, b, v), x) for v in range(V)] for b in range(B)]
     rgb, alpha, depth = (torch.stack([torch.stack([p[k] for p in row]) for row in pictures]) for k in range(3))
     return RasterOutputs(rgb, alpha, depth)
 
 
-def _render_view(x: RasterInputs, b: int, v: int) -> tuple[Tensor, Tensor, Tensor]:
+def footprints(x: RasterInputs, b: int, v: int) -> Footprints:
+    """What view ``v`` of scene ``b`` draws, front to back."""
     means, opacities = x.means[b], x.opacities[b]
+    drawn = torch.ones_like(opacities, dtype=torch.bool)
     if x.velocities is not None and x.time_centers is not None and x.time_sigmas is not None and x.times is not None:
         t = x.times[b, v]
         means = means + x.velocities[b] * (t - x.time_centers[b])[:, None]
-        opacities = opacities * temporal_weight(t, x.time_centers[b], x.time_sigmas[b])
+        weight = temporal_weight(t, x.time_centers[b], x.time_sigmas[b])
+        opacities = opacities * weight
+        drawn = weight >= x.weight_min
+    drawn = drawn & (opacities >= x.opacity_min)
+    rotation, translation = x.viewmats[b, v, :3, :3], x.viewmats[b, v, :3, 3]
+    camera = means @ rotation.T + translation
+    drawn = drawn & (camera[:, 2] >= x.near_plane) & (camera[:, 2] <= x.far_plane)
+    order = torch.argsort(camera[:, 2].detach(), stable=True)
+    order = order[drawn[order]]  # what is not drawn goes no further: no NaN from it
+    camera, opacities = camera[order], opacities[order]
+    centers, cov2d = _project(camera, _covariances(x, b)[order], rotation, x.Ks[b, v], x)
+    a, off, c = cov2d[:, 0, 0] + x.eps2d, cov2d[:, 0, 1], cov2d[:, 1, 1] + x.eps2d
+    determinant = a * c - off * off
+    if x.rasterize_mode == "antialiased":
+        sharp = cov2d[:, 0, 0] * cov2d[:, 1, 1] - off * off
+        ratio = sharp / determinant
+        opacities = opacities * torch.where(ratio > 1e-30, ratio, torch.ones_like(ratio)).sqrt() * (ratio > 1e-30)
+    radius = (2 * (opacities / ALPHA_MIN).clamp(min=1).log()).sqrt().clamp(max=EXTENT_MAX)
+    clipped = ((radius * a.sqrt()).ceil() <= x.radius_clip) & ((radius * c.sqrt()).ceil() <= x.radius_clip)
+    kept = ~clipped if x.radius_clip > 0 else torch.ones_like(clipped)
+    conics = torch.stack([c, -off, a], dim=-1) / determinant[:, None]
+    return Footprints(centers[kept], conics[kept], camera[kept, 2], opacities[kept], x.colors[b][order][kept])
+
+
+def _covariances(x: RasterInputs, b: int) -> Tensor:
+    if x.covars is not None:
+        return 0.5 * (x.covars[b] + x.covars[b].transpose(1, 2))
+    assert x.quats is not None
+    assert x.scales is not None
     half = quats_to_matrices(x.quats[b]) * x.scales[b][:, None, :]
-    centers, conics, depths = _project(means, half @ half.transpose(1, 2), x.viewmats[b, v], x.Ks[b, v], x)
-    visible = (depths > x.near_plane) & (depths < x.far_plane)
-    order = torch.argsort(depths.detach()[visible], stable=True)
-    chosen = visible.nonzero()[:, 0][order]
-    return _composite(centers[chosen], conics[chosen], depths[chosen], opacities[chosen], x.colors[b][chosen], x)
+    return half @ half.transpose(1, 2)
 
 
-def _project(means: Tensor, covariances: Tensor, viewmat: Tensor, K: Tensor, x: RasterInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """EWA projection: centres [N, 2] and conics [N, 3] (upper triangle of the inverse 2D covariance), depths [N]."""
-    rotation = viewmat[:3, :3]
-    camera = means @ rotation.T + viewmat[:3, 3]
+def _project(camera: Tensor, covariances: Tensor, rotation: Tensor, K: Tensor, x: RasterInputs) -> tuple[Tensor, Tensor]:
+    """EWA projection of camera-space means [N, 3]: centres [N, 2] and 2D covariances [N, 2, 2] without blur."""
     X, Y, Z = camera.unbind(-1)
-    Z = torch.where((x.near_plane < Z) & (x.far_plane > Z), Z, torch.ones_like(Z))  # others are not drawn: no NaN from them
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     margin_x, margin_y = 0.15 * x.width / fx, 0.15 * x.height / fy
     ratio_x = torch.minimum(torch.maximum(X / Z, -cx / fx - margin_x), (x.width - cx) / fx + margin_x)
@@ -56,29 +103,29 @@ def _project(means: Tensor, covariances: Tensor, viewmat: Tensor, K: Tensor, x: 
     row_x = torch.stack([fx / Z, zero, -fx * ratio_x / Z], dim=-1)
     row_y = torch.stack([zero, fy / Z, -fy * ratio_y / Z], dim=-1)
     T = torch.stack([row_x, row_y], dim=-2) @ rotation  # J W, [N, 2, 3]
-    cov2d = T @ covariances @ T.transpose(1, 2)
-    a, b, c = cov2d[:, 0, 0] + x.eps2d, cov2d[:, 0, 1], cov2d[:, 1, 1] + x.eps2d
-    determinant = a * c - b * b
     centers = torch.stack([fx * X / Z + cx, fy * Y / Z + cy], dim=-1)
-    return centers, torch.stack([c, -b, a], dim=-1) / determinant[:, None], camera[:, 2]
+    return centers, T @ covariances @ T.transpose(1, 2)
 
 
-def _composite(
-    centers: Tensor, conics: Tensor, depths: Tensor, opacities: Tensor, colors: Tensor, x: RasterInputs
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Front-to-back alpha compositing of sorted Gaussians, one row of pixels at a time."""
-    columns = torch.arange(x.width, dtype=centers.dtype, device=centers.device) + 0.5
+def alphas(g: Footprints, column: Tensor, row: Tensor) -> Tensor:
+    """[N, ...] opacity times the Gaussian at pixel centres, before any clamping."""
+    shape = (-1,) + (1,) * torch.broadcast_tensors(column, row)[0].dim()
+    dx, dy = g.centers[:, 0].view(shape) - column, g.centers[:, 1].view(shape) - row
+    A, B, C = (g.conics[:, k].view(shape) for k in range(3))
+    return g.opacities.view(shape) * torch.exp(-0.5 * (A * dx * dx + 2 * B * dx * dy + C * dy * dy))
+
+
+def _composite(g: Footprints, x: RasterInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Front-to-back alpha compositing, one row of pixels at a time."""
+    columns = torch.arange(x.width, dtype=g.centers.dtype, device=g.centers.device) + 0.5
     rows = []
     for row in range(x.height):
-        dx, dy = centers[:, :1] - columns, centers[:, 1:] - (row + 0.5)  # [N, W], [N, 1]
-        A, B, C = conics[:, 0:1], conics[:, 1:2], conics[:, 2:3]
-        alpha = opacities[:, None] * torch.exp(-0.5 * (A * dx * dx + 2 * B * dx * dy + C * dy * dy))
-        alpha = alpha.clamp(max=ALPHA_MAX)
+        alpha = alphas(g, columns, columns.new_tensor(row + 0.5)).clamp(max=ALPHA_MAX)  # [N, W]
         alpha = torch.where(alpha >= ALPHA_MIN, alpha, torch.zeros_like(alpha))
         after = torch.cumprod(1 - alpha, dim=0)  # transmittance behind each Gaussian
         drawn = (after > TRANSMITTANCE_MIN).to(alpha)
         before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
         weights = alpha * before * drawn
-        rows.append(torch.cat([weights.T @ colors, weights.sum(0)[:, None], weights.T @ depths[:, None]], dim=-1))
+        rows.append(torch.cat([weights.T @ g.colors, weights.sum(0)[:, None], weights.T @ g.depths[:, None]], dim=-1))
     picture = torch.stack(rows)
     return picture[..., :3], picture[..., 3:4], picture[..., 4:5]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ BACKENDS: dict[str, Callable[[RasterInputs], RasterOutputs]] = {
     "gsplat": gsplat.rasterize,
 }
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5)}
-FRAMES_AT_ONCE = 16  # bounds memory; a call takes all frames
+FRAMES_AT_ONCE, SPLATS_AT_ONCE = 16, 4_000_000  # bound the memory of one call; a user's call takes all frames
+FAINT = {"weight_min": 0.05, "opacity_min": 0.05}  # dropped by the 4D-LRM paper at inference
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def choose_backend(name: str, device: torch.device) -> str:
     """
     if name == "auto":
         chosen = "gsplat" if device.type == "cuda" else "cpu"
-        _say_once(f"renderer: {chosen}, because the scene is on {device.type}")
+        if not torch.compiler.is_compiling():
+            _say_once(f"renderer: {chosen}, because the scene is on {device.type}")
         return chosen
     if name not in BACKENDS:
         raise InputError(f"backend: expected auto, {', '.join(BACKENDS)}; got {name!r}")
@@ -66,24 +69,25 @@ def rasterize(inputs: RasterInputs, backend: str = "auto") -> RasterOutputs:
 
     Raises:
         InputError: inputs that do not fit, or an unknown backend.
+        UnavailableError: the backend cannot run here.
     """
     inputs.check()
     return BACKENDS[choose_backend(backend, inputs.means.device)](inputs)
 
 
 def background_color(background: str | Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    """[3] colour of a background given by name or by value.
+    """A background by name or by value: [3], or anything that broadcasts to pictures [F, H, W, 3].
 
     Raises:
-        InputError: for an unknown name or anything but three numbers.
+        InputError: for an unknown name, or values whose last axis is not three long.
     """
     if isinstance(background, str):
         if background not in BACKGROUNDS:
             raise InputError(f"background: expected {', '.join(BACKGROUNDS)} or three numbers in [0, 1]; got {background!r}")
         background = BACKGROUNDS[background]
     color = torch.as_tensor(background, dtype=like.dtype, device=like.device)
-    if color.shape != (3,):
-        raise InputError(f"background: expected three numbers, got shape {list(color.shape)}")
+    if color.dim() == 0 or color.shape[-1] != 3:
+        raise InputError(f"background: expected three numbers, or a picture [H, W, 3], got shape {list(color.shape)}")
     return color
 
 
@@ -96,34 +100,53 @@ def render(
     near_plane: float = 0.01,
     far_plane: float = 1e10,
     eps2d: float = 0.3,
+    radius_clip: float = 0.0,
+    rasterize_mode: str = "classic",
+    cull: bool | None = None,
+    device: torch.device | str | None = None,
 ) -> Rendered:
     """Render a scene at F cameras and moments.
 
     Args:
-        scene: any kind of scene.
+        scene: any kind of scene. A sequence is rendered frame by frame; only the frame at hand is on the device.
         cameras: F cameras in the capture's world.
         times: [F] seconds; None for a static scene.
-        background: a name (white, black, gray) or an sRGB colour.
+        background: a name (white, black, gray), an sRGB colour, or values that broadcast to [F, H, W, 3].
         backend: ``auto``, ``reference``, ``cpu`` or ``gsplat``.
         near_plane, far_plane: in the scene's own units. eps2d: screen-space blur in square pixels.
+        radius_clip, rasterize_mode: see RasterInputs.
+        cull: drop the Gaussians of a 4D scene that are faint at the moment (temporal weight, or opacity times it, below
+            0.05), as the 4D-LRM paper does at inference. None: where no gradient is asked for.
+        device: where to render; None: where the scene is. Pictures are returned there.
 
     Returns:
         Rendered pictures, differentiable in the scene's tensors.
 
     Raises:
         InputError: times missing for a moving scene or of another length, an unknown backend or background.
+        UnavailableError: the backend cannot run here.
     """
-    like = scene.means
+    like = torch.empty(0, dtype=scene.means.dtype, device=scene.means.device if device is None else device)
     moments = _moments(scene, len(cameras), times)
     local = cameras.transformed(scene.world.inverse()).to(like.device, like.dtype)
-    options: dict[str, Any] = {"near_plane": near_plane, "far_plane": far_plane, "eps2d": eps2d}
-    parts = []
-    for first in range(0, max(len(cameras), 1), FRAMES_AT_ONCE):
-        some = slice(first, first + FRAMES_AT_ONCE)
-        inputs = _inputs(scene, local[some], None if moments is None else moments[some], options)
-        parts.append(rasterize(inputs, backend))
+    options: dict[str, Any] = {
+        "near_plane": near_plane,
+        "far_plane": far_plane,
+        "eps2d": eps2d,
+        "radius_clip": radius_clip,
+        "rasterize_mode": rasterize_mode,
+    }
+    if isinstance(scene, Gaussians4D):
+        asked = torch.is_grad_enabled() and any(t.requires_grad for t in scene.tensors().values())
+        options |= FAINT if (not asked if cull is None else cull) else {}
+    calls = _sequence_calls(scene, local, moments) if isinstance(scene, GaussianSequence) else _cloud_calls(scene, local, moments)
+    parts = [rasterize(RasterInputs(**{name: _moved(t, like) for name, t in call.items()}, **options), backend) for call in calls]
     rgb, alpha, depth = (torch.cat([getattr(p, name).flatten(0, 1) for p in parts]) for name in ("rgb", "alpha", "depth"))
     color = background_color(background, like)
+    try:
+        color = color.expand(rgb.shape)
+    except RuntimeError as error:
+        raise InputError(f"background: shape {list(color.shape)} does not broadcast to pictures {list(rgb.shape)}") from error
     return Rendered(rgb + (1 - alpha) * color, alpha, depth / alpha.clamp_min(1e-6) * scene.world.scale)
 
 
@@ -138,17 +161,35 @@ def _moments(scene: Scene, frames: int, times: Tensor | Sequence[float] | None) 
     return moments
 
 
-def _inputs(scene: Scene, cameras: Cameras, moments: Tensor | None, options: dict[str, Any]) -> RasterInputs:
-    """One scene with V views, or for a sequence V scenes (the frames' Gaussians) with one view each."""
-    size: dict[str, Any] = {"width": cameras.width, "height": cameras.height}
-    viewmats, Ks = cameras.viewmats[None], cameras.Ks[None]
-    if isinstance(scene, GaussianSequence):
-        assert moments is not None
-        index = [scene.nearest(float(t)) for t in moments]
-        frames: dict[str, Any] = {name: getattr(scene, name)[index] for name in ("means", "quats", "scales", "opacities", "colors")}
-        return RasterInputs(**frames, viewmats=viewmats[0][:, None], Ks=Ks[0][:, None], **size, **options)
-    tensors: dict[str, Any] = {name: t[None] for name, t in scene.tensors().items()}
-    if isinstance(scene, Gaussians4D):
-        assert moments is not None
-        tensors["times"] = scene.clock.scene_time(moments)[None].to(scene.means)
-    return RasterInputs(**tensors, viewmats=viewmats, Ks=Ks, **size, **options)
+def _moved(value: Any, like: Tensor) -> Any:
+    return value.to(like) if isinstance(value, Tensor) else value
+
+
+def _views(cameras: Cameras) -> dict[str, Any]:
+    """The cameras' arguments of RasterInputs: one scene, all of them."""
+    return {"viewmats": cameras.viewmats[None], "Ks": cameras.Ks[None], "width": cameras.width, "height": cameras.height}
+
+
+def _cloud_calls(scene: Gaussians3D | Gaussians4D, cameras: Cameras, moments: Tensor | None) -> Iterator[dict[str, Any]]:
+    """One scene with V views at a time."""
+    tensors = {name: t[None] for name, t in scene.tensors().items()}
+    step = min(FRAMES_AT_ONCE, max(1, SPLATS_AT_ONCE // max(1, len(scene))))
+    for first in range(0, max(len(cameras), 1), step):
+        some = slice(first, first + step)
+        call = tensors | _views(cameras[some])
+        if isinstance(scene, Gaussians4D):
+            assert moments is not None
+            call["times"] = scene.clock.scene_time(moments[some])[None]
+        yield call
+
+
+def _sequence_calls(scene: GaussianSequence, cameras: Cameras, moments: Tensor | None) -> Iterator[dict[str, Any]]:
+    """One frame at a time, with the views that follow each other and show it."""
+    assert moments is not None
+    shown = [scene.nearest(float(t)) for t in moments]
+    first = 0
+    for index, run in groupby(shown or [0]):
+        some = slice(first, first + len(list(run)))
+        frame = {name: t[None] for name, t in scene.frame(index).tensors().items()}
+        yield frame | _views(cameras[some])
+        first = some.stop

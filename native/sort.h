@@ -1,0 +1,78 @@
+// The depth order of one tile's Gaussians, found as far as it is asked for: most tiles are opaque long before their end.
+#pragma once
+#include "simd.h"
+
+namespace CHRONOSPLAT_ISA {
+
+// Keys hold the depth's bits above the splat's index; positive floats order as their bits do, equal depths by index.
+typedef uint64_t DepthKey;
+INLINE DepthKey depth_key(float depth, uint32_t index) {
+    uint32_t bits;
+    memcpy(&bits, &depth, 4);
+    return (uint64_t)bits << 32 | index;
+}
+
+static void sort_few(DepthKey* key, uint32_t n) {
+    for (uint32_t i = 1; i < n; i++) {
+        DepthKey k = key[i];
+        uint32_t j = i;
+        for (; j && key[j - 1] > k; j--) key[j] = key[j - 1];
+        key[j] = k;
+    }
+}
+
+// Stable radix sort by depth, in as few byte passes as the range of depths needs; keys of equal depth stay in order.
+static void sort_many(DepthKey* key, DepthKey* other, uint32_t n) {
+    uint32_t least = ~0u, most = 0;
+    for (uint32_t i = 0; i < n; i++) least = lower(least, (uint32_t)(key[i] >> 32)), most = upper(most, (uint32_t)(key[i] >> 32));
+    if (least == most) return;
+    int width = 32 - __builtin_clz(most - least), passes = (width + 7) / 8;
+    DepthKey* const home = key;
+    for (int p = 0; p < passes; p++) {
+        uint32_t count[256] = {}, sum = 0;
+        for (uint32_t i = 0; i < n; i++) count[(((uint32_t)(key[i] >> 32) - least) >> (8 * p)) & 255]++;
+        for (auto& c : count) {
+            uint32_t here = c;
+            c = sum, sum += here;
+        }
+        for (uint32_t i = 0; i < n; i++) other[count[(((uint32_t)(key[i] >> 32) - least) >> (8 * p)) & 255]++] = key[i];
+        DepthKey* swap = key;
+        key = other, other = swap;
+    }
+    if (key != home) memcpy(home, key, n * sizeof(DepthKey));
+}
+
+// Keys are dealt into up to 256 buckets of ascending depth at once; a bucket is sorted when it is reached.
+struct DepthOrder {
+    DepthKey *key, *spare;  // in buckets; free space of the same size
+    uint32_t count, sorted = 0, end[256];
+    int bucket = 0;
+
+    // `keys` (n of them, in ascending index) are left as they are; `scratch` has room for n, `spare` too.
+    DepthOrder(const DepthKey* keys, uint32_t n, DepthKey* scratch, DepthKey* spare) : key(scratch), spare(spare), count(n) {
+        uint32_t least = ~0u, most = 0, sum = 0;
+        for (uint32_t i = 0; i < n; i++) least = lower(least, (uint32_t)(keys[i] >> 32)), most = upper(most, (uint32_t)(keys[i] >> 32));
+        int most_buckets_log2 = n < 16 ? 0 : 28 - __builtin_clz(n);  // about sixteen in each
+        if (most_buckets_log2 > 8) most_buckets_log2 = 8;
+        int width = n && most > least ? 32 - __builtin_clz(most - least) : 0;
+        int shift = width > most_buckets_log2 ? width - most_buckets_log2 : 0;
+        memset(end, 0, sizeof end);
+        for (uint32_t i = 0; i < n; i++) end[((uint32_t)(keys[i] >> 32) - least) >> shift]++;
+        for (auto& e : end) {
+            uint32_t here = e;
+            e = sum, sum += here;
+        }
+        for (uint32_t i = 0; i < n; i++) key[end[((uint32_t)(keys[i] >> 32) - least) >> shift]++] = keys[i];
+    }
+    // Puts at least the first n into order.
+    void reach(uint32_t n) {
+        for (; sorted < n && sorted < count; sorted = end[bucket++]) {
+            uint32_t size = end[bucket] - sorted;
+            if (size <= 48) sort_few(key + sorted, size);
+            else sort_many(key + sorted, spare, size);
+        }
+    }
+    uint32_t index(uint32_t i) const { return (uint32_t)key[i]; }
+};
+
+}  // namespace CHRONOSPLAT_ISA
