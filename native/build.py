@@ -72,7 +72,8 @@ def compile_library(output: Path, target: str | None = None) -> None:
             objects = list(pool.map(compile_one, jobs))
         output.parent.mkdir(parents=True, exist_ok=True)
         fresh = output.with_suffix(".tmp")
-        subprocess.run([*zig, "-shared", "-nostdlib++", "-s", *objects, "-o", str(fresh)], check=True)
+        name = [f"-Wl,-install_name,@rpath/{output.name}"] if target.startswith("darwin") else []  # or it is the build's path
+        subprocess.run([*zig, "-shared", "-nostdlib++", "-s", *name, *objects, "-o", str(fresh)], check=True)
         fresh.replace(output)
 
 

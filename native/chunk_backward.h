@@ -12,7 +12,7 @@ struct alignas(64) ChunkBackward {
     bool touched[CHUNK / LANES];
 
     // False if the moments name a Gaussian that is not there.
-    bool run(const SplatScene& s, const Layout& at, const Pairs& pairs, const float* moments, int scene, int chunk,
+    bool run(const SplatScene& s, const Layout& at, const State& state, const float* moments, int scene, int chunk,
              const SplatGradients& grad, float* cameras) {
         int first = chunk * CHUNK, n = s.gaussians - first < CHUNK ? s.gaussians - first : CHUNK;
         size_t offset = (size_t)scene * s.gaussians + first;
@@ -22,7 +22,7 @@ struct alignas(64) ChunkBackward {
         for (int view = 0; view < s.views; view++) {
             int image = scene * s.views + view;
             memset(touched, 0, sizeof touched);
-            if (!sum_rows(at, pairs, moments, image, chunk)) return false;
+            if (!sum_rows(at, state, moments, image, chunk)) return false;
             ViewGradient camera = {};
             view_backward(s, image, grad.viewmats ? &camera : nullptr);
             if (grad.viewmats) store_camera(camera, cameras + ((size_t)image * at.chunks + chunk) * 12);
@@ -31,11 +31,11 @@ struct alignas(64) ChunkBackward {
         return true;
     }
 
-    bool sum_rows(const Layout& at, const Pairs& pairs, const float* moments, int image, int chunk) {
-        const uint32_t *end = pairs.ends + ((size_t)image * at.chunks + chunk) * at.tiles, *start = pairs.start + (size_t)image * at.tiles;
-        for (int t = 0; t < at.tiles; t++)
-            for (uint32_t row = chunk ? end[t - at.tiles] : 0; row < end[t]; row++) {
-                const float* from = moments + MOMENTS * ((size_t)start[t] + row);
+    bool sum_rows(const Layout& at, const State& state, const float* moments, int image, int chunk) {
+        for (size_t item = (size_t)image * at.tiles, last = item + at.tiles; item < last; item++) {
+            const uint32_t* end = state.ends + item * at.chunks + chunk;
+            const float* from = moments + MOMENTS * ((size_t)state.start[item] + (chunk ? end[-1] : 0));
+            for (const float* stop = moments + MOMENTS * ((size_t)state.start[item] + end[0]); from < stop; from += MOMENTS) {
                 uint32_t position;
                 memcpy(&position, from + 10, 4);
                 if (position >= (uint32_t)g.count) return false;
@@ -43,6 +43,7 @@ struct alignas(64) ChunkBackward {
                 for (int k = 0; k < MOMENTS; k += 4) *(vfloat4*)(to + k) += *(const vfloat4*)(from + k);
                 touched[position / LANES] = true;
             }
+        }
         return true;
     }
 

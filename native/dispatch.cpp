@@ -131,7 +131,7 @@ static int check(const SplatScene* s, const SplatImage* out) {
     return SPLAT_OK;
 }
 
-// Renders. `state`, if not null, receives what splat_backward needs: two blocks, to be given back with splat_free.
+// Renders. `state`, if not null, receives what splat_backward needs: a block, to be given back with splat_free.
 DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, SplatState* state) {
     if (state) *state = SplatState{};
     if (int status = check(scene, out)) return status;
@@ -139,7 +139,7 @@ DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, Splat
     int status = CHOOSE(CALL);
 #undef CALL
     if (status && state) {
-        chronosplat::block_give(state->splats), chronosplat::block_give(state->pairs);
+        chronosplat::block_give(state->block);
         *state = SplatState{};
     }
     return status;
@@ -150,7 +150,7 @@ DOOR int32_t splat_backward(const SplatScene* scene, const SplatState* state, co
                             const SplatGradients* grad) {
     if (int status = check(scene, out)) return status;
     if (int status = check(scene, grad_out)) return status;
-    if (!state || !state->splats || !grad || !grad->means || !grad->opacities || !grad->colors) return SPLAT_BAD_ARGUMENT;
+    if (!state || !state->block || (uintptr_t)state->block % 64 || !grad || !grad->means || !grad->opacities || !grad->colors) return SPLAT_BAD_ARGUMENT;
     if (scene->covars ? !grad->covars : !grad->quats || !grad->scales) return SPLAT_BAD_ARGUMENT;
     if (scene->velocities && (!grad->velocities || !grad->time_centers || !grad->time_sigmas)) return SPLAT_BAD_ARGUMENT;
 #define CALL(ns) ns::backward(*scene, *state, *out, *grad_out, *grad)

@@ -32,7 +32,6 @@ void block_give(void* block);
 template <class T> struct Array {
     T* p = nullptr;
     size_t capacity = 0;
-    bool is_block = false;
     bool take(size_t n) {
         drop();
         p = (T*)pool_take(n * sizeof(T) + 64, capacity);
@@ -43,19 +42,9 @@ template <class T> struct Array {
         memset(p, 0, n * sizeof(T));
         return true;
     }
-    bool take_block(size_t n) {  // one that can be released to the caller
-        drop();
-        return is_block = (p = (T*)block_take(n * sizeof(T) + 64)) != nullptr;
-    }
-    void* release_block() {
-        T* block = p;
-        p = nullptr;
-        return block;
-    }
     void drop() {
-        if (is_block) block_give(p);
-        else if (p) pool_give(p, capacity);
-        p = nullptr, is_block = false;
+        if (p) pool_give(p, capacity);
+        p = nullptr;
     }
     ~Array() { drop(); }
     T& operator[](size_t i) { return p[i]; }

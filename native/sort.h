@@ -42,35 +42,37 @@ static void sort_many(DepthKey* key, DepthKey* other, uint32_t n) {
     if (key != home) memcpy(home, key, n * sizeof(DepthKey));
 }
 
-// Keys are dealt into up to 256 buckets of ascending depth at once; a bucket is sorted when it is reached.
+// Keys are dealt into up to 1024 buckets of ascending depth at once; those that are reached are sorted.
 struct DepthOrder {
     DepthKey *key, *spare;  // in buckets; free space of the same size
-    uint32_t count, sorted = 0, end[256];
-    int bucket = 0;
+    uint32_t count, sorted = 0, end[1024];
+    int bucket = 0, buckets;
 
     // `keys` (n of them, in ascending index) are left as they are; `scratch` has room for n, `spare` too.
     DepthOrder(const DepthKey* keys, uint32_t n, DepthKey* scratch, DepthKey* spare) : key(scratch), spare(spare), count(n) {
         uint32_t least = ~0u, most = 0, sum = 0;
         for (uint32_t i = 0; i < n; i++) least = lower(least, (uint32_t)(keys[i] >> 32)), most = upper(most, (uint32_t)(keys[i] >> 32));
-        int most_buckets_log2 = n < 16 ? 0 : 28 - __builtin_clz(n);  // about sixteen in each
-        if (most_buckets_log2 > 8) most_buckets_log2 = 8;
+        int buckets_log2 = n ? 31 - __builtin_clz(n) : 0;  // one or two in each
+        if (buckets_log2 > 10) buckets_log2 = 10;
         int width = n && most > least ? 32 - __builtin_clz(most - least) : 0;
-        int shift = width > most_buckets_log2 ? width - most_buckets_log2 : 0;
-        memset(end, 0, sizeof end);
+        int shift = width > buckets_log2 ? width - buckets_log2 : 0;
+        buckets = n ? (int)((most - least) >> shift) + 1 : 0;
+        memset(end, 0, buckets * sizeof *end);
         for (uint32_t i = 0; i < n; i++) end[((uint32_t)(keys[i] >> 32) - least) >> shift]++;
-        for (auto& e : end) {
-            uint32_t here = e;
-            e = sum, sum += here;
+        for (int b = 0; b < buckets; b++) {
+            uint32_t here = end[b];
+            end[b] = sum, sum += here;
         }
         for (uint32_t i = 0; i < n; i++) key[end[((uint32_t)(keys[i] >> 32) - least) >> shift]++] = keys[i];
     }
-    // Puts at least the first n into order.
+    // Puts at least the first n into order: large buckets by themselves, then all at once, as hardly any are out of place.
     void reach(uint32_t n) {
+        uint32_t from = sorted;
         for (; sorted < n && sorted < count; sorted = end[bucket++]) {
             uint32_t size = end[bucket] - sorted;
-            if (size <= 48) sort_few(key + sorted, size);
-            else sort_many(key + sorted, spare, size);
+            if (size > 48) sort_many(key + sorted, spare, size);
         }
+        sort_few(key + from, sorted - from);
     }
     uint32_t index(uint32_t i) const { return (uint32_t)key[i]; }
 };

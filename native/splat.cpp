@@ -29,12 +29,13 @@ struct Forward {
     Array<int32_t> visible;   // [images, chunks]
     Array<uint32_t> cells;    // [images, chunks, tiles]: counts, then cursors
     Array<uint32_t> start;    // [images * tiles + 1] first key of each tile
-    Array<DepthKey> keys;     // per (splat, tile); later its place is taken by the pairs that changed pixels
+    Array<DepthKey> keys;     // per (splat, tile); a tile's pairs that changed pixels take their place
     Array<uint64_t> changed;  // the blocks that they changed
     Array<uint32_t> kept;     // [images * tiles] how many
+    Array<uint32_t> ends;     // [images, tiles, chunks] where a chunk's rows end in the tile
     std::atomic<int> status{SPLAT_OK};
 
-    void project_chunk(int scene, int chunk, bool clear_gaps);
+    void project_chunk(int scene, int chunk);
     void project_vectors(const Chunk& g, int scene, int chunk, int image);
     void deal_chunk(size_t image_chunk);
     void composite(size_t item, const SplatImage& out, bool keep);
@@ -42,7 +43,7 @@ struct Forward {
     int write_state(SplatState& state);
 };
 
-void Forward::project_chunk(int scene, int chunk, bool clear_gaps) {
+void Forward::project_chunk(int scene, int chunk) {
     int first = chunk * CHUNK, n = s.gaussians - first < CHUNK ? s.gaussians - first : CHUNK;
     size_t offset = (size_t)scene * s.gaussians + first;
     Array<Chunk> scratch;
@@ -55,12 +56,7 @@ void Forward::project_chunk(int scene, int chunk, bool clear_gaps) {
         return;
     }
     fill_chunk(scratch[0], s, offset, n);
-    for (int view = 0; view < s.views; view++) {
-        int image = scene * s.views + view;
-        project_vectors(scratch[0], scene, chunk, image);
-        size_t cell = (size_t)image * at.chunks + chunk, seen = visible[cell];
-        if (clear_gaps) memset((void*)&splats[cell * at.stride + seen], 0, (at.stride - seen) * sizeof(Splat));
-    }
+    for (int view = 0; view < s.views; view++) project_vectors(scratch[0], scene, chunk, scene * s.views + view);
 }
 
 void Forward::project_vectors(const Chunk& g, int scene, int chunk, int image) {
@@ -104,8 +100,8 @@ void Forward::project_vectors(const Chunk& g, int scene, int chunk, int image) {
         for (; lanes; lanes &= lanes - 1) {
             int k = __builtin_ctz(lanes);
             const float* color = colors + 3 * g.id[i + k];
-            to[seen_count] = Splat{F[0][k], F[1][k], F[2][k], F[3][k], F[4][k], F[5][k], color[0], color[1], color[2],
-                                   F[6][k], F[7][k], F[8][k], F[9][k], F[10][k], F[11][k], (uint32_t)(i + k)};
+            to[seen_count] = Splat{{F[0][k], F[1][k], F[2][k], F[3][k], F[4][k], F[5][k], color[0], color[1], color[2], F[6][k]},
+                                   F[7][k], F[8][k], F[9][k], F[10][k], F[11][k], (uint32_t)(i + k)};
             TileBox b{(uint16_t)edge[0][k], (uint16_t)edge[1][k], (uint16_t)edge[2][k], (uint16_t)edge[3][k]};
             box_to[seen_count++] = b;
             for (int y = b.y0; y <= b.y1; y++)
@@ -141,41 +137,50 @@ void Forward::composite(size_t item, const SplatImage& out, bool keep) {
     if (!keep) return;
     kept[item] = count;
     // rows of moments lie by chunk, so that each chunk finds its own together
-    size_t image = item / at.tiles, t = item % at.tiles;
-    auto cell = [&](size_t chunk) -> uint32_t& { return cells[(image * at.chunks + chunk) * at.tiles + t]; };
-    for (int chunk = 0; chunk < at.chunks; chunk++) cell(chunk) = 0;
-    for (uint32_t i = 0; i < count; i++) cell(at.chunk_of(pairs[i].splat, image))++;
-    uint32_t sum = 0;
+    size_t image = item / at.tiles;
+    uint32_t *end = &ends[item * at.chunks], sum = 0;
+    memset(end, 0, at.chunks * sizeof(uint32_t));
+    for (uint32_t i = 0; i < count; i++) end[at.chunk_of(pairs[i].splat, image)]++;
     for (int chunk = 0; chunk < at.chunks; chunk++) {
-        uint32_t here = cell(chunk);
-        cell(chunk) = sum, sum += here;
+        uint32_t here = end[chunk];
+        end[chunk] = sum, sum += here;
     }
-    for (uint32_t i = 0; i < count; i++) pairs[i].row = cell(at.chunk_of(pairs[i].splat, image))++;
+    for (uint32_t i = 0; i < count; i++) pairs[i].row = end[at.chunk_of(pairs[i].splat, image)]++;
 }
 
 int Forward::run(const SplatImage& out, SplatState* state) {
     size_t image_chunks = (size_t)at.images * at.chunks, items = (size_t)at.images * at.tiles;
     if (image_chunks * at.stride >> 31) return SPLAT_TOO_MANY_PAIRS;
-    if (!splats.take_block(image_chunks * at.stride) || !boxes.take(image_chunks * at.stride) || !visible.take(image_chunks) ||
+    if (!splats.take(image_chunks * at.stride) || !boxes.take(image_chunks * at.stride) || !visible.take(image_chunks) ||
         !cells.take_zeroed(image_chunks * at.tiles) || !start.take(items + 1) || !kept.take(items))
         return SPLAT_NO_MEMORY;
     parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
-        project_chunk((int)(item / at.chunks), (int)(item % at.chunks), state != nullptr);
+        project_chunk((int)(item / at.chunks), (int)(item % at.chunks));
     });
     if (status) return status;
     uint64_t sum = 0;
-    for (int image = 0; image < at.images; image++)
+    for (int image = 0; image < at.images; image++) {  // from counts to cursors, row by row
+        uint32_t *first = &start[(size_t)image * at.tiles], *rows = &cells[(size_t)image * at.chunks * at.tiles], *row = rows;
+        memset(first, 0, at.tiles * sizeof(uint32_t));
+        for (int chunk = 0; chunk < at.chunks; chunk++, row += at.tiles)
+            for (int t = 0; t < at.tiles; t++) first[t] += row[t];
         for (int t = 0; t < at.tiles; t++) {
-            start[(size_t)image * at.tiles + t] = (uint32_t)sum;
-            for (int chunk = 0; chunk < at.chunks; chunk++) {
-                uint32_t& cell = cells[((size_t)image * at.chunks + chunk) * at.tiles + t];
-                uint32_t count = cell;
-                cell = (uint32_t)sum, sum += count;
-            }
+            uint32_t count = first[t];
+            first[t] = (uint32_t)sum, sum += count;
             if (sum >> 31) return SPLAT_TOO_MANY_PAIRS;
         }
+        Array<uint32_t> cursor;
+        if (!cursor.take(at.tiles)) return SPLAT_NO_MEMORY;
+        memcpy(cursor.p, first, at.tiles * sizeof(uint32_t));
+        row = rows;
+        for (int chunk = 0; chunk < at.chunks; chunk++, row += at.tiles)
+            for (int t = 0; t < at.tiles; t++) {
+                uint32_t count = row[t];
+                row[t] = cursor[t], cursor[t] += count;
+            }
+    }
     start[items] = (uint32_t)sum;
-    if (!keys.take(sum + 1) || (state && !changed.take(sum + 1))) return SPLAT_NO_MEMORY;
+    if (!keys.take(sum + 1) || (state && (!changed.take(sum + 1) || !ends.take(items * at.chunks)))) return SPLAT_NO_MEMORY;
     parallel_for((int64_t)image_chunks, s.threads, [&](int64_t item, int) { deal_chunk((size_t)item); });
     boxes.drop();
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) { composite((size_t)item, out, state != nullptr); });
@@ -187,19 +192,21 @@ int Forward::write_state(SplatState& state) {
     size_t items = (size_t)at.images * at.tiles;
     uint64_t rows = 0;
     for (size_t item = 0; item < items; item++) rows += kept[item];
-    state.pairs_bytes = (int64_t)Pairs::bytes(at, rows);
-    if (!(state.pairs = chronosplat::block_take(state.pairs_bytes))) return SPLAT_NO_MEMORY;
-    Pairs pairs = Pairs::write_header(state.pairs, at, rows);
+    state.bytes = (int64_t)State::bytes(at, rows);
+    if (!(state.block = chronosplat::block_take(state.bytes))) return SPLAT_NO_MEMORY;
+    State to = State::write_header(state.block, at, rows);
     uint32_t sum = 0;
-    for (size_t item = 0; item < items; sum += kept[item++]) pairs.start[item] = sum;
-    pairs.start[items] = sum;
-    memcpy(pairs.ends, cells.p, (size_t)at.images * at.chunks * at.tiles * sizeof(uint32_t));
+    for (size_t item = 0; item < items; sum += kept[item++]) to.start[item] = sum;
+    to.start[items] = sum;
+    memcpy(to.ends, ends.p, items * at.chunks * sizeof(uint32_t));
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
-        memcpy(pairs.changed + pairs.start[item], &changed[start[item]], kept[item] * sizeof(uint64_t));
-        memcpy(pairs.pairs + pairs.start[item], &keys[start[item]], kept[item] * sizeof(Pair));
+        const Pair* pairs = (const Pair*)&keys[start[item]];
+        for (uint32_t i = 0; i < kept[item]; i++) {
+            if (i + 24 < kept[item]) __builtin_prefetch(&splats[pairs[i + 24].splat]);
+            const Splat& splat = splats[pairs[i].splat];
+            to.records[to.start[item] + i] = Record{splat, splat.position, pairs[i].row, changed[start[item] + i], 0};
+        }
     });
-    state.splats_bytes = (int64_t)at.splats_bytes();
-    state.splats = splats.release_block();
     return SPLAT_OK;
 }
 
@@ -210,23 +217,24 @@ int forward(const SplatScene& s, const SplatImage& out, SplatState* state) {
 
 int backward(const SplatScene& s, const SplatState& state, const SplatImage& out, const SplatImage& g_out, const SplatGradients& grad) {
     const Layout at(s);
-    Pairs pairs;
-    if (state.splats_bytes != (int64_t)at.splats_bytes() || !pairs.read(state.pairs, state.pairs_bytes, at)) return SPLAT_BAD_STATE;
-    const Splat* splats = (const Splat*)state.splats;
+    State from;
+    if (!from.read(state.block, state.bytes, at)) return SPLAT_BAD_STATE;
     Array<float> moments, cameras;
-    if (!moments.take((size_t)MOMENTS * pairs.rows + 16)) return SPLAT_NO_MEMORY;
+    if (!moments.take((size_t)MOMENTS * from.rows + 16)) return SPLAT_NO_MEMORY;
     if (grad.viewmats && !cameras.take((size_t)at.images * at.chunks * 12)) return SPLAT_NO_MEMORY;
     std::atomic<int> status{SPLAT_OK};
     size_t items = (size_t)at.images * at.tiles, pixels = (size_t)s.width * s.height;
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
-        uint32_t first = pairs.start[item], count = pairs.start[item + 1] - first;
-        composite_tile_backward(splats, pairs.pairs + first, pairs.changed + first, count, at.frame(s, item), out, g_out,
-                                (item / at.tiles) * pixels, moments.p + (size_t)MOMENTS * first);
+        uint32_t first = from.start[item], count = from.start[item + 1] - first;
+        if (!composite_tile_backward(from.records + first, count, at.frame(s, item), out, g_out, (item / at.tiles) * pixels,
+                                     moments.p + (size_t)MOMENTS * first))
+            status = SPLAT_BAD_STATE;
     });
+    if (status) return status;
     parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
         Array<ChunkBackward> scratch;
         if (!scratch.take(1)) status = SPLAT_NO_MEMORY;
-        else if (!scratch[0].run(s, at, pairs, moments.p, (int)(item / at.chunks), (int)(item % at.chunks), grad, cameras.p))
+        else if (!scratch[0].run(s, at, from, moments.p, (int)(item / at.chunks), (int)(item % at.chunks), grad, cameras.p))
             status = SPLAT_BAD_STATE;
     });
     if (status || !grad.viewmats) return status;

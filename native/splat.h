@@ -31,12 +31,10 @@ struct SplatImage {
     float* depth;  // [B, V, H, W]
 };
 
-// What the backward pass needs of the forward pass: two blocks without pointers in them, which may be copied and moved.
+// What the backward pass needs of the forward pass: a block without pointers in it, which may be copied and moved.
 struct SplatState {
-    void* splats;   // projected Gaussians
-    int64_t splats_bytes;
-    void* pairs;    // which of them changed which tile, front to back
-    int64_t pairs_bytes;
+    void* block;  // 64-byte aligned
+    int64_t bytes;
 };
 
 // Null where a gradient is not wanted or its input is not there; means, opacities and colors always.

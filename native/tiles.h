@@ -13,11 +13,22 @@ namespace CHRONOSPLAT_ISA {
 constexpr int TILE = 32, BLOCKS = 8, BATCH = 32, PARTS = 16 / LANES, VISITS = 64;
 constexpr float TRANSMITTANCE_STOP = 1e-4f, ALPHA_MAX = 0.999f;
 
-// A projected Gaussian: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, and the ellipse where alpha >= 1/255.
-struct alignas(64) Splat {
+// What a Gaussian draws: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, its colour and its depth.
+struct Drawn {
     float x, y, alpha, beta, gamma, lo, r, g, b, depth;
-    float shear, drop, extent, reach_y, tangent_y;  // rows of the ellipse: see touched_blocks
-    uint32_t position;                              // in its chunk
+};
+
+// A projected Gaussian: also the ellipse where alpha >= 1/255 (see touched_blocks), and its position in its chunk.
+struct alignas(64) Splat : Drawn {
+    float shear, drop, extent, reach_y, tangent_y;
+    uint32_t position;
+};
+
+// A Gaussian that changed pixels of a tile, for the backward pass: the blocks, and the row of its moments, counted
+// from the tile's first.
+struct alignas(64) Record : Drawn {
+    uint32_t position, row;
+    uint64_t changed, unused;
 };
 
 // Pixel centres of a block, relative to it, and the 64 blocks' corners, relative to the tile.
@@ -47,8 +58,8 @@ INLINE uint64_t touched_blocks(const Splat& g, float x, float y) {
     const vfloat8 top = {0.5f, 4.5f, 8.5f, 12.5f, 16.5f, 20.5f, 24.5f, 28.5f};
     vfloat8 zero = {}, v0 = upper(top - y, zero - g.reach_y), v1 = lower(top + 3.f - y, zero + g.reach_y);
     vfloat8 v_right = lower(upper(zero + g.tangent_y, v0), v1), v_left = lower(upper(zero - g.tangent_y, v0), v1);
-    vfloat8 right = x - g.shear * v_right + root(upper(g.extent - g.drop * v_right * v_right, zero));
-    vfloat8 left = x - g.shear * v_left - root(upper(g.extent - g.drop * v_left * v_left, zero));
+    vfloat8 right = x - g.shear * v_right + root_or_more(upper(g.extent - g.drop * v_right * v_right, zero));
+    vfloat8 left = x - g.shear * v_left - root_or_more(upper(g.extent - g.drop * v_left * v_left, zero));
     right = upper(lower(right + 15.5001f, zero + 47.f), zero);
     left = upper(lower(left + 0.4999f, zero + 35.f), zero);
     vint8 last = (__builtin_convertvector(right, vint8) >> 2) - 4, first = __builtin_convertvector(left, vint8) >> 2;
@@ -58,11 +69,11 @@ INLINE uint64_t touched_blocks(const Splat& g, float x, float y) {
 
 // Up to BATCH Gaussians of a tile, and their visits: block in the low six bits, place in the batch above.
 struct Batch {
-    const Splat* splats[BATCH];
+    const Drawn* drawn[BATCH];
     float x[BATCH], y[BATCH];  // centres relative to the tile
     uint64_t masks[BATCH];     // blocks to visit
     uint16_t visits[64 * BATCH + 4];
-    void place(int i, const Splat& g, const TileFrame& f) { splats[i] = &g, x[i] = g.x - f.x, y[i] = g.y - f.y; }
+    void place(int i, const Drawn& g, const TileFrame& f) { drawn[i] = &g, x[i] = g.x - f.x, y[i] = g.y - f.y; }
     int list(int n) {
         int count = 0;
         for (int i = 0; i < n; i++) {
@@ -83,7 +94,7 @@ struct Footprint {
 
 INLINE Footprint footprint(const Batch& batch, int visit, const PixelCenters& centers, int part) {
     int i = visit >> 6;
-    const Splat& g = *batch.splats[i];
+    const Drawn& g = *batch.drawn[i];
     vfloat dx = (batch.x[i] - centers.column[visit & 63]) - load(centers.x + part * LANES);
     vfloat dy = (batch.y[i] - centers.row[visit & 63]) - load(centers.y + part * LANES);
     Footprint f;
@@ -104,13 +115,21 @@ INLINE vfloat take_share(vfloat& T, vfloat alpha) {
     return keep(go_on, share);
 }
 
+// Four reds, greens and blues to four pixels.
+INLINE void interleave(vfloat4 r, vfloat4 g, vfloat4 b, float out[12]) {
+    vfloat4 rg0 = __builtin_shufflevector(r, g, 0, 4, 1, 5), rg2 = __builtin_shufflevector(r, g, 2, 6, 3, 7);
+    *(vfloat4*)out = __builtin_shufflevector(rg0, b, 0, 1, 4, 2);
+    *(vfloat4*)(out + 4) = __builtin_shufflevector(__builtin_shufflevector(rg0, b, 3, 5, 3, 5), rg2, 0, 1, 4, 5);
+    *(vfloat4*)(out + 8) = __builtin_shufflevector(rg2, b, 6, 2, 3, 7);
+}
+
 struct alignas(64) BlockState {
     vfloat T[PARTS], R[PARTS], G[PARTS], B[PARTS], D[PARTS];
 };
 
-// A pair that changed pixels: a splat in a tile.
+// A pair that changed pixels, until the records are written: a splat, and its row.
 struct Pair {
-    uint32_t splat, row;  // row: where its moments go, counted from the tile's first
+    uint32_t splat, row;
 };
 
 // Composites a tile's Gaussians, in `sorted` order, into the image. Writes the pairs that changed anything to `pairs`
@@ -123,7 +142,8 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
         EACH_PART s.T[k] = splat(1.f), s.R[k] = s.G[k] = s.B[k] = s.D[k] = vfloat{};
     uint64_t alive = f.blocks();
     Batch batch;
-    vfloat alphas[VISITS][PARTS];
+    vfloat alphas[VISITS * PARTS + 1];
+    uint16_t hit[VISITS * PARTS + 1];
     uint32_t kept = 0, indices[BATCH];
     for (uint32_t first = 0; first < sorted.count && alive; first += BATCH) {
         int n = sorted.count - first < (uint32_t)BATCH ? (int)(sorted.count - first) : BATCH;
@@ -134,26 +154,26 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
             batch.place(i, splats[indices[i]], f);
             batch.masks[i] = touched_blocks(splats[indices[i]], batch.x[i], batch.y[i]) & alive;
         }
-        // two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do
+        // Two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do.
+        // Parts of blocks that the Gaussian misses drop out between them.
         uint64_t changes[BATCH] = {};
         for (int v = 0, visits = batch.list(n); v < visits; v += VISITS) {
-            int some = visits - v < VISITS ? visits - v : VISITS;
-            for (int j = 0; j < some; j++)
+            int end = visits - v < VISITS ? visits : v + VISITS, hits = 0;
+            for (int j = v; j < end; j++)
                 EACH_PART {
-                    vfloat e = footprint(batch, batch.visits[v + j], centers, k).exponent;
-                    alphas[j][k] = keep(at_least(e, splat(-LOG2_255)), lower(exp2_nonpositive(e), splat(ALPHA_MAX)));
+                    vfloat e = footprint(batch, batch.visits[j], centers, k).exponent;
+                    vmask drawn = at_least(e, splat(-LOG2_255));
+                    alphas[hits] = keep(drawn, lower(exp2_nonpositive(e), splat(ALPHA_MAX)));
+                    hit[hits] = (uint16_t)(batch.visits[j] * PARTS + k);
+                    hits += any(drawn);
                 }
-            for (int j = 0; j < some; j++) {
-                int b = batch.visits[v + j] & 63, i = batch.visits[v + j] >> 6;
-                const Splat& g = *batch.splats[i];
+            for (int h = 0; h < hits; h++) {
+                int k = hit[h] % PARTS, b = hit[h] / PARTS & 63, i = hit[h] / PARTS >> 6;
+                const Drawn& g = *batch.drawn[i];
                 BlockState& s = state[b];
-                uint32_t changed_lanes = 0;
-                EACH_PART {
-                    vfloat w = take_share(s.T[k], alphas[j][k]);
-                    s.R[k] += w * g.r, s.G[k] += w * g.g, s.B[k] += w * g.b, s.D[k] += w * g.depth;
-                    changed_lanes |= bits(above(w, vfloat{}));
-                }
-                changes[i] |= (uint64_t)(changed_lanes != 0) << b;
+                vfloat w = take_share(s.T[k], alphas[h]);
+                s.R[k] += w * g.r, s.G[k] += w * g.g, s.B[k] += w * g.b, s.D[k] += w * g.depth;
+                changes[i] |= (uint64_t)any(above(w, vfloat{})) << b;
             }
         }
         for (uint64_t todo = alive; todo; todo &= todo - 1) {
@@ -176,12 +196,13 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
             store(v[0] + k * LANES, s.R[k]), store(v[1] + k * LANES, s.G[k]), store(v[2] + k * LANES, s.B[k]);
             store(v[3] + k * LANES, 1.f - magnitude(s.T[k])), store(v[4] + k * LANES, s.D[k]);
         }
-        for (int i = 0; i < 16; i++) {
-            int X = f.x + (b & 7) * 4 + (i & 3), Y = f.y + (b >> 3) * 4 + (i >> 2);
-            if (X >= f.width || Y >= f.height) continue;
-            size_t at = (size_t)Y * f.width + X;
-            rgb[3 * at] = v[0][i], rgb[3 * at + 1] = v[1][i], rgb[3 * at + 2] = v[2][i];
-            alpha[at] = v[3][i], depth[at] = v[4][i];
+        int X = f.x + (b & 7) * 4, columns = f.width - X < 4 ? f.width - X : 4;
+        for (int y = 0; y < 4 && f.y + (b >> 3) * 4 + y < f.height; y++) {
+            size_t at = (size_t)(f.y + (b >> 3) * 4 + y) * f.width + X;
+            alignas(16) float row[12];
+            interleave(*(vfloat4*)&v[0][4 * y], *(vfloat4*)&v[1][4 * y], *(vfloat4*)&v[2][4 * y], row);
+            memcpy(rgb + 3 * at, row, 12 * columns);
+            memcpy(alpha + at, &v[3][4 * y], 4 * columns), memcpy(depth + at, &v[4][4 * y], 4 * columns);
         }
     }
     return kept;
@@ -191,10 +212,11 @@ struct alignas(64) BlockGradient {
     vfloat T[PARTS], behind[PARTS], r[PARTS], g[PARTS], b[PARTS], d[PARTS];  // behind: light still to come times its gradient
 };
 
-// The gradient of composite_tile: replays the compositing of `count` pairs and writes one row of moments for each.
-// Visits are worked off in two sweeps, so that neither needs more values at hand than there are registers.
-static void composite_tile_backward(const Splat* splats, const Pair* pairs, const uint64_t* changed, uint32_t count,
-                                    const TileFrame& f, const SplatImage& out, const SplatImage& grad, size_t pixel, float* moments) {
+// The gradient of composite_tile: replays the compositing of `count` records and writes one row of moments for each.
+// False if a record is not one that composite_tile can have left.
+// Visits are worked off in three sweeps, so that none needs more values at hand than there are registers.
+static bool composite_tile_backward(const Record* records, uint32_t count, const TileFrame& f, const SplatImage& out,
+                                    const SplatImage& grad, size_t pixel, float* moments) {
     const PixelCenters centers;
     BlockGradient state[64];
     for (int b = 0; b < 64; b++) {
@@ -215,49 +237,57 @@ static void composite_tile_backward(const Splat* splats, const Pair* pairs, cons
         }
     }
     struct alignas(64) Visit {
-        vfloat s[PARTS], w[PARTS];  // alpha and then dL/d(log alpha); share of the pixel
-    } visit[64];
+        vfloat alpha[PARTS], s[PARTS], w[PARTS];  // alpha before clamping, dL/d(log alpha), share of the pixel
+    } visit[VISITS];
     Batch batch;
-    for (uint32_t first = 0; first < count; first += BATCH) {
-        int n = count - first < (uint32_t)BATCH ? (int)(count - first) : BATCH;
-        for (int i = 0; i < n; i++) batch.place(i, splats[pairs[first + i].splat], f), batch.masks[i] = changed[first + i];
-        for (uint32_t i = first + BATCH; i < first + 2 * BATCH && i < count; i++) __builtin_prefetch(&splats[pairs[i].splat]);
-        batch.list(n);
-        for (int i = 0, v = 0; i < n; i++) {
-            const Splat& g = *batch.splats[i];
-            int blocks = __builtin_popcountll(batch.masks[i]);
-            for (int j = 0; j < blocks; j++) {
-                int b = batch.visits[v + j] & 63;
-                BlockGradient& s = state[b];
+    for (uint32_t first = 0; first < count;) {
+        int n = 0, visits = 0;  // as many records as have VISITS visits together, which is one at least
+        for (; n < BATCH && first + n < count; n++) {
+            visits += __builtin_popcountll(records[first + n].changed);
+            if (n && visits > VISITS) break;
+            batch.place(n, records[first + n], f), batch.masks[n] = records[first + n].changed;
+        }
+        visits = batch.list(n);
+        for (int j = 0; j < visits; j++)
+            EACH_PART {
+                vfloat e = footprint(batch, batch.visits[j], centers, k).exponent;
+                visit[j].alpha[k] = keep(at_least(e, splat(-LOG2_255)), exp2_nonpositive(e));
+            }
+        for (int i = 0, j = 0; i < n; i++) {
+            const Record& g = records[first + i];
+            if (g.row >= count) return false;
+            const int end = j + __builtin_popcountll(g.changed);
+            vfloat sum[MOMENTS];
+            for (auto& x : sum) x = vfloat{};
+            for (int v = j; v < end; v++) {
+                BlockGradient& s = state[batch.visits[v] & 63];
                 EACH_PART {
-                    vfloat e = footprint(batch, batch.visits[v + j], centers, k).exponent;
-                    vfloat unclamped = exp2_nonpositive(e), a = lower(unclamped, splat(ALPHA_MAX));
-                    vfloat w = take_share(s.T[k], keep(at_least(e, splat(-LOG2_255)), a));
+                    vfloat unclamped = visit[v].alpha[k], a = lower(unclamped, splat(ALPHA_MAX));
+                    vfloat w = take_share(s.T[k], a);
                     vfloat light = w * (g.r * s.r[k] + g.g * s.g[k] + g.b * s.b[k] + g.depth * s.d[k]);
                     s.behind[k] -= light;
                     vmask moves = above(w, vfloat{}) & at_least(splat(ALPHA_MAX), unclamped);
-                    visit[j].s[k] = keep(moves, light - s.behind[k] * a * reciprocal(1.f - a));
-                    visit[j].w[k] = w;
+                    visit[v].s[k] = keep(moves, light - s.behind[k] * a * reciprocal(1.f - a));
+                    visit[v].w[k] = w;
                 }
             }
-            vfloat sum[MOMENTS];
-            for (auto& x : sum) x = vfloat{};
-            for (int j = 0; j < blocks; j++) {
-                const BlockGradient& s = state[batch.visits[v + j] & 63];
+            for (; j < end; j++) {
+                const BlockGradient& s = state[batch.visits[j] & 63];
                 EACH_PART {
-                    Footprint e = footprint(batch, batch.visits[v + j], centers, k);
+                    Footprint e = footprint(batch, batch.visits[j], centers, k);
                     vfloat u = visit[j].s[k], w = visit[j].w[k], up = u * e.p, uq = u * e.q;
                     sum[0] += u, sum[1] += up, sum[2] += uq, sum[3] += up * e.p, sum[4] += up * e.q, sum[5] += uq * e.q;
                     sum[6] += w * s.r[k], sum[7] += w * s.g[k], sum[8] += w * s.b[k], sum[9] += w * s.d[k];
                 }
             }
-            v += blocks;
             alignas(64) float sums[MOMENTS];
             lane_sums(sum, sums);
             memcpy(&sums[10], &g.position, 4);
-            memcpy(moments + (size_t)MOMENTS * pairs[first + i].row, sums, sizeof sums);
+            memcpy(moments + (size_t)MOMENTS * g.row, sums, sizeof sums);
         }
+        first += n;
     }
+    return true;
 }
 
 }  // namespace CHRONOSPLAT_ISA

@@ -1,8 +1,8 @@
 """The fast backend for CPUs: one native call for all scenes and views, registered with torch as an operator of its own.
 
 ``chronosplat::rasterize`` and ``chronosplat::rasterize_backward`` have fake kernels and an autograd formula, so that
-``torch.compile`` sees through them. What the backward pass needs travels as two plain byte tensors; it only reads them,
-so that a graph may be differentiated again. Gradients are bitwise the same whatever the number of threads.
+``torch.compile`` sees through them. What the backward pass needs travels as a plain byte tensor; it only reads it, so
+that a graph may be differentiated again. Gradients are bitwise the same whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def rasterize_op(
     options: list[float],
     antialiased: bool,
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Pictures [B, V, H, W, 3], [.., 1], [.., 1] and, if ``keep``, the state of the backward pass (else two empty tensors)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pictures [B, V, H, W, 3], [.., 1], [.., 1] and, if ``keep``, the state of the backward pass (else an empty tensor)."""
     tensors = (means, quats, scales, covars, opacities, colors, velocities, time_centers, time_sigmas, viewmats, Ks, times)
     x = _inputs(tensors, width, height, options, antialiased)
     B, V = viewmats.shape[:2]
@@ -76,15 +76,8 @@ def rasterize_op(
     status = native.library().splat_forward(byref(scene), byref(image), byref(state) if keep else None)
     if status:
         _fail(status, x)
-    if not keep:
-        return rgb, alpha, depth, means.new_empty(0, dtype=torch.uint8), means.new_empty(0, dtype=torch.uint8)
-    return (
-        rgb,
-        alpha,
-        depth,
-        native.tensor_over(state.splats, state.splats_bytes),
-        native.tensor_over(state.pairs, state.pairs_bytes),
-    )
+    kept = native.tensor_over(state.block, state.bytes) if keep else torch.empty(0, dtype=torch.uint8)
+    return rgb, alpha, depth, kept
 
 
 @torch.library.custom_op("chronosplat::rasterize_backward", mutates_args=(), device_types="cpu")
@@ -109,8 +102,7 @@ def rasterize_backward_op(
     rgb: Tensor,
     alpha: Tensor,
     depth: Tensor,
-    splats: Tensor,
-    pairs: Tensor,
+    state: Tensor,
     grad_rgb: Tensor,
     grad_alpha: Tensor,
     grad_depth: Tensor,
@@ -121,13 +113,20 @@ def rasterize_backward_op(
     found = [None if t is None else torch.empty_like(t) for t in x.gaussians()]
     found.append(torch.empty_like(viewmats) if cameras else None)
     upstream = [g.contiguous() for g in (grad_rgb, grad_alpha, grad_depth)]
-    state = native.SplatState(splats.data_ptr(), splats.numel(), pairs.data_ptr(), pairs.numel())
+    state = state if state.data_ptr() % 64 == 0 else _aligned(state)  # a copy that went through saved-tensor hooks
+    block = native.SplatState(state.data_ptr(), state.numel())
     scene, image, grad_image = _scene(x), _image(rgb, alpha, depth), _image(upstream[0], upstream[1], upstream[2])
     gradients = native.SplatGradients(*(native.address(t) for t in found))  # fields in the order of DIFFERENTIABLE
-    status = native.library().splat_backward(byref(scene), byref(state), byref(image), byref(grad_image), byref(gradients))
+    status = native.library().splat_backward(byref(scene), byref(block), byref(image), byref(grad_image), byref(gradients))
     if status:
         _fail(status, x)
     return [t for t in found if t is not None]
+
+
+def _aligned(state: Tensor) -> Tensor:
+    space = torch.empty(state.numel() + 64, dtype=torch.uint8)
+    start = -space.data_ptr() % 64
+    return space[start : start + state.numel()].copy_(state)
 
 
 def _inputs(tensors: tuple[Tensor | None, ...], width: int, height: int, options: list[float], antialiased: bool) -> RasterInputs:
@@ -143,16 +142,12 @@ def _inputs(tensors: tuple[Tensor | None, ...], width: int, height: int, options
 
 
 @rasterize_op.register_fake
-def _(means: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(means: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     viewmats, width, height, keep = rest[8], rest[11], rest[12], rest[15]
-    B, N, V = means.shape[0], means.shape[1], viewmats.shape[1]
-    pictures = [means.new_empty(B, V, height, width, c) for c in (3, 1, 1)]
-    splats, pairs = 0, 0
-    if keep:
-        splats = B * V * ((N + native.CHUNK - 1) // native.CHUNK) * torch.sym_min(N, native.CHUNK) * native.SPLAT_BYTES
-        pairs = torch.library.get_ctx().new_dynamic_size()
-    state = [means.new_empty(size, dtype=torch.uint8) for size in (splats, pairs)]
-    return pictures[0], pictures[1], pictures[2], state[0], state[1]
+    B, V = viewmats.shape[:2]
+    rgb, alpha, depth = (means.new_empty(B, V, height, width, c) for c in (3, 1, 1))
+    size = torch.library.get_ctx().new_dynamic_size() if keep else 0
+    return rgb, alpha, depth, means.new_empty(size, dtype=torch.uint8)
 
 
 @rasterize_backward_op.register_fake
@@ -164,7 +159,7 @@ def _(*arguments: Any) -> list[Tensor]:
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:12], *output)
     ctx.options = inputs[12:16]
-    ctx.mark_non_differentiable(output[3], output[4])
+    ctx.mark_non_differentiable(output[3])
 
 
 def _backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

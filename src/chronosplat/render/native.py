@@ -15,7 +15,6 @@ from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
 FLOATS = POINTER(c_float)
-CHUNK, SPLAT_BYTES = 1024, 64  # of native/chunk.h and native/tiles.h: they decide how large the state is
 
 
 class SplatScene(ctypes.Structure):
@@ -38,7 +37,7 @@ class SplatImage(ctypes.Structure):
 class SplatState(ctypes.Structure):
     """Mirror of ``SplatState``."""
 
-    _fields_ = [("splats", c_void_p), ("splats_bytes", c_int64), ("pairs", c_void_p), ("pairs_bytes", c_int64)]
+    _fields_ = [("block", c_void_p), ("bytes", c_int64)]
 
 
 class SplatGradients(ctypes.Structure):
