@@ -33,7 +33,7 @@ def measure(model: Any, mesh: GltfModel, size: int) -> tuple[dict[str, float], t
     scene = model.reconstruct(split.inputs)
     seconds = time.perf_counter() - started
     wanted = split.targets.on_white()
-    rendered = cs.render(scene, split.targets.cameras, split.targets.times).rgb.clamp(0, 1)
+    rendered = cs.render(scene, split.targets.cameras, split.targets.times, cull=False).rgb.clamp(0, 1)
     row = {
         "white": mean_psnr(torch.ones_like(wanted), wanted),
         "nearest": mean_psnr(nearest_inputs(split.inputs, split.targets), wanted),

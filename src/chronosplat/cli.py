@@ -153,11 +153,11 @@ def render(
     from chronosplat.gaussians.scene_file import read_notes
 
     device = common.prepare()
-    loaded = chronosplat.load_scene(scene).to(device)
+    loaded = chronosplat.load_scene(scene)
     input_size = int(read_notes(scene).get("input_size", size))
     if output.suffix not in (".mp4", ".webm"):
         raise InputError(f"{output}: expected .mp4 or .webm")
-    pictures = turntable_pictures(loaded, frames, size, loops, input_size)
+    pictures = turntable_pictures(loaded, frames, size, loops, input_size, device)
     write_video(track(pictures, "encoding", console=console, transient=True), output, fps)
     say(f"{frames} frames in {output}")
     give(common, {"output": str(output), "frames": frames})

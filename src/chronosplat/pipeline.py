@@ -93,7 +93,7 @@ def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lamb
             notes_kept = {"model": config.model, "input_size": str(views.cameras.height)}
             save_scene(scene, folder / "scene.safetensors", notes_kept)
         with timed(clock, "compare"):
-            rendered = render(scene.to(config.device), views.cameras, views.times).rgb.cpu()
+            rendered = render(scene, views.cameras, views.times, device=config.device).rgb.cpu()
             quality = mean_psnr(rendered, views.on_white())
         with timed(clock, "preview"):
             pictures = turntable_pictures(scene, config.preview_frames, config.preview_size, input_size=views.cameras.height)

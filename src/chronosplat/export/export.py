@@ -65,16 +65,24 @@ def oriented(scene: Scene, up: str) -> Scene:
     return replace(scene, world=Similarity(scene.world.scale, UPS[up]))
 
 
-def turntable_pictures(scene: Scene, frames: int, size: int, loops: int = 2, input_size: int | None = None) -> list[torch.Tensor]:
+def turntable_pictures(
+    scene: Scene,
+    frames: int,
+    size: int,
+    loops: int = 2,
+    input_size: int | None = None,
+    device: torch.device | str | None = None,
+) -> list[torch.Tensor]:
     """Pictures [H, W, 3] of a turntable in space while time runs to and fro; always around the normalised world's +Y.
 
     Args:
         input_size: pixels of the pictures that a pixel-aligned scene was predicted from. Larger pictures then widen the
             screen-space blur in proportion, since the scene has no finer detail; without it gaps show between the splats.
+        device: where to render; None: where the scene is.
     """
     local = replace(scene, world=Similarity())
     seconds = (0.0, 0.0) if isinstance(scene, Gaussians3D) else scene.seconds
     cameras, times = space_time_path(frames, seconds, loops, size)
     moments = None if isinstance(scene, Gaussians3D) else times
     zoom = max(1.0, size / input_size) if input_size else 1.0
-    return list(render(local, cameras, moments, eps2d=EPS2D * zoom**2).rgb.detach())
+    return list(render(local, cameras, moments, eps2d=EPS2D * zoom**2, device=device).rgb.detach())
