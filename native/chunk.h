@@ -150,18 +150,12 @@ INLINE void means_at(const Chunk& c, int i, const SplatScene& s, float time, vfl
     for (int k = 0; k < 3; k++) mean[k] += load(c.velocity[k] + i) * dt;
 }
 
-// covariance = M M^T with M = R diag(scale): from its gradient to those of scales and (unnormalised) quaternions.
-INLINE void shape_backward(const vfloat q[4], vfloat inv_norm, const vfloat R[9], const vfloat scale[3], const vfloat d_cov[6],
+// half = R diag(scale): from its gradient to those of scales and (unnormalised) quaternions.
+INLINE void shape_backward(const vfloat q[4], vfloat inv_norm, const vfloat R[9], const vfloat scale[3], const vfloat d_half[9],
                            vfloat d_scale[3], vfloat d_quat[4]) {
-    vfloat dM[9], r[9];
-    for (int i = 0; i < 3; i++)
-        for (int k = 0; k < 3; k++) {
-            vfloat sum = vfloat{};
-            for (int j = 0; j < 3; j++) sum += d_cov[UPPER[i][j]] * R[3 * j + k];
-            dM[3 * i + k] = 2.f * sum * scale[k];
-        }
-    for (int k = 0; k < 3; k++) d_scale[k] = dM[k] * R[k] + dM[3 + k] * R[3 + k] + dM[6 + k] * R[6 + k];
-    for (int j = 0; j < 9; j++) r[j] = dM[j] * scale[j % 3];
+    vfloat r[9];
+    for (int k = 0; k < 3; k++) d_scale[k] = d_half[k] * R[k] + d_half[3 + k] * R[3 + k] + d_half[6 + k] * R[6 + k];
+    for (int j = 0; j < 9; j++) r[j] = d_half[j] * scale[j % 3];
     vfloat w = q[0], x = q[1], y = q[2], z = q[3], d[4];
     d[0] = 2.f * (x * (r[7] - r[5]) + y * (r[2] - r[6]) + z * (r[3] - r[1]));
     d[1] = 2.f * (-2.f * x * (r[4] + r[8]) + y * (r[1] + r[3]) + z * (r[2] + r[6]) + w * (r[7] - r[5]));

@@ -7,7 +7,7 @@ namespace CHRONOSPLAT_ISA {
 struct alignas(64) ChunkBackward {
     Chunk g;
     float sums[CHUNK][MOMENTS];  // this view's moments; kept at zero between views
-    float d_mean[3][CHUNK], d_cov[6][CHUNK], d_color[3][CHUNK], d_log_opacity[CHUNK];
+    float d_mean[3][CHUNK], d_shape[9][CHUNK], d_color[3][CHUNK], d_log_opacity[CHUNK];
     float d_velocity[3][CHUNK], d_center[CHUNK], d_sigma[CHUNK];
     bool touched[CHUNK / LANES];
 
@@ -70,16 +70,16 @@ struct alignas(64) ChunkBackward {
         const float *vm = s.viewmats + 16 * (size_t)image, *K = s.Ks + 9 * (size_t)image, time = s.times ? s.times[image] : 0.f;
         for (int i = 0; i < g.padded; i += LANES) {
             if (!touched[i / LANES]) continue;
-            vfloat m[MOMENTS], mean[3], moved[3], cov[6];
+            vfloat m[MOMENTS], mean[3], moved[3], shape[9];
             take_moments(&sums[i], m);
             means_at(g, i, s, time, mean);
             Projected p;
             project(p, g, i, mean, vm, K, s);
             vmask ok = in_depth_range(p, s);
             for (int k = 0; k < 10; k++) m[k] = keep(ok, m[k]);
-            for (int k = 0; k < 6; k++) cov[k] = load(d_cov[k] + i);
-            project_backward(p, m, ok, g, i, mean, vm, K, s.antialiased, moved, cov, camera);
-            for (int k = 0; k < 6; k++) store(d_cov[k] + i, cov[k]);
+            for (int k = 0; k < 9; k++) shape[k] = load(d_shape[k] + i);
+            project_backward(p, m, ok, g, i, mean, vm, K, s, moved, shape, camera);
+            for (int k = 0; k < 9; k++) store(d_shape[k] + i, shape[k]);
             for (int k = 0; k < 3; k++) add(d_mean[k] + i, moved[k]), add(d_color[k] + i, m[6 + k]);
             add(d_log_opacity + i, m[0]);
             if (!s.velocities) continue;
@@ -110,22 +110,22 @@ struct alignas(64) ChunkBackward {
             int m = g.count - i < LANES ? g.count - i : LANES;
             scatter<3>(d_mean, i, m, grad.means + 3 * offset);
             scatter<3>(d_color, i, m, grad.colors + 3 * offset);
-            vfloat opacity, cov[6];
+            vfloat opacity, shape[9];
             gather_rows<1>(s.opacities + offset, id, &opacity);
             vfloat d_opacity = load(d_log_opacity + i) / opacity;
             scatter_rows<1>(&d_opacity, id, m, grad.opacities + offset);
-            for (int k = 0; k < 6; k++) cov[k] = load(d_cov[k] + i);
+            for (int k = 0; k < 9; k++) shape[k] = load(d_shape[k] + i);
             if (s.covars) {
                 vfloat full[9];
                 for (int r = 0; r < 3; r++)
-                    for (int k = 0; k < 3; k++) full[3 * r + k] = cov[r < k ? UPPER[r][k] : UPPER[k][r]];
+                    for (int k = 0; k < 3; k++) full[3 * r + k] = shape[r < k ? UPPER[r][k] : UPPER[k][r]];
                 scatter_rows<9>(full, id, m, grad.covars + 9 * offset);
             } else {
                 vfloat q[4], scale[3], inv_norm, R[9], d_scale[3], d_quat[4];
                 gather_rows<4>(s.quats + 4 * offset, id, q);
                 gather_scales(s.scales + 3 * offset, id, scale);
                 rotations(q, inv_norm, R);
-                shape_backward(q, inv_norm, R, scale, cov, d_scale, d_quat);
+                shape_backward(q, inv_norm, R, scale, shape, d_scale, d_quat);
                 scatter_rows<3>(d_scale, id, m, grad.scales + 3 * offset);
                 scatter_rows<4>(d_quat, id, m, grad.quats + 4 * offset);
             }

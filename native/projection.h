@@ -11,7 +11,8 @@ constexpr float P_SCALE = 0.8493218002880191f;  // sqrt(log2(e) / 2): with it, l
 struct Projected {
     vfloat X, Y, Z, inv_z, tx, ty;       // camera space; tx, ty clamped to the frustum's rim (as in 3DGS)
     vfloat T0[3], T1[3], m0[3], m1[3];   // rows of J W, and those times the half covariance
-    vfloat a, b, c, det_sharp, det;      // 2D covariance (blurred) and its determinant without and with the blur
+    vfloat a, b, c, cross[3];            // 2D covariance (blurred), m0 x m1
+    vfloat det_sharp, det;               // determinants without and with the blur
     vfloat u, v, alpha, beta, gamma;     // centre in pixels, factors of the exponent
     vmask x_inside, y_inside;
 };
@@ -30,9 +31,8 @@ INLINE void covariance2d(Projected& p, float eps2d) {
     vfloat a = p.m0[0] * p.m0[0] + p.m0[1] * p.m0[1] + p.m0[2] * p.m0[2];
     vfloat c = p.m1[0] * p.m1[0] + p.m1[1] * p.m1[1] + p.m1[2] * p.m1[2];
     p.b = p.m0[0] * p.m1[0] + p.m0[1] * p.m1[1] + p.m0[2] * p.m1[2];
-    vfloat n0 = p.m0[1] * p.m1[2] - p.m0[2] * p.m1[1], n1 = p.m0[2] * p.m1[0] - p.m0[0] * p.m1[2];
-    vfloat n2 = p.m0[0] * p.m1[1] - p.m0[1] * p.m1[0];
-    p.det_sharp = n0 * n0 + n1 * n1 + n2 * n2;  // |m0 x m1|^2 = a c - b^2 without the cancellation
+    for (int k = 0; k < 3; k++) p.cross[k] = p.m0[(k + 1) % 3] * p.m1[(k + 2) % 3] - p.m0[(k + 2) % 3] * p.m1[(k + 1) % 3];
+    p.det_sharp = p.cross[0] * p.cross[0] + p.cross[1] * p.cross[1] + p.cross[2] * p.cross[2];  // |m0 x m1|^2 = a c - b^2 without the cancellation
     p.det = p.det_sharp + eps2d * (a + c) + eps2d * eps2d;
     p.a = a + eps2d, p.c = c + eps2d;
 }
@@ -88,33 +88,49 @@ struct alignas(64) ViewGradient {
     vfloat rotation[9], translation[3];
 };
 
-// One view's gradient of the means (at the view's time); adds to those of the covariances, and of the camera if wanted.
+// One view's gradient of the means (at the view's time); adds to those of the shapes, and of the camera if wanted. The
+// shape's is that of the half covariance (9 values), or with `covars` that of the covariance (6). Columns of the half
+// covariance are whitened (w = L m, at most one long) before they meet the moments: through the covariance itself, long
+// thin Gaussians would lose twice the digits.
 INLINE void project_backward(const Projected& p, const vfloat m[MOMENTS], vmask ok, const Chunk& g, int i, const vfloat mean[3],
-                             const float* vm, const float* K, bool antialiased, vfloat d_mean[3], vfloat d_cov[6], ViewGradient* camera) {
-    constexpr float ONE = 1.3862943611198906f, TWO = 0.9609060278364028f;  // 1 / P_SCALE^2, and half its square
+                             const float* vm, const float* K, const SplatScene& s, vfloat d_mean[3], vfloat d_shape[9], ViewGradient* camera) {
+    constexpr float ONE = 1.3862943611198906f, TWO = 1.9218120556728056f;  // 1 / P_SCALE^2, and its square
     float fx = K[0], fy = K[4];
+    // `keep`: lanes that are not ok may hold infinities, and 0 * infinity is NaN
     vfloat inv_z = keep(ok, p.inv_z), alpha = keep(ok, p.alpha), beta = keep(ok, p.beta), gamma = keep(ok, p.gamma);
     vfloat du = -ONE * alpha * m[1], dv = -ONE * (beta * m[1] + gamma * m[2]);
-    vfloat g00 = TWO * alpha * alpha * m[3], g01 = TWO * alpha * (beta * m[3] + gamma * m[4]);
-    vfloat g11 = TWO * (beta * (beta * m[3] + 2.f * gamma * m[4]) + gamma * gamma * m[5]);
-    if (antialiased) {  // log compensation = (log det_sharp - log det) / 2
-        vfloat sharp = keep(ok & above(p.det_sharp / p.det, splat(1e-30f)), 0.5f * m[0] / p.det_sharp);
-        vfloat blurred = keep(ok, 0.5f * m[0] / p.det);
-        vfloat a = p.m0[0] * p.m0[0] + p.m0[1] * p.m0[1] + p.m0[2] * p.m0[2];
-        vfloat c = p.m1[0] * p.m1[0] + p.m1[1] * p.m1[1] + p.m1[2] * p.m1[2];
-        g00 += keep(ok, c * sharp - p.c * blurred), g01 -= keep(ok, p.b * (sharp - blurred)), g11 += keep(ok, a * sharp - p.a * blurred);
+    vfloat pp = TWO * m[3], pq = TWO * m[4], qq = TWO * m[5], sharp = {}, T0[3], T1[3], dT0[3] = {}, dT1[3] = {};
+    vfloat alpha_c = alpha / p.c;
+    if (s.antialiased) {  // log compensation = (log det_sharp - log det) / 2
+        pp -= ONE * m[0], qq -= ONE * m[0];
+        sharp = keep(ok & above(p.det_sharp / p.det, splat(1e-30f)), m[0] / p.det_sharp);
     }
-    vfloat P0[3], P1[3], dT0[3], dT1[3];  // covariance times T
+    for (int k = 0; k < 3; k++) T0[k] = keep(ok, p.T0[k]), T1[k] = keep(ok, p.T1[k]);
     for (int k = 0; k < 3; k++) {
-        vfloat h0 = load(g.half[3 * k] + i), h1 = load(g.half[3 * k + 1] + i), h2 = load(g.half[3 * k + 2] + i);
-        P0[k] = h0 * p.m0[0] + h1 * p.m0[1] + h2 * p.m0[2], P1[k] = h0 * p.m1[0] + h1 * p.m1[1] + h2 * p.m1[2];
-        dT0[k] = keep(ok, 2.f * (g00 * P0[k] + g01 * P1[k]));
-        dT1[k] = keep(ok, 2.f * (g01 * P0[k] + g11 * P1[k]));
+        int j = (k + 1) % 3, l = (k + 2) % 3;
+        // alpha m0 + beta m1 = alpha / c (c m0 - b m1), and c m0 - b m1 = eps m0 + m1 x (m0 x m1) does not cancel
+        vfloat across = s.eps2d * p.m0[k] + (p.m1[j] * p.cross[l] - p.m1[l] * p.cross[j]);
+        vfloat w0 = keep(ok, alpha_c * across), w1 = keep(ok, gamma * p.m1[k]), s0 = pp * w0 + pq * w1, s1 = pq * w0 + qq * w1;
+        vfloat h0 = alpha * s0, h1 = beta * s0 + gamma * s1;  // the column's gradient on the screen
+        if (s.antialiased) {
+            h0 += keep(ok, sharp * (p.m1[j] * p.cross[l] - p.m1[l] * p.cross[j]));
+            h1 += keep(ok, sharp * (p.cross[j] * p.m0[l] - p.cross[l] * p.m0[j]));
+        }
+        for (int r = 0; r < 3; r++) {
+            vfloat half = load(g.half[3 * r + k] + i);
+            dT0[r] += h0 * half, dT1[r] += h1 * half;
+            if (!s.covars) d_shape[3 * r + k] += h0 * T0[r] + h1 * T1[r];
+        }
     }
-    // `keep`: lanes outside the depth range may hold infinities, and 0 * infinity is NaN
-    for (int r = 0; r < 3; r++)
-        for (int t = r; t < 3; t++)
-            d_cov[UPPER[r][t]] += keep(ok, g00 * p.T0[r] * p.T0[t] + g01 * (p.T0[r] * p.T1[t] + p.T1[r] * p.T0[t]) + g11 * p.T1[r] * p.T1[t]);
+    if (s.covars) {
+        vfloat g00 = 0.5f * alpha * alpha * pp, g01 = 0.5f * alpha * (beta * pp + gamma * pq);
+        vfloat g11 = 0.5f * (beta * (beta * pp + 2.f * gamma * pq) + gamma * gamma * qq);
+        vfloat a = p.a - s.eps2d, c = p.c - s.eps2d;
+        g00 += keep(ok, 0.5f * sharp * c), g01 -= keep(ok, 0.5f * sharp * p.b), g11 += keep(ok, 0.5f * sharp * a);
+        for (int r = 0; r < 3; r++)
+            for (int t = r; t < 3; t++)
+                d_shape[UPPER[r][t]] += g00 * T0[r] * T0[t] + g01 * (T0[r] * T1[t] + T1[r] * T0[t]) + g11 * T1[r] * T1[t];
+    }
     // through J (rows fx/z (1, 0, -tx), fy/z (0, 1, -ty), t = clamped X/Z, Y/Z) and the perspective divide
     vfloat jx = fx * inv_z, jy = fy * inv_z, x = keep(ok, p.X) * inv_z, y = keep(ok, p.Y) * inv_z;
     vfloat tx = keep(ok, p.tx), ty = keep(ok, p.ty);

@@ -57,7 +57,9 @@ typedef void (*gomp_parallel_t)(void (*)(void*), void*, unsigned, unsigned);
 gomp_parallel_t gomp_parallel();
 
 template <class F> void parallel_for(int64_t items, int threads, F work) {
+    constexpr int MOST = 256;
     if (threads > items) threads = (int)items;
+    if (threads > MOST) threads = MOST;
     struct Team {
         F* work;
         int64_t items;
@@ -81,10 +83,9 @@ template <class F> void parallel_for(int64_t items, int threads, F work) {
         gomp([](void* arg) { body(arg); }, &team, (unsigned)threads, 0);
         return;
     }
-    constexpr int MOST = 256;
     pthread_t handles[MOST];
     int started = 0;
-    for (int i = 1; i < threads && i < MOST; i++) started += pthread_create(&handles[started], nullptr, run, &team) == 0;
+    for (int i = 1; i < threads; i++) started += pthread_create(&handles[started], nullptr, run, &team) == 0;
     run(&team);
     for (int i = 0; i < started; i++) pthread_join(handles[i], nullptr);
 }

@@ -42,6 +42,25 @@ class PredictedGaussians:
 
 
 @dataclass(frozen=True)
+class PredictedSplats:
+    """B samples of T sets of N static Gaussians (L4GM) in the normalised world; fields as in ``GaussianSequence``.
+
+    Attributes:
+        means, scales, colors: [B, T, N, 3]. quats: [B, T, N, 4]. opacities: [B, T, N].
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+
+    def fields(self) -> dict[str, Any]:
+        """The tensors by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class PixelContext:
     """What a head knows of each input pixel. All [B, F, H, W, ...]; viewmats [B, F, 4, 4], times [B, F]."""
 
@@ -59,6 +78,22 @@ class PixelContext:
 PAPER_CHANNELS = {"xyz": 3, "t": 1, "rgb": 3, "scale_xyz": 3, "scale_t": 1, "rot_left": 4, "rot_right": 4, "opacity": 1}
 NEAR, FAR = 0.1, 4.5
 SH_C0 = 0.28209479177387814
+
+
+# LGM and L4GM, the order of the released checkpoints
+SPLAT_CHANNELS = {"position": 3, "opacity": 1, "scale": 3, "rotation": 4, "rgb": 3}
+
+
+def activate_splats(raw: Tensor) -> PredictedSplats:
+    """Raw channels [B, T, N, 14] to Gaussians, by LGM's activations (appendix of LGM; L4GM keeps them)."""
+    g = _split(raw, SPLAT_CHANNELS)
+    return PredictedSplats(
+        means=g["position"].clamp(-1, 1),
+        quats=F.normalize(g["rotation"], dim=-1),
+        scales=0.1 * F.softplus(g["scale"]),
+        opacities=g["opacity"][..., 0].sigmoid(),
+        colors=0.5 * g["rgb"].tanh() + 0.5,
+    )
 
 
 def _split(channels: Tensor, table: dict[str, int]) -> dict[str, Tensor]:

@@ -1,0 +1,313 @@
+"""Nothing that a caller can pass to the native library crashes the process, as long as arrays are as long as sizes say."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from ctypes import byref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from chronosplat.render import native
+from tests.render.door_kit import (
+    BAD_ARGUMENT,
+    BAD_STATE,
+    GAUSSIANS,
+    MOTION,
+    NO_MEMORY,
+    NOT_FINITE,
+    OK,
+    OPTIONS,
+    TOO_MANY,
+    Case,
+    Fenced,
+    announce,
+    backward,
+    forward,
+    pointers,
+    run_apart,
+    state_of,
+)
+
+many = settings(derandomize=True, deadline=None, max_examples=400, database=None, suppress_health_check=list(HealthCheck))
+MOST = 2**31 - 1
+SIZES = ("scenes", "views", "gaussians", "width", "height")
+NULLS = ("means", "quats", "scales", "covars", "opacities", "colors", "viewmats", "Ks", "rgb", "alpha", "depth", *MOTION)
+NEVER_FINITE = [float("nan"), float("inf"), -float("inf")]
+
+faults = st.one_of(
+    st.tuples(st.sampled_from(SIZES), st.sampled_from([0, -1, -(2**31), MOST])),
+    st.tuples(st.sampled_from(("width", "height")), st.sampled_from([2**20 + 1, 2**30])),
+    st.tuples(st.sampled_from(OPTIONS), st.one_of(st.sampled_from([*NEVER_FINITE, -1.0, 0.0, 1e-45, 3e38]), st.floats(width=32))),
+    st.tuples(st.sampled_from(("threads", "antialiased")), st.sampled_from([-(2**31), -1, 0, 2, 7, MOST])),
+    st.tuples(st.just("null"), st.sampled_from(NULLS)),
+    st.tuples(st.just("value"), st.tuples(st.sampled_from((*GAUSSIANS, "viewmats", "Ks", "times")), st.sampled_from(NEVER_FINITE))),
+    st.tuples(st.just("focal"), st.sampled_from([0.0, -1.0, -3e38])),
+)
+
+
+def spoil(case: Case, image: dict[str, Fenced], fault: tuple[str, Any], place: int) -> None:
+    """Apply one fault."""
+    name, value = fault
+    if name == "null":
+        case.arrays.pop(value, None)
+        image.pop(value, None)
+    elif name == "value" and value[0] in case.arrays:
+        array = case.arrays[value[0]].view()
+        array[place % len(array)] = value[1]
+    elif name == "focal" and "Ks" in case.arrays:
+        case.arrays["Ks"].view()[9 * (place % (case.sizes["scenes"] * case.sizes["views"])) + 4 * (place % 2)] = value
+    elif name in case.numbers:
+        case.numbers[name] = value
+
+
+def expected(case: Case, image: dict[str, Fenced]) -> set[int]:
+    """The statuses that native/splat.h allows for a case, by its words; which of several faults is named is free."""
+    found, n, have = set(), case.numbers, case.arrays
+    moving = [name in have for name in MOTION]
+    if len(image) < 3 or any(name not in have for name in ("means", "opacities", "colors", "viewmats", "Ks")):
+        found.add(BAD_ARGUMENT)
+    if "covars" not in have and not ("quats" in have and "scales" in have):
+        found.add(BAD_ARGUMENT)
+    if any(moving) and not all(moving):
+        found.add(BAD_ARGUMENT)
+    if any(n[name] < 1 for name in SIZES) or max(n["width"], n["height"]) > 2**20:
+        found.add(BAD_ARGUMENT)
+    options = np.array([n[name] for name in OPTIONS], np.float32)
+    if not np.isfinite(options).all() or (options < 0).any() or options[1] <= 0:
+        found.add(BAD_ARGUMENT)
+    if max(n["scenes"], n["views"], n["gaussians"]) == MOST:
+        found.add(TOO_MANY)
+    if "Ks" in have and bool((have["Ks"].view().reshape(-1, 9)[:, [0, 4]] <= 0).any()):
+        found.add(BAD_ARGUMENT)
+    if not all(np.isfinite(array.view()).all() for array in have.values()):
+        found.add(NOT_FINITE)
+    return found or {OK}
+
+
+@many
+@given(
+    seed=st.integers(0, 1000),
+    covars=st.booleans(),
+    moving=st.booleans(),
+    behind=st.booleans(),
+    some=st.lists(faults, max_size=3),
+    place=st.integers(0, 10_000),
+    keep=st.booleans(),
+)
+def garbage_in_every_field(
+    seed: int, covars: bool, moving: bool, behind: bool, some: list[tuple[str, Any]], place: int, keep: bool
+) -> None:
+    case = Case.make(seed, covars, moving, behind)
+    image, upstream, found = case.image(), case.image(1), case.gradients()
+    status, block = forward(case, image)
+    assert status == OK
+    state = state_of(block)
+    for fault in some:
+        spoil(case, image, fault, place)
+    announce((seed, covars, moving, behind, some, place, keep))
+    allowed = expected(case, image)
+    assert forward(case, image, keep)[0] in allowed
+    status = backward(case, state, image, upstream, found)
+    if allowed & {BAD_ARGUMENT, TOO_MANY} and NOT_FINITE not in allowed:
+        assert status in (allowed | {BAD_STATE}) - {OK}
+    else:  # the Gaussians' values are not read again; those of the cameras are
+        assert status in allowed | {OK, BAD_STATE}
+
+
+def test_garbage_in_every_field() -> None:
+    run_apart("garbage_in_every_field", "test_native_door")
+
+
+def bits(g: np.random.Generator, array: NDArray, finite: bool) -> None:
+    """Any float32 there is: denormals, infinities and NaN too, unless ``finite``."""
+    array[:] = g.integers(0, 2**32, array.size, dtype=np.uint32).view(np.float32)
+    small = g.random(array.size) < 0.2
+    array[small] = (array[small].view(np.uint32) & np.uint32(0x807FFFFF)).view(np.float32)
+    if finite:
+        array[~np.isfinite(array)] = 3e38
+
+
+@many
+@given(
+    seed=st.integers(0, 2**32),
+    covars=st.booleans(),
+    moving=st.booleans(),
+    wild=st.sets(st.sampled_from((*GAUSSIANS, "viewmats", "Ks", "times", *OPTIONS)), max_size=16),
+    finite=st.booleans(),
+    antialiased=st.booleans(),
+)
+def any_numbers(seed: int, covars: bool, moving: bool, wild: set[str], finite: bool, antialiased: bool) -> None:
+    g = np.random.default_rng(seed)
+    case = Case.make(seed, covars, moving, bool(seed % 2), gaussians=40)
+    case.numbers["antialiased"] = antialiased
+    for name in sorted(wild):
+        if name in case.arrays:
+            bits(g, case.arrays[name].view(), finite)
+        elif name in OPTIONS:
+            number = np.zeros(1, np.float32)
+            bits(g, number, finite)
+            case.numbers[name] = float(abs(number[0]))
+    if "Ks" in wild and finite:
+        focal = case.arrays["Ks"].view().reshape(-1, 9)[:, [0, 4]]
+        case.arrays["Ks"].view().reshape(-1, 9)[:, [0, 4]] = np.abs(focal) + np.float32(1e-45)
+    announce((seed, covars, moving, sorted(wild), finite, antialiased))
+    image, upstream = case.image(), case.image()
+    status, block = forward(case, image)
+    assert status in expected(case, image)
+    if status:
+        return
+    alpha = image["alpha"].view()
+    assert alpha.min() >= -1e-6
+    assert alpha.max() <= 1 + 1e-6  # NaN fails both
+    for array in upstream.values():
+        bits(g, array.view(), bool(seed % 3))
+    assert backward(case, state_of(block), image, upstream, case.gradients()) == OK
+
+
+def test_any_numbers_in_all_arrays() -> None:
+    run_apart("any_numbers", "test_native_door")
+
+
+def corrupted(g: np.random.Generator, block: NDArray, how: str, rows: int, other: NDArray) -> NDArray:
+    """A damaged copy of a state: a header of 64 bytes, ``rows`` records of 64 bytes, and where tiles and chunks start."""
+    block, words = block.copy(), block.size // 4
+    numbers = block[: 4 * words].view(np.uint32)
+    interesting = [0, 1, 2, 31, 69, 70, 1024, 2**20, 2**31 - 1, 2**31, 2**32 - 1, int(g.integers(2**32)), rows, rows + 1]
+    if how == "bytes":
+        block[g.integers(0, block.size, g.integers(1, 9))] ^= g.integers(1, 256, dtype=np.uint8)
+    elif how == "words":
+        numbers[g.integers(0, words, g.integers(1, 9))] = g.choice(interesting)
+    elif how == "header":
+        numbers[g.integers(0, 16)] = g.choice(interesting)
+    elif how == "starts":
+        numbers[g.integers(16 + 16 * rows, words)] += g.choice([1, 2, 2**31, 2**32 - 1, 2**32 - 2]).astype(np.uint32)
+    elif how == "records":
+        block[64 : 64 + 64 * rows] = g.integers(0, 256, 64 * rows, dtype=np.uint8)
+    elif how == "integers":  # of the records: position, row and the mask of blocks
+        columns = numbers[16 : 16 + 16 * rows].reshape(rows, 16)
+        columns[g.integers(0, rows), g.integers(10, 14)] = g.choice(interesting)
+    elif how == "noise":
+        block[8:] = g.integers(0, 256, block.size - 8, dtype=np.uint8)
+    elif how == "other":
+        return other
+    elif how == "shorter":
+        return block[: g.integers(0, block.size)]
+    elif how == "longer":
+        return np.concatenate([block, block[: g.integers(1, 200)]])
+    return block
+
+
+@many
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.sampled_from([1, 17, 70, 1500]),
+    covars=st.booleans(),
+    moving=st.booleans(),
+    how=st.sampled_from(["same", "bytes", "words", "header", "starts", "records", "integers", "noise", "other", "shorter", "longer"]),
+    threads=st.integers(1, 2),
+)
+def corrupted_states(seed: int, count: int, covars: bool, moving: bool, how: str, threads: int) -> None:
+    announce((seed, count, covars, moving, how, threads))
+    g = np.random.default_rng(seed)
+    case, stranger = (Case.make(seed + i, covars, moving, bool(seed % 2), gaussians=count + i * int(seed % 3 == 0)) for i in (0, 1))
+    case.numbers["threads"] = threads
+    image, upstream, found, good = case.image(), case.image(1), case.gradients(), case.gradients()
+    block, other = forward(case, image)[1], forward(stranger, stranger.image())[1]
+    assert backward(case, state_of(block), image, upstream, good) == OK
+    rows = int(block[8:16].view(np.uint64)[0])
+    bad = corrupted(g, block, how if rows or how in ("other", "shorter", "longer") else "same", rows, other)
+    state = state_of(bad, fence_behind=bool(seed % 5))
+    status = backward(case, state, image, upstream, found)
+    assert status in (OK, BAD_STATE)
+    assert np.array_equal(state[0].view(np.uint8), bad)  # a state is only read
+    if how in ("header", "shorter", "longer") and not np.array_equal(bad[:16], block[:16]):
+        assert status == BAD_STATE
+    if np.array_equal(block, bad):
+        assert status == OK
+        assert all(np.array_equal(found[name].view(), good[name].view()) for name in good)
+
+
+def test_corrupted_states() -> None:
+    run_apart("corrupted_states", "test_native_door")
+
+
+def moved_state() -> None:
+    """The block may be moved to any aligned address; sizes and pointers may be nonsense."""
+    case = Case.make(3, moving=True)
+    image, upstream, good, found = case.image(), case.image(1), case.gradients(), case.gradients()
+    _, block = forward(case, image)
+    assert backward(case, state_of(block), image, upstream, good) == OK
+    for size in (0, -1, -64, 16, 63, 64, block.size - 1, block.size + 1, -(2**63), 2**62, 2**63 - 1):
+        assert backward(case, (Fenced.holding(block, align=64), size), image, upstream, found) in (BAD_ARGUMENT, BAD_STATE), size
+        assert backward(case, (None, size), image, upstream, found) == BAD_ARGUMENT
+    for shift in (1, 4, 8, 16, 32, 64, 128):
+        announce(("moved by", shift))
+        fenced = Fenced(block.size + 128, fence_behind=False)
+        fenced.view(np.uint8)[shift : shift + block.size] = block
+        fenced.address += shift
+        for array in found.values():
+            array.view()[:] = 0
+        assert backward(case, (fenced, block.size), image, upstream, found) == (BAD_ARGUMENT if shift % 64 else OK)
+        assert shift % 64 or all(np.array_equal(found[name].view(), good[name].view()) for name in good)
+
+
+def test_state_may_be_moved() -> None:
+    run_apart("moved_state", "test_native_door")
+
+
+def used_memory() -> int:
+    """Bytes of address space."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def absurd_threads() -> None:
+    """A picture of 4096 tiles and as many threads as there are numbers, where memory for a few hundred is left."""
+    torch.get_num_threads()  # so that torch's own pool of threads is there to be borrowed
+    case = Case.make(1, width=32 * 4096, height=1, views=1)
+    image = case.image()
+    resource.setrlimit(resource.RLIMIT_AS, (used_memory() + 2**32, -1))
+    for threads in (-(2**31), 0, 300, MOST):
+        announce(("threads", threads))
+        case.numbers["threads"] = threads
+        assert forward(case, image, keep=False)[0] == OK
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_absurd_numbers_of_threads() -> None:
+    run_apart("absurd_threads", "test_native_door")
+
+
+def little_memory() -> None:
+    """Whatever allocation fails, the status says so, and with memory again the same call works."""
+    case, small = Case.make(2, views=8, gaussians=30_000, width=200, height=200), Case.make(3, views=1, gaussians=10)
+    images, found = [case.image(), case.image(1)], case.gradients()
+    assert forward(small, small.image())[0] == OK
+    used, statuses = used_memory(), []
+    picture, above = (native.SplatImage(**pointers(image)) for image in images)
+    for more in (0, 1, 2, 4, 8, 16, 18, 20, 24, 28, 32, 40, 48, 64, 80, 96, 112, 400):
+        announce(("MiB more", more))
+        resource.setrlimit(resource.RLIMIT_AS, (used + more * 2**20, -1))
+        state = native.SplatState()
+        statuses.append(native.library().splat_forward(byref(case.scene()), byref(picture), byref(state)))
+        if statuses[-1] == OK:
+            gradients = native.SplatGradients(**pointers(found))
+            again = native.library().splat_backward(byref(case.scene()), byref(state), byref(picture), byref(above), byref(gradients))
+            assert again in (OK, NO_MEMORY)
+        else:
+            assert (state.block, state.bytes) == (None, 0)
+        native.library().splat_free(state.block)
+    assert set(statuses) == {OK, NO_MEMORY}
+    assert statuses[-1] == again == OK
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_little_memory() -> None:
+    run_apart("little_memory", "test_native_door")
