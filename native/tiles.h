@@ -142,8 +142,7 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
         EACH_PART s.T[k] = splat(1.f), s.R[k] = s.G[k] = s.B[k] = s.D[k] = vfloat{};
     uint64_t alive = f.blocks();
     Batch batch;
-    vfloat alphas[VISITS * PARTS + 1];
-    uint16_t hit[VISITS * PARTS + 1];
+    vfloat alphas[VISITS][PARTS];
     uint32_t kept = 0, indices[BATCH];
     for (uint32_t first = 0; first < sorted.count && alive; first += BATCH) {
         int n = sorted.count - first < (uint32_t)BATCH ? (int)(sorted.count - first) : BATCH;
@@ -154,26 +153,27 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
             batch.place(i, splats[indices[i]], f);
             batch.masks[i] = touched_blocks(splats[indices[i]], batch.x[i], batch.y[i]) & alive;
         }
-        // Two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do.
-        // Parts of blocks that the Gaussian misses drop out between them.
+        // two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do
         uint64_t changes[BATCH] = {};
-        for (int v = 0, visits = batch.list(n); v < visits; v += VISITS) {
-            int end = visits - v < VISITS ? visits : v + VISITS, hits = 0;
-            for (int j = v; j < end; j++)
+        for (int first_visit = 0, visits = batch.list(n); first_visit < visits; first_visit += VISITS) {
+            const uint16_t* visit = batch.visits + first_visit;
+            int some = visits - first_visit < VISITS ? visits - first_visit : VISITS;
+            for (int v = 0; v < some; v++)
                 EACH_PART {
-                    vfloat e = footprint(batch, batch.visits[j], centers, k).exponent;
-                    vmask drawn = at_least(e, splat(-LOG2_255));
-                    alphas[hits] = keep(drawn, lower(exp2_nonpositive(e), splat(ALPHA_MAX)));
-                    hit[hits] = (uint16_t)(batch.visits[j] * PARTS + k);
-                    hits += any(drawn);
+                    vfloat e = footprint(batch, visit[v], centers, k).exponent;
+                    alphas[v][k] = keep(at_least(e, splat(-LOG2_255)), lower(exp2_nonpositive(e), splat(ALPHA_MAX)));
                 }
-            for (int h = 0; h < hits; h++) {
-                int k = hit[h] % PARTS, b = hit[h] / PARTS & 63, i = hit[h] / PARTS >> 6;
+            for (int v = 0; v < some; v++) {
+                int b = visit[v] & 63, i = visit[v] >> 6;
                 const Drawn& g = *batch.drawn[i];
                 BlockState& s = state[b];
-                vfloat w = take_share(s.T[k], alphas[h]);
-                s.R[k] += w * g.r, s.G[k] += w * g.g, s.B[k] += w * g.b, s.D[k] += w * g.depth;
-                changes[i] |= (uint64_t)any(above(w, vfloat{})) << b;
+                uint32_t changed_lanes = 0;
+                EACH_PART {
+                    vfloat w = take_share(s.T[k], alphas[v][k]);
+                    s.R[k] += w * g.r, s.G[k] += w * g.g, s.B[k] += w * g.b, s.D[k] += w * g.depth;
+                    changed_lanes |= bits(above(w, vfloat{}));
+                }
+                changes[i] |= (uint64_t)(changed_lanes != 0) << b;
             }
         }
         for (uint64_t todo = alive; todo; todo &= todo - 1) {
