@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from chronosplat.files import write_tensors
+from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, config_from_dict
 from chronosplat.models.presets import find_preset
+from chronosplat.models.unet import UNetConfig
 from chronosplat.shapes import InputError
 
+log = logging.getLogger("chronosplat")
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -33,17 +39,18 @@ def load_model(name: str, weights: str | Path | None = None, device: str = "cpu"
     if pretrained:
         if weights is None and not preset.weights:
             raise InputError(f"{name}: {preset.about}")
-        _fill(model, Path(weights) if weights is not None else SHIPPED / preset.weights)
+        path = Path(weights) if weights is not None else SHIPPED / preset.weights
+        fill(model, read_weights(path)[0], str(path))
     return model.to(device).eval()
 
 
 def model_from_file(path: str | Path) -> LRM4D:
     """A model from a weights file that carries its own config."""
-    _, metadata = read_weights(Path(path))
+    tensors, metadata = read_weights(Path(path))
     if "config" not in metadata:
         raise InputError(f"{path}: carries no model config; load it with load_model(name, weights=...)")
     model = LRM4D(config_from_dict(json.loads(metadata["config"])))
-    _fill(model, Path(path))
+    fill(model, tensors, str(path))
     return model.eval()
 
 
@@ -68,15 +75,72 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: not a safetensors file, or cut short ({error}); pickled checkpoints are not loaded") from error
 
 
-def _fill(model: LRM4D, path: Path) -> None:
-    """Copy weights into a model; every name and shape must match."""
-    tensors, _ = read_weights(path)
+def from_l4gm(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> L4GM:
+    """A network from a checkpoint of the public L4GM or LGM code, in evaluation mode.
+
+    Args:
+        state_dict: names and tensors as released. Perceptual-loss weights (``lpips_loss.*``) are left out.
+        config: the public code's options: input_size, splat_size, num_frames, num_input_views, down_channels,
+            down_attention, mid_attention, up_channels, up_attention, use_temp_attn, fovy, cam_radius; any may be absent.
+
+    Raises:
+        InputError: names or shapes that do not fit; the first that differ are named.
+    """
+    model = L4GM(l4gm_config(config))
+    fill(model, {name: t for name, t in state_dict.items() if not name.startswith("lpips_loss.")}, "checkpoint")
+    return model.eval()
+
+
+def to_l4gm(model: L4GM) -> dict[str, Tensor]:
+    """The weights under the names of the public L4GM code."""
+    return dict(model.state_dict())
+
+
+def l4gm_config(options: Mapping[str, Any]) -> L4GMConfig:
+    """The config that options of the public L4GM code mean; what they leave out is the released model's."""
+    unet = UNetConfig()
+    levels: dict[str, Any] = {
+        name: tuple(options[name]) for name in ("down_channels", "down_attention", "up_channels", "up_attention") if name in options
+    }
+    unet = UNetConfig(
+        **levels,
+        mid_attention=options.get("mid_attention", unet.mid_attention),
+        temporal=options.get("use_temp_attn", unet.temporal),
+    )
+    names = {
+        "input_size": "input_size",
+        "splat_size": "splat_size",
+        "num_frames": "frames",
+        "num_input_views": "views",
+        "fovy": "fovy",
+        "cam_radius": "radius",
+    }
+    return L4GMConfig(unet, **{ours: options[theirs] for theirs, ours in names.items() if theirs in options})
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str | None = None) -> list[str]:
+    """Copy weights into a model; every name and shape must match.
+
+    Args:
+        source: what to call the tensors in messages.
+        new: parameters with this in their name may be missing and keep their fresh values.
+
+    Returns:
+        The names that kept their fresh values.
+
+    Raises:
+        InputError: other names or shapes; the first of each and their number are named.
+    """
     wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    fresh = [name for name in missing if new is not None and new in name]
+    missing = [name for name in missing if name not in set(fresh)]
     if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"has {extra[0]} too many"
-        raise InputError(f"{path}: weights of another architecture ({what}; {len(missing)} missing, {len(extra)} unexpected in all)")
-    for name, shape in wanted.items():
-        if tuple(tensors[name].shape) != shape:
-            raise InputError(f"{path}: {name} has shape {list(tensors[name].shape)}, the model wants {list(shape)}")
-    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
+        first = [f"lacks {name}" for name in missing[:1]] + [f"has {name} too many" for name in extra[:1]]
+        counts = f"{len(missing)} missing, {len(extra)} unexpected in all"
+        raise InputError(f"{source}: weights of another architecture ({' and '.join(first)}; {counts})")
+    for name in wanted.keys() & tensors.keys():
+        if tuple(tensors[name].shape) != wanted[name]:
+            raise InputError(f"{source}: {name} has shape {list(tensors[name].shape)}, the model wants {list(wanted[name])}")
+    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()}, strict=not fresh)
+    return fresh
