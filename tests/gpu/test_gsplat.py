@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
+from chronosplat.gaussians import quats_to_matrices
 from chronosplat.render import RasterInputs, gsplat, rasterize
 from tests.render.raster_cases import decided, gradients, random_inputs, random_upstream
 
@@ -38,6 +42,27 @@ def test_one_scene(kind: str, moving: bool) -> None:
 @pytest.mark.parametrize("moving", [False, True])
 def test_batches_of_scenes_and_views(moving: bool) -> None:
     check_agreement(random_inputs("ordinary", 1, gaussians=100, scenes=2, views=3, width=37, height=26, moving=moving))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "antialiased": {"rasterize_mode": "antialiased", "eps2d": 0.8},
+    "planes and clip": {"near_plane": 2.5, "far_plane": 3.6, "radius_clip": 3.0},
+    "culled": {"weight_min": 0.3, "opacity_min": 0.2},
+}
+
+
+@pytest.mark.parametrize("option", list(OPTIONS))
+def test_options(option: str) -> None:
+    check_agreement(replace(random_inputs("ordinary", 2, gaussians=120, views=2, width=37, height=26, moving=True), **OPTIONS[option]))
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_covars(moving: bool) -> None:
+    x = random_inputs("ordinary", 3, gaussians=120, views=2, width=37, height=26, moving=moving)
+    assert x.quats is not None
+    assert x.scales is not None
+    half = quats_to_matrices(x.quats) * x.scales[..., None, :]
+    check_agreement(replace(x, quats=None, scales=None, covars=half @ half.transpose(-1, -2)))
 
 
 @pytest.mark.parametrize("sizes", [{"gaussians": 0}, {"views": 0}])

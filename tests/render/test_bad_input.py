@@ -58,6 +58,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no width": ({"width": 0}, "picture size: expected at least 1x1, got 0x12"),
     "no height": ({"height": 0}, "picture size: expected at least 1x1, got 16x0"),
     "negative height": ({"height": -4}, "picture size: expected at least 1x1, got 16x-4"),
+    "endless width": ({"width": 1 << 21}, "picture size: expected at most 1048576 pixels along an edge, got 2097152x12"),
+    "covars beside quats": ({"covars": torch.zeros(2, 7, 3, 3)}, "shapes of the Gaussians: give quats and scales, or covars alone"),
+    "covars beside scales": ({"covars": torch.zeros(2, 7, 3, 3), "quats": None}, "give quats and scales, or covars alone"),
+    "no scales": ({"scales": None}, "give quats and scales, or covars alone"),
+    "no shapes": ({"scales": None, "quats": None}, "give quats and scales, or covars alone"),
+    "covars flat": ({"scales": None, "quats": None, "covars": torch.zeros(2, 7, 6)}, r"covars: expected shape \[B=2, N=7, 3, 3\]"),
+    "unknown mode": ({"rasterize_mode": "smooth"}, "rasterize_mode: expected classic or antialiased, got 'smooth'"),
+    "near at zero": ({"near_plane": 0.0}, "near_plane and far_plane: expected 0 < near < far, got 0 and 1e"),
+    "near beyond far": ({"near_plane": 3.0, "far_plane": 2.0}, "expected 0 < near < far, got 3 and 2"),
+    "far NaN": ({"far_plane": float("nan")}, "expected 0 < near < far, got 0.01 and nan"),
+    "negative blur": ({"eps2d": -0.1}, "eps2d: expected a number of at least 0, got -0.1"),
+    "negative clip": ({"radius_clip": -1.0}, "radius_clip: expected a number of at least 0, got -1"),
+    "infinite threshold": ({"opacity_min": float("inf")}, "opacity_min: expected a number of at least 0, got inf"),
 }
 
 
@@ -100,9 +113,9 @@ def test_cpu_backend_refuses_other_devices() -> None:
         cpu.rasterize(inputs().map(lambda t: t.to("meta")))
 
 
-@pytest.mark.parametrize("background", ["mauve", [1.0, 0.0], 0.5])
+@pytest.mark.parametrize("background", ["mauve", [1.0, 0.0], 0.5, torch.zeros(3, 3), torch.zeros(2, 16, 16, 3)])
 def test_unknown_background(background: Any) -> None:
-    with pytest.raises(InputError, match="background: expected"):
+    with pytest.raises(InputError, match="background: (expected|shape)"):
         render(scene_3d(), orbit([0.0], size=16), background=background)
 
 

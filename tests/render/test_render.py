@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import replace
 
 import pytest
@@ -165,3 +166,42 @@ def test_instruction_set_is_known() -> None:
 def test_precision_of_the_scene_is_kept(dtype: torch.dtype) -> None:
     out = render(scene_3d().to(dtype=dtype), orbit([0.0], size=16, radius=3.0), backend="cpu")
     assert out.rgb.dtype == out.alpha.dtype == out.depth.dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (24, 24, 3), (2, 24, 24, 3)])
+def test_backgrounds_by_frame_and_by_pixel(shape: tuple[int, ...]) -> None:
+    scene, cameras = scene_3d(), orbit([0.0, 90.0], size=24, radius=3.0)
+    color = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if len(shape) == 2:
+        color = color[:, None, None]
+    black = render(scene, cameras, background="black")
+    assert torch.allclose(render(scene, cameras, background=color).rgb, black.rgb + (1 - black.alpha) * color, atol=1e-6)
+
+
+def test_faint_gaussians_are_dropped_only_where_no_gradient_is_asked_for() -> None:
+    """Below 0.05 in weight, or in opacity times weight, as in the 4D-LRM paper."""
+    scene, cameras = scene_4d(gaussians=300), orbit([0.0, 90.0], size=24, radius=3.0)
+    times = [0.9, 0.9]
+    all_of_it, culled = (render(scene, cameras, times, cull=cull) for cull in (False, True))
+    assert torch.equal(render(scene, cameras, times).rgb, culled.rgb)
+    weight = torch.exp(-0.5 * ((0.9 - scene.time_centers) / scene.time_sigmas) ** 2)
+    strong = (weight >= 0.05) & (scene.opacities * weight >= 0.05)
+    assert 20 < int(strong.sum()) < 280
+    by_hand = render(scene.map(lambda t: t[strong]), cameras, times, cull=False)
+    assert torch.allclose(culled.rgb, by_hand.rgb, atol=1e-7)
+    assert not torch.allclose(all_of_it.rgb, culled.rgb, atol=1e-3)
+    learning = scene.map(lambda t: t.clone().requires_grad_())
+    assert torch.equal(render(learning, cameras, times).rgb, all_of_it.rgb)
+    with torch.no_grad():
+        assert torch.equal(render(learning, cameras, times).rgb, culled.rgb)
+
+
+def test_a_sequence_is_moved_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of the backend ever sees more than one frame."""
+    door = sys.modules[choose_backend.__module__]
+    seen: list[torch.Size] = []
+    monkeypatch.setitem(door.BACKENDS, "cpu", lambda x: (seen.append(x.means.shape), cpu.rasterize(x))[1])
+    cameras = orbit([0.0, 40.0, 80.0, 120.0, 160.0], size=16, radius=3.0)
+    out = render(sequence(frames=3, gaussians=20), cameras, [0.0, 0.1, 1.0, 2.0, 2.2], backend="cpu", device="cpu")
+    assert seen == [torch.Size([1, 20, 3])] * 3
+    assert out.rgb.shape == (5, 16, 16, 3)

@@ -70,15 +70,17 @@ def footprints(x: RasterInputs, b: int, v: int) -> Footprints:
     order = order[drawn[order]]  # what is not drawn goes no further: no NaN from it
     camera, opacities = camera[order], opacities[order]
     centers, cov2d = _project(camera, _covariances(x, b)[order], rotation, x.Ks[b, v], x)
-    a, off, c = cov2d[:, 0, 0] + x.eps2d, cov2d[:, 0, 1], cov2d[:, 1, 1] + x.eps2d
+    blurred = cov2d + x.eps2d * torch.eye(2).to(cov2d)
+    solid = torch.linalg.det(blurred.detach()) > 0  # no ellipse without (only from a matrix that is no covariance)
+    order, camera, opacities, centers, cov2d, blurred = (t[solid] for t in (order, camera, opacities, centers, cov2d, blurred))
+    a, off, c = blurred[:, 0, 0], blurred[:, 0, 1], blurred[:, 1, 1]
     determinant = a * c - off * off
     if x.rasterize_mode == "antialiased":
-        sharp = cov2d[:, 0, 0] * cov2d[:, 1, 1] - off * off
-        ratio = sharp / determinant
+        ratio = (cov2d[:, 0, 0] * cov2d[:, 1, 1] - off * off) / determinant
         opacities = opacities * torch.where(ratio > 1e-30, ratio, torch.ones_like(ratio)).sqrt() * (ratio > 1e-30)
-    radius = (2 * (opacities / ALPHA_MIN).clamp(min=1).log()).sqrt().clamp(max=EXTENT_MAX)
-    clipped = ((radius * a.sqrt()).ceil() <= x.radius_clip) & ((radius * c.sqrt()).ceil() <= x.radius_clip)
-    kept = ~clipped if x.radius_clip > 0 else torch.ones_like(clipped)
+    reach = (2 * (opacities.detach() / ALPHA_MIN).clamp(min=1).log()).sqrt().clamp(max=EXTENT_MAX)
+    radii = (reach[:, None] * torch.stack([a, c], -1).detach().sqrt()).ceil()
+    kept = (radii > x.radius_clip).any(-1) if x.radius_clip > 0 else torch.ones_like(reach, dtype=torch.bool)
     conics = torch.stack([c, -off, a], dim=-1) / determinant[:, None]
     return Footprints(centers[kept], conics[kept], camera[kept, 2], opacities[kept], x.colors[b][order][kept])
 
