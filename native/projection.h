@@ -99,11 +99,14 @@ INLINE void project_backward(const Projected& p, const vfloat m[MOMENTS], vmask 
     // `keep`: lanes that are not ok may hold infinities, and 0 * infinity is NaN
     vfloat inv_z = keep(ok, p.inv_z), alpha = keep(ok, p.alpha), beta = keep(ok, p.beta), gamma = keep(ok, p.gamma);
     vfloat du = -ONE * alpha * m[1], dv = -ONE * (beta * m[1] + gamma * m[2]);
-    vfloat pp = TWO * m[3], pq = TWO * m[4], qq = TWO * m[5], sharp = {}, T0[3], T1[3], dT0[3] = {}, dT1[3] = {};
+    vfloat pp = TWO * m[3], pq = TWO * m[4], qq = TWO * m[5], sharp = {}, blur = {}, T0[3], T1[3], dT0[3] = {}, dT1[3] = {};
     vfloat alpha_c = alpha / p.c;
-    if (s.antialiased) {  // log compensation = (log det_sharp - log det) / 2
-        pp -= ONE * m[0], qq -= ONE * m[0];
-        sharp = keep(ok & above(p.det_sharp / p.det, splat(1e-30f)), m[0] / p.det_sharp);
+    if (s.antialiased) {
+        // log compensation = (log det_sharp - log det) / 2. Inverse sharp covariance minus inverse covariance, which would
+        // cancel, is adjugate (det - det_sharp) / (det_sharp det) - eps / det
+        vmask compensated = ok & above(p.det_sharp / p.det, splat(1e-30f));
+        blur = keep(compensated, m[0] * s.eps2d / p.det);
+        sharp = keep(compensated, blur * (p.a + p.c - s.eps2d) / p.det_sharp);
     }
     for (int k = 0; k < 3; k++) T0[k] = keep(ok, p.T0[k]), T1[k] = keep(ok, p.T1[k]);
     for (int k = 0; k < 3; k++) {
@@ -113,8 +116,8 @@ INLINE void project_backward(const Projected& p, const vfloat m[MOMENTS], vmask 
         vfloat w0 = keep(ok, alpha_c * across), w1 = keep(ok, gamma * p.m1[k]), s0 = pp * w0 + pq * w1, s1 = pq * w0 + qq * w1;
         vfloat h0 = alpha * s0, h1 = beta * s0 + gamma * s1;  // the column's gradient on the screen
         if (s.antialiased) {
-            h0 += keep(ok, sharp * (p.m1[j] * p.cross[l] - p.m1[l] * p.cross[j]));
-            h1 += keep(ok, sharp * (p.cross[j] * p.m0[l] - p.cross[l] * p.m0[j]));
+            h0 += keep(ok, sharp * (p.m1[j] * p.cross[l] - p.m1[l] * p.cross[j]) - blur * p.m0[k]);
+            h1 += keep(ok, sharp * (p.cross[j] * p.m0[l] - p.cross[l] * p.m0[j]) - blur * p.m1[k]);
         }
         for (int r = 0; r < 3; r++) {
             vfloat half = load(g.half[3 * r + k] + i);
@@ -126,7 +129,7 @@ INLINE void project_backward(const Projected& p, const vfloat m[MOMENTS], vmask 
         vfloat g00 = 0.5f * alpha * alpha * pp, g01 = 0.5f * alpha * (beta * pp + gamma * pq);
         vfloat g11 = 0.5f * (beta * (beta * pp + 2.f * gamma * pq) + gamma * gamma * qq);
         vfloat a = p.a - s.eps2d, c = p.c - s.eps2d;
-        g00 += keep(ok, 0.5f * sharp * c), g01 -= keep(ok, 0.5f * sharp * p.b), g11 += keep(ok, 0.5f * sharp * a);
+        g00 += keep(ok, 0.5f * (sharp * c - blur)), g01 -= keep(ok, 0.5f * sharp * p.b), g11 += keep(ok, 0.5f * (sharp * a - blur));
         for (int r = 0; r < 3; r++)
             for (int t = r; t < 3; t++)
                 d_shape[UPPER[r][t]] += g00 * T0[r] * T0[t] + g01 * (T0[r] * T1[t] + T1[r] * T0[t]) + g11 * T1[r] * T1[t];

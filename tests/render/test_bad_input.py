@@ -115,7 +115,7 @@ def test_cpu_backend_refuses_other_devices() -> None:
 
 @pytest.mark.parametrize("background", ["mauve", [1.0, 0.0], 0.5, torch.zeros(3, 3), torch.zeros(2, 16, 16, 3)])
 def test_unknown_background(background: Any) -> None:
-    with pytest.raises(InputError, match="background: (expected|shape)"):
+    with pytest.raises(InputError, match=r"background: (expected|shape)"):
         render(scene_3d(), orbit([0.0], size=16), background=background)
 
 
