@@ -226,7 +226,8 @@ int backward(const SplatScene& s, const SplatState& state, const SplatImage& out
     size_t items = (size_t)at.images * at.tiles, pixels = (size_t)s.width * s.height;
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
         uint32_t first = from.start[item], count = from.start[item + 1] - first;
-        if (!composite_tile_backward(from.records + first, count, at.frame(s, item), out, g_out, (item / at.tiles) * pixels,
+        if (!from.tile_fits(at, (size_t)item) ||
+            !composite_tile_backward(from.records + first, count, at.frame(s, item), out, g_out, (item / at.tiles) * pixels,
                                      moments.p + (size_t)MOMENTS * first))
             status = SPLAT_BAD_STATE;
     });

@@ -41,7 +41,7 @@ struct State {
         state.place(block, at, rows);
         return state;
     }
-    // False if the block is not one that the forward pass wrote for this layout. Its records are checked where they are read.
+    // False if the block is not one that the forward pass wrote for this layout. Tiles and records are checked where they are read.
     bool read(const void* block, int64_t size, const Layout& at) {
         Header h;
         if (!block || size < (int64_t)sizeof h) return false;
@@ -50,17 +50,19 @@ struct State {
         place((void*)block, at, h.rows);
         size_t items = (size_t)at.images * at.tiles;
         if (start[0] != 0 || start[items] != rows) return false;
-        for (size_t item = 0; item < items; item++) {
+        for (size_t item = 0; item < items; item++)
             if (start[item + 1] < start[item] || start[item + 1] > rows) return false;
-            uint32_t count = start[item + 1] - start[item], before = 0;
-            for (int chunk = 0; chunk < at.chunks; chunk++) {
-                uint32_t end = ends[item * at.chunks + chunk];
-                if (end < before || end > count) return false;
-                before = end;
-            }
-            if (before != count) return false;
-        }
         return true;
+    }
+    // Whether a tile's rows are dealt to chunks as they must be.
+    bool tile_fits(const Layout& at, size_t item) const {
+        uint32_t before = 0;
+        for (int chunk = 0; chunk < at.chunks; chunk++) {
+            uint32_t end = ends[item * at.chunks + chunk];
+            if (end < before) return false;
+            before = end;
+        }
+        return before == start[item + 1] - start[item];
     }
 };
 

@@ -50,13 +50,13 @@ def check_shape(name: str, tensor: Tensor, shape: str, sizes: dict[str, int] | N
     free = axes[:1] == ["..."]
     axes = axes[1:] if free else axes
     found = list(tensor.shape)
-    expected = "[" + ", ".join((["..."] if free else []) + [f"{a}={sizes[a]}" if a in sizes else a for a in axes]) + "]"
     tail = found[len(found) - len(axes) :] if free else found
     bound = dict(sizes)
     fits = len(tail) == len(axes) and all(
         size == (int(axis) if axis.isdigit() else bound.setdefault(axis, size)) for axis, size in zip(axes, tail, strict=True)
     )
     if not fits:
+        expected = "[" + ", ".join((["..."] if free else []) + [f"{a}={sizes[a]}" if a in sizes else a for a in axes]) + "]"
         raise InputError(f"{name}: expected shape {expected}, got {found}" + (f"; {remedy}" if remedy else ""))
     sizes.update({axis: size for axis, size in zip(axes, tail, strict=True) if not axis.isdigit()})
     return sizes
