@@ -42,16 +42,19 @@ def announce(case: object) -> None:
 
 
 class Fenced:
-    """``size`` bytes that end, or begin, at a page which nobody may touch; less than ``align`` bytes may lie between."""
+    """``size`` bytes that end, or begin, at a fence which nobody may touch; less than ``align`` bytes may lie between.
+
+    The fence behind is ``depth`` bytes deep.
+    """
 
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def __init__(self, size: int, fence_behind: bool = True, align: int = 1) -> None:
+    def __init__(self, size: int, fence_behind: bool = True, align: int = 1, depth: int = PAGE) -> None:
         self.size, room = size, max(1, -(-size // PAGE)) * PAGE
-        self.pages = mmap.mmap(-1, room + 2 * PAGE)
+        self.pages = mmap.mmap(-1, PAGE + room + depth)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self.pages))
-        for fence in (base, base + PAGE + room):
-            assert self.libc.mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(PAGE), 0) == 0, os.strerror(ctypes.get_errno())
+        for start, length in ((base, PAGE), (base + PAGE + room, depth)):
+            assert self.libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(length), 0) == 0, os.strerror(ctypes.get_errno())
         self.offset = PAGE + ((room - size) // align * align if fence_behind else 0)
         self.address = base + self.offset
 

@@ -145,7 +145,7 @@ def ordered(x: RasterInputs) -> bool:
 
 
 def check(x: RasterInputs) -> None:
-    """Values to 1e-4 and gradients to 1e-3, as in test_agreement, where pixels are decided.
+    """Values to 1e-4 (depth: of the scene's) and gradients to 1e-3 relative by field, where pixels are decided.
 
     The gradient from above has one sign, and is uneven: else the sums over a large Gaussian's pixels may cancel to
     nothing (of its opacity, or of its place), and the error relative to nothing would say nothing.
@@ -158,7 +158,7 @@ def check(x: RasterInputs) -> None:
     fast, found = gradients(x, upstream, "cpu")
     for name in ("rgb", "alpha", "depth"):
         difference = ((getattr(fast, name) - getattr(judged, name)).detach().abs() * keep).max()
-        scale = max(1.0, float(judged.depth.detach().max())) if name == "depth" else 1.0
+        scale = max(1.0, float(depths(x).max())) if name == "depth" else 1.0
         assert float(difference) <= VALUE * scale, name
     if int((judged.alpha * keep > 0).sum()) < FEW:  # the sum over a handful of pixels is no better than they are
         return
@@ -167,7 +167,7 @@ def check(x: RasterInputs) -> None:
 
 
 @given(mixture=mixtures(("ordinary", "tiny", "huge")))
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 def test_mixtures_of_sizes_agree(mixture: Mixture) -> None:
     x = mixture.inputs()
     assume(ordered(x))
@@ -187,7 +187,7 @@ def drawn(seed: int) -> Mixture:
 
 
 @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(50))
 def test_mixtures_with_needles_and_discs_agree(seed: int, antialiased: bool) -> None:
     x = drawn(seed).inputs()
     assert ordered(x)

@@ -132,7 +132,7 @@ def test_blurs_agree(eps2d: float, mode: str) -> None:
     weight=st.sampled_from([0.0, 0.2, 0.5]),
     opacity=st.sampled_from([0.0, 0.1, 0.4]),
 )
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 def test_options_agree_together(
     kind: str,
     seed: int,

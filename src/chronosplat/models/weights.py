@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chronosplat.files import write_tensors
+from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, config_from_dict
 from chronosplat.models.presets import find_preset
@@ -116,6 +117,28 @@ def l4gm_config(options: Mapping[str, Any]) -> L4GMConfig:
         "cam_radius": "radius",
     }
     return L4GMConfig(unet, **{ours: options[theirs] for theirs, ours in names.items() if theirs in options})
+
+
+def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> ImageDreamUNet:
+    """The multi-view U-Net from a checkpoint of the public ImageDream code, in evaluation mode.
+
+    Args:
+        state_dict: names and tensors as released.
+        config: the public code's arguments; those of ImageDreamConfig count, any may be absent.
+
+    Raises:
+        InputError: names or shapes that do not fit; the first that differ are named.
+    """
+    known = {field.name for field in fields(ImageDreamConfig)}
+    sizes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
+    model = ImageDreamUNet(ImageDreamConfig(**sizes))
+    fill(model, state_dict, "checkpoint")
+    return model.eval()
+
+
+def to_imagedream(model: ImageDreamUNet) -> dict[str, Tensor]:
+    """The weights under the names of the public ImageDream code."""
+    return dict(model.state_dict())
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str | None = None) -> list[str]:

@@ -1,0 +1,327 @@
+"""ImageDream's multi-view diffusion U-Net and its image resampler, key-compatible with the released checkpoint.
+
+It denoises the latents of F pictures of one object at once: four views around it and, fifth, the given picture itself,
+whose latents are put in place of the noise. Self-attention spans all F pictures; text and image tokens come in by
+cross-attention, each with keys and values of its own (ImageDream, arXiv 2312.02201, section 3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chronosplat.shapes import InputError, check_shape
+
+
+@dataclass(frozen=True)
+class ImageDreamConfig:
+    """Sizes under the released code's names; its own values by default.
+
+    Attributes:
+        attention_resolutions: factors of down-sampling at which there is attention.
+        ip_dim: image tokens after the resampler. image_width: channels of the image encoder's tokens.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    model_channels: int = 320
+    num_res_blocks: int = 2
+    attention_resolutions: tuple[int, ...] = (4, 2, 1)
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_head_channels: int = 64
+    context_dim: int = 1024
+    camera_dim: int = 16
+    ip_dim: int = 16
+    transformer_depth: int = 1
+    image_width: int = 1280
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """[B, L, C] queries among [B, M, C] keys and values, by heads."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
+    """[N] steps to [N, width]: cosines, then sines, of falling frequencies."""
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, device=timesteps.device) / (width // 2))
+    angles = timesteps.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class CrossAttention(nn.Module):
+    """Attention to a context, or to the tokens themselves; with ``image`` also to image tokens, added."""
+
+    def __init__(self, width: int, context: int, heads: int, image: bool = False) -> None:
+        super().__init__()
+        self.heads, self.image = heads, image
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(context, width, bias=False)
+        self.to_v = nn.Linear(context, width, bias=False)
+        if image:
+            self.to_k_ip = nn.Linear(context, width, bias=False)
+            self.to_v_ip = nn.Linear(context, width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(width, width), nn.Dropout(0.0))
+
+    def forward(self, x: Tensor, context: Tensor, image: Tensor | None = None) -> Tensor:
+        """x [B, L, C], context [B, M, D], image [B, I, D]."""
+        q = self.to_q(x)
+        out = attention(q, self.to_k(context), self.to_v(context), self.heads)
+        if self.image and image is not None:
+            out = out + attention(q, self.to_k_ip(image), self.to_v_ip(image), self.heads)
+        return self.to_out(out)
+
+
+class GatedLinear(nn.Module):
+    """A linear layer whose second half gates the first through GELU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(inputs, 2 * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """Four times as wide in the middle."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(GatedLinear(width, 4 * width), nn.Dropout(0.0), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] to the same."""
+        return self.net(x)
+
+
+class MultiViewBlock(nn.Module):
+    """Attention among all pictures of an object, to the contexts, and a feed-forward layer."""
+
+    def __init__(self, width: int, context: int, heads: int) -> None:
+        super().__init__()
+        self.attn1 = CrossAttention(width, width, heads)
+        self.ff = FeedForward(width)
+        self.attn2 = CrossAttention(width, context, heads, image=True)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
+        """x [B * F, L, C]."""
+        together = x.unflatten(0, (-1, views)).flatten(1, 2)
+        normed = self.norm1(together)
+        x = (self.attn1(normed, normed) + together).view(x.shape)
+        x = self.attn2(self.norm2(x), text, image) + x
+        return self.ff(self.norm3(x)) + x
+
+
+class SpatialTransformer(nn.Module):
+    """Multi-view blocks over the pixels of a feature map, beside a shortcut."""
+
+    def __init__(self, width: int, config: ImageDreamConfig) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(32, width, eps=1e-6)
+        self.proj_in = nn.Linear(width, width)
+        heads = width // config.num_head_channels
+        self.transformer_blocks = nn.ModuleList(MultiViewBlock(width, config.context_dim, heads) for _ in range(config.transformer_depth))
+        self.proj_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
+        """x [B * F, C, H, W]."""
+        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, text, image, views)
+        return self.proj_out(tokens).transpose(1, 2).reshape(x.shape) + x
+
+
+class ResBlock(nn.Module):
+    """Two normalised convolutions with the step's embedding added between, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(nn.GroupNorm(32, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, outputs))
+        self.out_layers = nn.Sequential(nn.GroupNorm(32, outputs), nn.SiLU(), nn.Dropout(0.0), nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip_connection = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x [N, inputs, H, W], embedding [N, E]."""
+        inner = self.in_layers(x) + self.emb_layers(embedding)[:, :, None, None]
+        return self.skip_connection(x) + self.out_layers(inner)
+
+
+class Downsample(nn.Module):
+    """Half the size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C, H / 2, W / 2]."""
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Twice the size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C, 2 H, 2 W]."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class PerceiverAttention(nn.Module):
+    """Latents attend to the tokens and to themselves."""
+
+    def __init__(self, width: int, heads: int = 12, head_width: int = 64) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_q = nn.Linear(width, heads * head_width, bias=False)
+        self.to_kv = nn.Linear(width, 2 * heads * head_width, bias=False)
+        self.to_out = nn.Linear(heads * head_width, width, bias=False)
+
+    def forward(self, tokens: Tensor, latents: Tensor) -> Tensor:
+        """tokens [B, L, C], latents [B, I, C] to [B, I, C]."""
+        latents = self.norm2(latents)
+        k, v = self.to_kv(torch.cat([self.norm1(tokens), latents], dim=1)).chunk(2, dim=-1)
+        return self.to_out(attention(self.to_q(latents), k, v, self.heads))
+
+
+class Resampler(nn.Module):
+    """The image encoder's tokens [B, L, image_width] to [B, ip_dim, context_dim]."""
+
+    def __init__(self, config: ImageDreamConfig) -> None:
+        super().__init__()
+        width = config.context_dim
+        self.latents = nn.Parameter(torch.randn(1, config.ip_dim, width) / width**0.5)
+        self.proj_in = nn.Linear(config.image_width, width)
+        self.proj_out = nn.Linear(width, width)
+        self.norm_out = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(width), _resampler_mlp(width)]) for _ in range(4))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See the class."""
+        latents = self.latents.expand(len(tokens), -1, -1)
+        tokens = self.proj_in(tokens)
+        for layer in self.layers:
+            assert isinstance(layer, nn.ModuleList)
+            attend, mlp = layer
+            latents = attend(tokens, latents) + latents
+            latents = mlp(latents) + latents
+        return self.norm_out(self.proj_out(latents))
+
+
+def _resampler_mlp(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
+
+
+class ImageDreamUNet(nn.Module):
+    """Predicts the noise in the latents of F pictures of each object; module names are the released checkpoint's."""
+
+    def __init__(self, config: ImageDreamConfig) -> None:
+        super().__init__()
+        self.config = config
+        base, embedding = config.model_channels, 4 * config.model_channels
+        self.image_embed = Resampler(config)
+        self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.camera_embed = nn.Sequential(nn.Linear(config.camera_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        widths = [base * m for m in config.channel_mult]
+
+        def at(level: int, inputs: int) -> list[nn.Module]:
+            """A residual block at a level, with attention where the level has it."""
+            attends = 2**level in config.attention_resolutions
+            blocks: list[nn.Module] = [ResBlock(inputs, widths[level], embedding)]
+            return blocks + ([SpatialTransformer(widths[level], config)] if attends else [])
+
+        down: list[list[nn.Module]] = [[nn.Conv2d(config.in_channels, base, 3, padding=1)]]
+        skips, width = [base], base
+        for level, outputs in enumerate(widths):
+            for _ in range(config.num_res_blocks):
+                down.append(at(level, width))
+                width = outputs
+                skips.append(width)
+            if level < len(widths) - 1:
+                down.append([Downsample(width)])
+                skips.append(width)
+        self.input_blocks = nn.ModuleList(nn.ModuleList(blocks) for blocks in down)
+        self.middle_block = nn.ModuleList(
+            [ResBlock(width, width, embedding), SpatialTransformer(width, config), ResBlock(width, width, embedding)]
+        )
+        up: list[list[nn.Module]] = []
+        for level, outputs in reversed(list(enumerate(widths))):
+            for i in range(config.num_res_blocks + 1):
+                blocks = at(level, width + skips.pop())
+                width = outputs
+                up.append(blocks + ([Upsample(width)] if level and i == config.num_res_blocks else []))
+        self.output_blocks = nn.ModuleList(nn.ModuleList(blocks) for blocks in up)
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, config.out_channels, 3, padding=1))
+
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        cameras: Tensor,
+        image_tokens: Tensor | None = None,
+        image_latents: Tensor | None = None,
+        views: int = 5,
+    ) -> Tensor:
+        """The noise [B * F, 4, h, w].
+
+        Args:
+            latents: [B * F, 4, h, w], F pictures of an object one after the other. timesteps: [B * F].
+            text: [B * F, L, context_dim]. cameras: [B * F, camera_dim] flattened camera-to-world matrices.
+            image_tokens: [B * F, M, image_width] of the image encoder; None for text alone.
+            image_latents: [B, 4, h, w] put in place of every object's last picture.
+            views: F.
+
+        Raises:
+            InputError: shapes that do not fit.
+        """
+        c = self.config
+        sizes = check_shape("latents", latents, f"N {c.in_channels} H W")
+        if sizes["N"] % views:
+            raise InputError(f"latents: expected a multiple of {views} pictures, got {sizes['N']}")
+        check_shape("timesteps", timesteps, "N", sizes)
+        check_shape("text", text, f"N L {c.context_dim}", sizes)
+        check_shape("cameras", cameras, f"N {c.camera_dim}", sizes)
+        if image_latents is not None:
+            check_shape("image_latents", image_latents, f"{sizes['N'] // views} {c.in_channels} H W", sizes)
+            latents = latents.unflatten(0, (-1, views)).clone()
+            latents[:, -1] = image_latents
+            latents = latents.flatten(0, 1)
+        image = None
+        if image_tokens is not None:
+            check_shape("image_tokens", image_tokens, f"N M {c.image_width}", sizes)
+            image = self.image_embed(image_tokens)
+        embedding = self.time_embed(timestep_embedding(timesteps, c.model_channels).to(latents.dtype)) + self.camera_embed(cameras)
+        x, skips = latents, []
+        for blocks in self.input_blocks:
+            x = self._run(blocks, x, embedding, text, image, views)
+            skips.append(x)
+        x = self._run(self.middle_block, x, embedding, text, image, views)
+        for blocks in self.output_blocks:
+            x = self._run(blocks, torch.cat([x, skips.pop()], dim=1), embedding, text, image, views)
+        return self.out(x)
+
+    @staticmethod
+    def _run(blocks: nn.Module, x: Tensor, embedding: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
+        assert isinstance(blocks, nn.ModuleList)
+        for block in blocks:
+            if isinstance(block, ResBlock):
+                x = block(x, embedding)
+            elif isinstance(block, SpatialTransformer):
+                x = block(x, text, image, views)
+            else:
+                x = block(x)
+        return x
