@@ -74,6 +74,8 @@ def test_files_are_short() -> None:
 def test_every_public_function_has_a_docstring() -> None:
     for path in SOURCES:
         for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and [ast.unparse(d) for d in node.decorator_list] == ["overload"]:
+                continue  # the one that is carried out has it
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{path}: {node.name}"
 

@@ -21,8 +21,11 @@ from chronosplat.export import turntable_pictures, write_sequence, write_video
 from chronosplat.files import atomic_folder, check_folder
 from chronosplat.gaussians import Gaussians4D, save_scene
 from chronosplat.metrics import mean_psnr
+from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.presets import find_preset
 from chronosplat.models.weights import load_model
 from chronosplat.render import render
+from chronosplat.shapes import InputError
 
 Say = Callable[[str], None]
 PREVIEW_FPS = 24.0
@@ -77,11 +80,14 @@ def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lamb
         InputError: bad input, in one line. Nothing is left behind then.
     """
     check_folder(output)
+    if not isinstance(find_preset(config.model).config, LRM4DConfig):
+        raise InputError(f"model: {config.model} takes frames from four sides, from Python so far; reconstruct with a 4d-lrm model")
     torch.manual_seed(config.seed)
     clock: dict[str, float] = {}
     with timed(clock, "load"):
         views = load_views(config)
         model = load_model(config.model, config.weights or None, config.device)
+    assert isinstance(model, LRM4D)
     notes = notices(views)
     for note in notes:
         say(note)

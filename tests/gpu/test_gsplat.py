@@ -29,6 +29,7 @@ def check_agreement(x: RasterInputs) -> None:
         scale = max(1.0, float(judged.depth.detach().max())) if name == "depth" else 1.0
         assert float(difference) <= 1e-4 * scale, name
     assert found.keys() == wanted.keys()
+    assert "viewmats" in found
     for name, value in wanted.items():
         assert float((found[name].cpu() - value).norm()) <= 1e-3 * float(value.norm()) + 1e-12, name
 
@@ -48,21 +49,34 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "antialiased": {"rasterize_mode": "antialiased", "eps2d": 0.8},
     "planes and clip": {"near_plane": 2.5, "far_plane": 3.6, "radius_clip": 3.0},
     "culled": {"weight_min": 0.3, "opacity_min": 0.2},
+    "little blur": {"eps2d": 0.05},
+    "everything": {"rasterize_mode": "antialiased", "eps2d": 1.0, "near_plane": 2.0, "radius_clip": 3.0, "opacity_min": 0.1},
 }
 
 
-@pytest.mark.parametrize("option", list(OPTIONS))
-def test_options(option: str) -> None:
-    check_agreement(replace(random_inputs("ordinary", 2, gaussians=120, views=2, width=37, height=26, moving=True), **OPTIONS[option]))
-
-
 @pytest.mark.parametrize("moving", [False, True])
-def test_covars(moving: bool) -> None:
-    x = random_inputs("ordinary", 3, gaussians=120, views=2, width=37, height=26, moving=moving)
+@pytest.mark.parametrize("option", list(OPTIONS))
+def test_options(option: str, moving: bool) -> None:
+    check_agreement(replace(random_inputs("ordinary", 2, gaussians=120, views=2, width=37, height=26, moving=moving), **OPTIONS[option]))
+
+
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+@pytest.mark.parametrize("moving", [False, True])
+def test_covars(moving: bool, mode: str) -> None:
+    x = random_inputs("ordinary", 3, gaussians=120, scenes=2, views=2, width=37, height=26, moving=moving)
     assert x.quats is not None
     assert x.scales is not None
     half = quats_to_matrices(x.quats) * x.scales[..., None, :]
-    check_agreement(replace(x, quats=None, scales=None, covars=half @ half.transpose(-1, -2)))
+    check_agreement(replace(x, quats=None, scales=None, covars=half @ half.transpose(-1, -2), rasterize_mode=mode))
+
+
+@pytest.mark.parametrize(("z", "drawn"), [(0.5, True), (0.49999997, False), (4.0, True), (4.0000005, False)])
+def test_planes_are_inclusive(z: float, drawn: bool) -> None:
+    x = random_inputs(gaussians=1).map(lambda t: t.float())
+    means, viewmats = torch.tensor([[[0.0, 0.0, z]]]), torch.eye(4)[None, None]
+    x = replace(x, means=means, viewmats=viewmats, opacities=torch.ones(1, 1), near_plane=0.5, far_plane=4.0)
+    assert bool(rasterize(x.map(lambda t: t.cuda()), "gsplat").alpha.any()) is drawn
+    assert bool(rasterize(x, "cpu").alpha.any()) is drawn
 
 
 @pytest.mark.parametrize("sizes", [{"gaussians": 0}, {"views": 0}])

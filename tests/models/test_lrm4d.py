@@ -49,7 +49,7 @@ def test_mini_is_small() -> None:
         assert 1e6 < parameter_count(LRM4D(PRESETS["4d-lrm-mini"].config)) <= 8e6
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("4d-lrm")])
 def test_no_parameter_is_a_bias(name: str) -> None:
     with torch.device("meta"):
         model = LRM4D(PRESETS[name].config)

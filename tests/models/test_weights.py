@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from chronosplat.models.l4gm import L4GMConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
 from chronosplat.models.presets import PRESETS, find_preset
 from chronosplat.models.sweep import SweepConfig
-from chronosplat.models.weights import SHIPPED, load_model, model_from_file, read_weights, save_weights
+from chronosplat.models.unet import UNetConfig
+from chronosplat.models.weights import SHIPPED, load_model, model_from_file, read_weights, save_weights, to_l4gm
 from chronosplat.shapes import InputError
 from tests.models.test_lrm4d import frames
 
@@ -100,11 +104,11 @@ def test_unknown_names_suggest_the_closest(name: str, hint: str) -> None:
 
 
 def test_hopeless_names_list_all() -> None:
-    with pytest.raises(InputError, match="known: 4d-lrm-mini, 4d-lrm-base, 4d-lrm-large"):
+    with pytest.raises(InputError, match="known: 4d-lrm-mini, 4d-lrm-base, 4d-lrm-large, l4gm, l4gm-interp, lgm"):
         find_preset("zzz")
 
 
-@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.weights])
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.weights and preset.hub is None])
 def test_presets_without_weights_say_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chronosplat.models.weights.LRM4D", lambda config: None)  # the full size is not needed to refuse
     with pytest.raises(InputError, match="no weights were published"):
@@ -136,3 +140,45 @@ def test_hub_folder_round_trip(tmp_path: Path, config: LRM4DConfig) -> None:
     x = frames(2, 8, 8)
     with torch.no_grad():
         assert torch.equal(model(x).means, again(x).means)
+
+
+TINY_L4GM = L4GMConfig(UNetConfig(down_channels=(32, 32), down_attention=(False, True), up_channels=(32,), up_attention=(True,)), 16, 16)
+
+
+@pytest.fixture
+def tiny_l4gm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The presets of L4GM, with tiny networks."""
+    for name in ("l4gm", "lgm"):
+        small = replace(TINY_L4GM, unet=replace(TINY_L4GM.unet, temporal=name == "l4gm"))
+        monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], config=small))
+
+
+@pytest.mark.usefixtures("tiny_l4gm")
+def test_lgm_weights_start_an_l4gm_and_what_is_new_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lgm = load_model("lgm", pretrained=False)
+    save_file({name: t.half() for name, t in to_l4gm(lgm).items()}, tmp_path / "lgm.safetensors")
+    with caplog.at_level(logging.WARNING, logger="chronosplat"):
+        model = load_model("l4gm", weights=tmp_path / "lgm.safetensors")
+    for name, t in lgm.state_dict().items():
+        assert torch.equal(model.state_dict()[name], t.half().float()), name
+    new = sorted(model.state_dict().keys() - lgm.state_dict().keys())
+    assert new
+    assert all(".t_attns." in name for name in new)
+    assert f"{len(new)} parameters are new and start fresh: {', '.join(new)}" in caplog.text
+
+
+@pytest.mark.usefixtures("tiny_l4gm")
+def test_an_l4gm_with_holes_is_refused(tmp_path: Path) -> None:
+    tensors = to_l4gm(load_model("l4gm", pretrained=False))
+    gone = "unet.mid_block.t_attns.0.norm.bias"
+    save_file({name: t for name, t in tensors.items() if name != gone}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=rf"lacks {gone}; 1 missing"):
+        load_model("l4gm", weights=tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"has unet\.down_blocks\.1\.t_attns.* too many"):
+        load_model("lgm", weights=tmp_path / "w.safetensors")
+
+
+def test_pickles_come_with_the_command_that_converts_them(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=r"python -c .*weights_only=True.* w\.pt w\.safetensors"):
+        read_weights(tmp_path / "w.pt")

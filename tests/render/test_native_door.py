@@ -40,7 +40,7 @@ from tests.render.door_kit import (
 )
 from tests.render.raster_cases import random_inputs
 
-many = settings(derandomize=True, deadline=None, max_examples=150, database=None, suppress_health_check=list(HealthCheck))
+many = settings(derandomize=True, deadline=None, max_examples=100, database=None, suppress_health_check=list(HealthCheck))
 MOST = 2**31 - 1
 SIZES = ("scenes", "views", "gaussians", "width", "height")
 NULLS = ("means", "quats", "scales", "covars", "opacities", "colors", "viewmats", "Ks", "rgb", "alpha", "depth", *MOTION)

@@ -47,6 +47,9 @@ class L4GM(nn.Module):
         self.config = config
         self.unet = UNet(config.unet)
         self.conv = nn.Conv2d(config.unet.out_channels, config.unet.out_channels, 1)
+        for parameter in self.parameters():  # the layout in which convolutions are fast
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, maps: Tensor, views: int | None = None) -> PredictedSplats:
         """Predict one set of Gaussians per frame, ordered by view, then row by row.

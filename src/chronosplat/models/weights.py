@@ -7,13 +7,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chronosplat.files import write_tensors
+from chronosplat.models.hub import fetch
 from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, config_from_dict
@@ -23,25 +24,53 @@ from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
 SHIPPED = Path(__file__).parent / "shipped"
+TEMPORAL, LOSS = ".t_attns.", "lpips_loss."  # in the names of L4GM's parameters that LGM lacks; of what is no parameter
 
 
-def load_model(name: str, weights: str | Path | None = None, device: str = "cpu", pretrained: bool = True) -> LRM4D:
-    """A model by its preset's name, in evaluation mode.
+@overload
+def load_model(
+    name: Literal["4d-lrm-mini", "4d-lrm-base", "4d-lrm-large"], weights: str | Path | None = ..., device: str = ..., pretrained: bool = ...
+) -> LRM4D: ...
+@overload
+def load_model(
+    name: Literal["l4gm", "l4gm-interp", "lgm"], weights: str | Path | None = ..., device: str = ..., pretrained: bool = ...
+) -> L4GM: ...
+@overload
+def load_model(name: str, weights: str | Path | None = ..., device: str = ..., pretrained: bool = ...) -> LRM4D | L4GM: ...
+def load_model(name: str, weights: str | Path | None = None, device: str = "cpu", pretrained: bool = True) -> LRM4D | L4GM:
+    """A model by its preset's name, in evaluation mode, float32.
+
+    ``l4gm``, ``l4gm-interp`` and ``lgm`` download their published weights once, after saying how large they are and under
+    which licence, and work offline afterwards.
 
     Args:
-        weights: a safetensors file instead of the preset's own weights.
+        weights: a safetensors file instead of the preset's own weights. LGM's weights start an L4GM for training: its
+            temporal attention, which they lack, starts fresh, and every such parameter is logged.
         pretrained: False gives fresh random weights.
 
     Raises:
         InputError: an unknown name (with the close matches), no weights to be had, or a file that does not fit.
+        UnavailableError: weights that are neither here nor downloadable.
     """
     preset = find_preset(name)
-    model = LRM4D(preset.config)
+    if pretrained and weights is None and not preset.weights and preset.hub is None:
+        raise InputError(f"{name}: {preset.about}")
+    if isinstance(preset.config, LRM4DConfig):
+        model: LRM4D | L4GM = LRM4D(preset.config)
+        new = None
+    else:
+        model = L4GM(preset.config)
+        new = TEMPORAL
     if pretrained:
-        if weights is None and not preset.weights:
-            raise InputError(f"{name}: {preset.about}")
         path = Path(weights) if weights is not None else SHIPPED / preset.weights
-        fill(model, read_weights(path)[0], str(path))
+        if weights is None and preset.hub is not None:
+            path = fetch(preset.hub, preset.licence)
+        tensors = {key: t for key, t in read_weights(path)[0].items() if not key.startswith(LOSS)}
+        if new is not None and any(new in key for key in tensors):
+            new = None  # a whole L4GM: nothing may be missing
+        fresh = fill(model, tensors, str(path), new)
+        if fresh:
+            log.warning("%s: %d parameters are new and start fresh: %s", path, len(fresh), ", ".join(fresh))
     return model.to(device).eval()
 
 
@@ -73,7 +102,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a safetensors file, or cut short ({error}); pickled checkpoints are not loaded") from error
+        convert = (
+            "import sys; from torch import load; from safetensors.torch import save_file; "
+            "save_file(load(sys.argv[1], weights_only=True), sys.argv[2])"
+        )
+        raise InputError(
+            f"{path}: not a safetensors file, or cut short ({error}); pickled checkpoints are not loaded, convert one where you "
+            f"trust it: python -c '{convert}' {path.name} {path.stem}.safetensors"
+        ) from error
 
 
 def from_l4gm(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> L4GM:
@@ -88,13 +124,13 @@ def from_l4gm(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> L4
         InputError: names or shapes that do not fit; the first that differ are named.
     """
     model = L4GM(l4gm_config(config))
-    fill(model, {name: t for name, t in state_dict.items() if not name.startswith("lpips_loss.")}, "checkpoint")
+    fill(model, {name: t for name, t in state_dict.items() if not name.startswith(LOSS)}, "checkpoint")
     return model.eval()
 
 
 def to_l4gm(model: L4GM) -> dict[str, Tensor]:
-    """The weights under the names of the public L4GM code."""
-    return dict(model.state_dict())
+    """The weights under the names of the public L4GM code, contiguous, as files want them."""
+    return {name: t.contiguous() for name, t in model.state_dict().items()}
 
 
 def l4gm_config(options: Mapping[str, Any]) -> L4GMConfig:

@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from chronosplat.data.bank import ClipBank
 from chronosplat.data.sampling import TrainingBatch, training_batch
-from chronosplat.models.lrm4d import LRM4D
+from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.presets import find_preset
 from chronosplat.models.reconstruct import bf16_is_fast
-from chronosplat.models.weights import load_model, model_from_file, save_weights
+from chronosplat.models.weights import model_from_file, save_weights
+from chronosplat.shapes import InputError
 from chronosplat.train.checkpoint import load_state, save_state
 from chronosplat.train.config import TrainConfig
 from chronosplat.train.objective import LossTerms, compute_loss
@@ -85,13 +87,13 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, folder: str | Path) -> None:
         self.config, self.folder = config, Path(folder)
+        architecture = find_preset(config.preset).config
+        if not isinstance(architecture, LRM4DConfig):
+            raise InputError(f"preset: {config.preset} has no training recipe; train a 4d-lrm model")
         ClipBank(config.bank, self.folder / "bank")  # refuses a recipe without data before anything is written
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
-        self.model = load_model(config.preset, weights=None, pretrained=False)
-        assert isinstance(self.model, LRM4D)
-        if config.init:
-            self.model = model_from_file(config.init)
+        self.model = model_from_file(config.init) if config.init else LRM4D(architecture)
         self.model.to(config.device).train()
         self.optimizer = make_optimizer(self.model, config)
         self.ema = Ema(self.model, config.ema)
