@@ -1,5 +1,6 @@
 // A chunk of one scene's Gaussians, field by field: what projecting them into any view needs, computed once for all views.
 #pragma once
+#include "runtime.h"
 #include "simd.h"
 #include "splat.h"
 
@@ -20,21 +21,12 @@ struct alignas(64) Chunk {
     int count, padded;   // padded to whole vectors with Gaussians that are never drawn
 };
 
-// Zero if all of n values are finite, else not zero (NaN).
-INLINE float not_finite(const float* p, size_t n) {
-    float sum = 0;
-    if (p)
-        for (size_t i = 0; i < n; i++) sum += p[i] * 0.f;
-    return sum;
-}
-
 INLINE bool is_finite(const SplatScene& s, size_t first, size_t n) {
-    float sum = not_finite(s.means + 3 * first, 3 * n) + not_finite(s.opacities + first, n) + not_finite(s.colors + 3 * first, 3 * n);
-    if (s.covars) sum += not_finite(s.covars + 9 * first, 9 * n);
-    else sum += not_finite(s.quats + 4 * first, 4 * n) + not_finite(s.scales + 3 * first, 3 * n);
-    if (s.velocities)
-        sum += not_finite(s.velocities + 3 * first, 3 * n) + not_finite(s.time_centers + first, n) + not_finite(s.time_sigmas + first, n);
-    return sum == 0;
+    using chronosplat::all_finite;
+    bool shapes = s.covars ? all_finite(s.covars + 9 * first, 9 * n) : all_finite(s.quats + 4 * first, 4 * n) && all_finite(s.scales + 3 * first, 3 * n);
+    bool motion = !s.velocities || (all_finite(s.velocities + 3 * first, 3 * n) && all_finite(s.time_centers + first, n) &&
+                                    all_finite(s.time_sigmas + first, n));
+    return shapes && motion && all_finite(s.means + 3 * first, 3 * n) && all_finite(s.opacities + first, n) && all_finite(s.colors + 3 * first, 3 * n);
 }
 
 // Rotations of unit quaternions; inv_norm is the factor that made them so.

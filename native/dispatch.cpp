@@ -115,17 +115,15 @@ static int check(const SplatScene* s, const SplatImage* out) {
         return SPLAT_BAD_ARGUMENT;
     const float options[] = {s->eps2d, s->near_plane, s->far_plane, s->radius_clip, s->weight_min, s->opacity_min};
     for (float x : options)
-        if (!(x >= 0) || x - x != 0) return SPLAT_BAD_ARGUMENT;
+        if (!(x >= 0) || !chronosplat::all_finite(&x, 1)) return SPLAT_BAD_ARGUMENT;
     if (!(s->near_plane > 0)) return SPLAT_BAD_ARGUMENT;
     int64_t tiles = (int64_t)((s->width + 31) / 32) * ((s->height + 31) / 32), images = (int64_t)s->scenes * s->views;
     int64_t chunks = ((int64_t)s->gaussians + 1023) / 1024;
     if (images >> 31 || (images * tiles) >> 31 || (images * chunks) >> 31 || (double)images * tiles * chunks > 4e9) return SPLAT_TOO_MANY_PAIRS;
     for (int64_t i = 0; i < images; i++) {
-        float sum = 0;
-        for (int k = 0; k < 16; k++) sum += s->viewmats[16 * i + k] * 0.f;
-        for (int k = 0; k < 9; k++) sum += s->Ks[9 * i + k] * 0.f;
-        if (s->times) sum += s->times[i] * 0.f;
-        if (sum != 0) return SPLAT_NOT_FINITE;
+        using chronosplat::all_finite;
+        if (!all_finite(s->viewmats + 16 * i, 16) || !all_finite(s->Ks + 9 * i, 9) || (s->times && !all_finite(s->times + i, 1)))
+            return SPLAT_NOT_FINITE;
         if (!(s->Ks[9 * i] > 0 && s->Ks[9 * i + 4] > 0)) return SPLAT_BAD_ARGUMENT;
     }
     return SPLAT_OK;

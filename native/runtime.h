@@ -51,6 +51,18 @@ template <class T> struct Array {
     const T& operator[](size_t i) const { return p[i]; }
 };
 
+// Whether none of n values is a NaN or an infinity. By their bits: sums of x * 0 may be regrouped, and then overflow.
+inline bool all_finite(const float* p, size_t n) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + i, sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    return most < 0x7f800000;
+}
+
 // Runs work(item, thread) for every item. Borrows torch's own OpenMP pool when it is loaded (looked up at run
 // time, no link dependency): private threads would compete with its spinning workers. Otherwise plain threads.
 typedef void (*gomp_parallel_t)(void (*)(void*), void*, unsigned, unsigned);

@@ -9,7 +9,7 @@ struct Layout {
     uint32_t stride;  // splats of a chunk; chunks are full unless there is but one
     explicit Layout(const SplatScene& s)
         : images(s.scenes * s.views), tiles_x((s.width + TILE - 1) / TILE), tiles(tiles_x * ((s.height + TILE - 1) / TILE)),
-          chunks((s.gaussians + CHUNK - 1) / CHUNK), stride(s.gaussians < CHUNK ? s.gaussians : CHUNK) {}
+          chunks((s.gaussians - 1) / CHUNK + 1), stride(s.gaussians < CHUNK ? s.gaussians : CHUNK) {}
     uint32_t chunk_of(uint32_t splat, size_t image) const { return chunks == 1 ? 0 : splat / CHUNK - (uint32_t)image * chunks; }
     TileFrame frame(const SplatScene& s, size_t item) const {
         int t = (int)(item % tiles);

@@ -193,7 +193,8 @@ def corrupted(g: np.random.Generator, block: NDArray, how: str, rows: int, other
     elif how == "header":
         numbers[g.integers(0, 16)] = g.choice(interesting)
     elif how == "starts":
-        numbers[g.integers(16 + 16 * rows, words)] += g.choice([1, 2, 2**31, 2**32 - 1, 2**32 - 2]).astype(np.uint32)
+        at = g.integers(16 + 16 * rows, words)
+        numbers[at : at + 1] += g.choice([1, 2, 2**31, 2**32 - 1, 2**32 - 2]).astype(np.uint32)
     elif how == "records":
         block[64 : 64 + 64 * rows] = g.integers(0, 256, 64 * rows, dtype=np.uint8)
     elif how == "integers":  # of the records: position, row and the mask of blocks

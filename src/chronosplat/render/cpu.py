@@ -19,6 +19,7 @@ from chronosplat.shapes import InputError
 
 NO_MEMORY, TOO_MANY_PAIRS, NOT_FINITE, BAD_ARGUMENT, BAD_STATE = 1, 2, 3, 4, 5
 FAILURES = {
+    NOT_FINITE: "a value is NaN or infinite",
     NO_MEMORY: "out of memory while rendering; render fewer views at once, or smaller pictures",
     TOO_MANY_PAIRS: "more than 2^31 (Gaussian, tile) intersections; render fewer views at once, smaller pictures, or raise near_plane",
     BAD_ARGUMENT: "the native library refuses the arguments",
@@ -160,12 +161,14 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.save_for_backward(*inputs[:12], *output)
     ctx.options = inputs[12:16]
     ctx.mark_non_differentiable(output[3])
+    ctx.set_materialize_grads(False)  # else zeros as large as the state are made, for nobody
 
 
-def _backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     cameras = ctx.needs_input_grad[9]
-    found = iter(rasterize_backward_op(*saved[:12], *ctx.options, cameras, *saved[12:], *grad_outputs[:3]))
+    upstream = [torch.zeros_like(picture) if g is None else g for g, picture in zip(grad_outputs[:3], saved[12:15], strict=True)]
+    found = iter(rasterize_backward_op(*saved[:12], *ctx.options, cameras, *saved[12:], *upstream))
     gradients = [None if t is None else next(found) for t in (*saved[:9], saved[9] if cameras else None)]
     return (*gradients, *[None] * 7)
 
@@ -185,7 +188,8 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
     if x.empty:
         return RasterOutputs.nothing(x)
     dtype = x.means.dtype
-    tensors = [None if t is None else t.float().contiguous() for t in (*x.gaussians(), x.viewmats, x.Ks, x.times)]
+    given = (*x.gaussians(), x.viewmats, x.Ks.detach(), None if x.times is None else x.times.detach())  # these two have no gradient
+    tensors = [None if t is None else t.float().contiguous() for t in given]
     options = [x.eps2d, x.near_plane, x.far_plane, x.radius_clip, x.weight_min, x.opacity_min]
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors[:10])
     rgb, alpha, depth, *_ = rasterize_op(*tensors, x.width, x.height, options, x.rasterize_mode == "antialiased", keep)
