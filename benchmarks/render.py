@@ -6,6 +6,7 @@ a  65,536 Gaussians, four views of 256x256, as a trained network leaves them: ha
 b  262,144 of the same, one view of 512x512
 c  65,536 as a network starts: large and half opaque, one view of 256x256
 d  a 4D cloud of 393,216 at 24 moments, 256x256, beside the same cloud already sliced at each moment ("sliced")
+e  a 4D cloud of 1,572,864 (24 views of 256x256), 512x512: frames a second with and without the faint ones (if asked for)
 
 Times are the least of all repetitions, in milliseconds; compare them within a run only. ``--against`` adds another
 renderer: a function that takes RasterInputs and returns the list of its output tensors.
@@ -31,6 +32,7 @@ from torch import Tensor
 from chronosplat.cameras import orbit
 from chronosplat.render import RasterInputs, gsplat, rasterize
 from chronosplat.render.cpu import isa_level
+from chronosplat.render.render import FAINT
 
 Renderer = Callable[[RasterInputs], list[Tensor]]
 ELLIPSOIDS = (((0, 0, 0), (0.25, 0.3, 0.22)), ((0, 0.32, 0.05), (0.16, 0.16, 0.16)), ((0.25, -0.1, 0.1), (0.12, 0.25, 0.12)),
@@ -75,10 +77,16 @@ def fresh(count: int, generator: torch.Generator) -> dict[str, Any]:
 def scene(name: str) -> RasterInputs:
     """One of the fixed scenes."""
     generator = torch.Generator().manual_seed(0)
-    count, size, views = {"a": (65_536, 256, 4), "b": (262_144, 512, 1), "c": (65_536, 256, 1), "d": (393_216, 256, 24)}[name]
+    count, size, views = {
+        "a": (65_536, 256, 4),
+        "b": (262_144, 512, 1),
+        "c": (65_536, 256, 1),
+        "d": (393_216, 256, 24),
+        "e": (1_572_864, 512, 24),
+    }[name]
     cameras = orbit([20 + 360 * i / views for i in range(views)], [15 if i % 2 == 0 else -7.5 for i in range(views)], size=size)
     fields = fresh(count, generator) if name == "c" else trained(count, generator)
-    if name == "d":  # frame by frame, as 4D-LRM predicts them: each frame's Gaussians live about as long as a frame
+    if name in "de":  # frame by frame, as 4D-LRM predicts them: each frame's Gaussians live about as long as a frame
         frame = torch.arange(views).repeat_interleave(count // views)
         fields["time_centers"] = ((frame + 0.5 * torch.randn(count, generator=generator)) / (views - 1) * 2 - 1)[None]
         fields["time_sigmas"] = (2.0 / views * (0.3 * torch.randn(1, count, generator=generator)).exp()).contiguous()
@@ -181,6 +189,29 @@ def measure(name: str, threads: list[int], repeat: int, against: str | None) -> 
     ]
 
 
+def frames_per_second(repeat: int) -> list[dict[str, float | str]]:
+    """Scene e, a frame at a time at its 24 moments, on every backend that is present: the best of ``repeat`` rounds."""
+    x = scene("e")
+    assert x.times is not None
+    rows: list[dict[str, float | str]] = []
+    for backend in ["cpu"] + ["gsplat"] * (gsplat.unavailable() is None):
+        here = x.map(lambda t: t.cuda()) if backend == "gsplat" else x
+        for label, options in (("all", {}), ("culled", FAINT)):
+            views = [slice(v, v + 1) for v in range(24)]
+            frames = [
+                replace(here, viewmats=here.viewmats[:, v], Ks=here.Ks[:, v], times=x.times[:, v].to(here.means), **options) for v in views
+            ]
+            rounds = []
+            for _ in range(repeat):
+                started = clock(here)
+                with torch.no_grad():
+                    for frame in frames:
+                        rasterize(frame, backend)
+                rounds.append(clock(here) - started)
+            rows.append({"scene": "e", "renderer": f"{backend}, {label}", "frames_per_second": 24 / min(rounds)})
+    return rows
+
+
 def memory(name: str) -> dict[str, float | str]:
     """Peak bytes per Gaussian and view of forward and backward, above inputs, pictures, upstream and gradients.
 
@@ -223,11 +254,14 @@ def main() -> None:
     rows = []
     print(f"instruction set level {isa_level()}, torch {torch.__version__}\n")
     print("| scene | renderer | forward ms | backward ms | sum ms |\n|---|---|---|---|---|")
-    for name in arguments.scenes:
+    for name in arguments.scenes.replace("e", ""):
         for row in measure(name, arguments.threads, arguments.repeat if name != "d" else max(3, arguments.repeat // 4), arguments.against):
             rows.append(row)
             print("| {scene} | {renderer} | {forward_ms:.1f} | {backward_ms:.1f} | {sum_ms:.1f} |".format(**row), flush=True)
-    peaks = [memory(name) for name in arguments.scenes] if arguments.memory else []
+    for row in frames_per_second(3) if "e" in arguments.scenes else []:
+        rows.append(row)
+        print("\nscene e, {renderer}: {frames_per_second:.1f} frames a second".format(**row))
+    peaks = [memory(name) for name in arguments.scenes.replace("e", "")] if arguments.memory else []
     for peak in peaks:
         print(f"\nscene {peak['scene']}: {peak['bytes_per_gaussian_view']:.0f} bytes per Gaussian and view at the peak")
     if arguments.json:

@@ -6,7 +6,6 @@
 
 namespace CHRONOSPLAT_ISA {
 
-constexpr int CHUNK = 1024;
 constexpr float LOG2E = 1.4426950408889634f;
 constexpr float LOG2_255 = 7.994353436858858f;  // alpha below 1/255 is not drawn
 constexpr float NEVER = -1e30f;                 // the log2 of an opacity that is never drawn

@@ -117,8 +117,8 @@ static int check(const SplatScene* s, const SplatImage* out) {
     for (float x : options)
         if (!(x >= 0) || !chronosplat::all_finite(&x, 1)) return SPLAT_BAD_ARGUMENT;
     if (!(s->near_plane > 0)) return SPLAT_BAD_ARGUMENT;
-    int64_t tiles = (int64_t)((s->width + 31) / 32) * ((s->height + 31) / 32), images = (int64_t)s->scenes * s->views;
-    int64_t chunks = ((int64_t)s->gaussians + 1023) / 1024;
+    int64_t tiles = (int64_t)((s->width + TILE - 1) / TILE) * ((s->height + TILE - 1) / TILE), images = (int64_t)s->scenes * s->views;
+    int64_t chunks = ((int64_t)s->gaussians + CHUNK - 1) / CHUNK;
     if (images >> 31 || (images * tiles) >> 31 || (images * chunks) >> 31 || (double)images * tiles * chunks > 4e9) return SPLAT_TOO_MANY_PAIRS;
     for (int64_t i = 0; i < images; i++) {
         using chronosplat::all_finite;

@@ -2,6 +2,9 @@
 #pragma once
 #include <cstdint>
 
+constexpr int TILE = 32;     // pixels along a tile's edge
+constexpr int CHUNK = 1024;  // Gaussians worked on together
+
 extern "C" {
 
 // B scenes of N Gaussians, each seen by V cameras. Shapes are quats and scales, or covars. The temporal arrays are

@@ -10,7 +10,7 @@
 namespace CHRONOSPLAT_ISA {
 
 #define EACH_PART _Pragma("clang loop unroll(full)") for (int k = 0; k < PARTS; k++)
-constexpr int TILE = 32, BLOCKS = 8, BATCH = 32, PARTS = 16 / LANES, VISITS = 64;
+constexpr int BLOCKS = TILE / 4, BATCH = 32, PARTS = 16 / LANES, VISITS = 64;
 constexpr float TRANSMITTANCE_STOP = 1e-4f, ALPHA_MAX = 0.999f;
 
 // What a Gaussian draws: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, its colour and its depth.

@@ -130,9 +130,8 @@ def _aligned(state: Tensor) -> Tensor:
     return space[start : start + state.numel()].copy_(state)
 
 
-def _inputs(tensors: tuple[Tensor | None, ...], width: int, height: int, options: list[float], antialiased: bool) -> RasterInputs:
+def _inputs(tensors: tuple[Any, ...], width: int, height: int, options: list[float], antialiased: bool) -> RasterInputs:
     means, quats, scales, covars, opacities, colors, velocities, centers, sigmas, viewmats, Ks, times = tensors
-    assert means is not None and opacities is not None and colors is not None and viewmats is not None and Ks is not None  # noqa: PT018
     mode = "antialiased" if antialiased else "classic"
     motion = (velocities, centers, sigmas, times)
     eps2d, near, far, clip, weight_min, opacity_min = options

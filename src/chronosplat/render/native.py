@@ -14,7 +14,6 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-FLOATS = POINTER(c_float)
 
 
 class SplatScene(ctypes.Structure):
