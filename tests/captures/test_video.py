@@ -12,8 +12,12 @@ import torch
 
 from chronosplat import InputError, load_capture
 from chronosplat.cameras import orbit
+from chronosplat.captures import VideoOptions
 from chronosplat.captures.background import cut_out, uniform_background
 from chronosplat.export import write_video
+
+
+WHOLE = VideoOptions(crop="none")
 
 
 def moving_square(frames: int, width: int = 64, height: int = 48) -> torch.Tensor:
@@ -27,7 +31,7 @@ def moving_square(frames: int, width: int = 64, height: int = 48) -> torch.Tenso
 
 def test_video_becomes_square_views_with_a_static_camera(tmp_path: Path) -> None:
     write_video(moving_square(10), tmp_path / "a.mp4", fps=20)
-    views = load_capture(tmp_path / "a.mp4")
+    views = load_capture(tmp_path / "a.mp4", video=WHOLE)
     assert views.images.shape == (10, 64, 64, 3)
     torch.testing.assert_close(views.times, torch.arange(10, dtype=torch.float64) / 20)
     torch.testing.assert_close(views.cameras.viewmats, orbit([0.0] * 10, 0.0, 64).viewmats)
@@ -49,7 +53,7 @@ def test_a_video_with_alpha_keeps_it(tmp_path: Path, name: str, codec: str, pixe
             picture[8:24, 8 + 2 * i : 20 + 2 * i] = (200, 30, 30, 255)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pixels)))
         container.mux(stream.encode())
-    views = load_capture(tmp_path / name)
+    views = load_capture(tmp_path / name, video=WHOLE)
     assert "its alpha channel is used" in views.notes[0]
     torch.testing.assert_close(views.times, torch.arange(4, dtype=torch.float64) / 10)
     inside = torch.zeros(32, 32)

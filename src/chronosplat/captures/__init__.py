@@ -1,8 +1,19 @@
-"""Captures: pixels in. Posed views from transforms JSON and videos, and the normalisation of their world."""
+"""Captures: pixels in. Posed views from transforms JSON and videos, clips of an object, the normalisation of their world."""
 
-from chronosplat.captures.load import fit_size, load_capture
+from chronosplat.captures.clip import Clip, VideoOptions, open_clip
+from chronosplat.captures.load import fit_size, is_video, load_capture
 from chronosplat.captures.normalize import normalizing_similarity
 from chronosplat.captures.transforms import save_transforms
 from chronosplat.captures.views import Views
 
-__all__ = ["Views", "fit_size", "load_capture", "normalizing_similarity", "save_transforms"]
+__all__ = [
+    "Clip",
+    "VideoOptions",
+    "Views",
+    "fit_size",
+    "is_video",
+    "load_capture",
+    "normalizing_similarity",
+    "open_clip",
+    "save_transforms",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 NEAR, FAR = 0.03, 0.14  # colour distances (largest channel) at which a pixel is surely background, surely object
@@ -25,19 +26,35 @@ def cut_out(images: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
     """
     distance = (images - color).abs().amax(-1)
     soft = ((distance - NEAR) / (FAR - NEAR)).clamp(0, 1)
-    open_ = (soft < 1).float()[:, None]
-    reached = torch.zeros_like(open_)
-    for side in (reached[..., 0, :], reached[..., -1, :], reached[..., :, 0], reached[..., :, -1]):
-        side.fill_(1)
-    reached = reached * open_
-    while True:  # grow from the border through pixels that are not surely object
-        grown = F.max_pool2d(reached, 3, 1, 1) * open_
-        if torch.equal(grown, reached):
-            break
-        reached = grown
-    alphas = torch.where(reached[:, 0] > 0, soft, torch.ones_like(soft))[..., None]
+    reached = torch.from_numpy(np.stack([reached_from_border(open_) for open_ in (soft < 1).numpy()]))
+    alphas = torch.where(reached, soft, torch.ones_like(soft))[..., None]
     straight = ((images - (1 - alphas) * color) / alphas.clamp_min(1e-3)).clamp(0, 1)
     return torch.where(alphas > 0, straight, torch.zeros_like(straight)), alphas
+
+
+def reached_from_border(open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The open cells [H, W] that the border reaches through open cells (4 neighbours).
+
+    Whole runs of open cells in a row, then in a column, are filled at once, in turns until nothing changes: a few turns where
+    growing pixel by pixel takes hundreds.
+    """
+    reached = np.zeros_like(open_)
+    reached[0], reached[-1], reached[:, 0], reached[:, -1] = open_[0], open_[-1], open_[:, 0], open_[:, -1]
+    while True:
+        grown = _fill_runs(open_.T, _fill_runs(open_, reached).T).T
+        if np.array_equal(grown, reached):
+            return reached
+        reached = grown
+
+
+def _fill_runs(open_: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Every run of open cells in a row that holds a seed."""
+    closed = ~open_
+    closed = np.concatenate([np.ones_like(closed[:, :1]), closed], 1)  # a run ends where its row ends
+    runs = np.cumsum(closed.ravel()).reshape(closed.shape)[:, 1:]
+    hit = np.zeros(int(runs[-1, -1]) + 1, bool)
+    hit[runs[seeds]] = True
+    return hit[runs] & open_
 
 
 def separate(images: Tensor, what: str) -> tuple[Tensor, Tensor, str]:
@@ -46,5 +63,10 @@ def separate(images: Tensor, what: str) -> tuple[Tensor, Tensor, str]:
     if color is None:
         note = f"{what}: no alpha and no uniform background; the whole picture is taken as the object"
         return images, torch.ones_like(images[..., :1]), note
+    return *cut_out(images, color), uniform_note(what, color)
+
+
+def uniform_note(what: str, color: Tensor) -> str:
+    """What to tell about a background that was found."""
     rgb = ", ".join(str(round(255 * float(c))) for c in color)
-    return *cut_out(images, color), f"{what}: uniform background rgb({rgb}) found and cut away"
+    return f"{what}: uniform background rgb({rgb}) found and cut away"

@@ -5,20 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chronosplat.captures import transforms, video
+from chronosplat.captures import transforms
+from chronosplat.captures.clip import VideoOptions
+from chronosplat.captures.decode import SUFFIXES
+from chronosplat.captures.video import MOST_FRAMES, load_video
 from chronosplat.captures.views import Views
 from chronosplat.shapes import InputError
 
 MULTIPLE = 8  # networks cut pictures into patches of this size
 
 
-def load_capture(path: str | Path, split: str = "train", size: int | None = None, max_frames: int | None = None) -> Views:
+def load_capture(
+    path: str | Path,
+    split: str = "train",
+    size: int | None = None,
+    max_frames: int | None = None,
+    video: VideoOptions = VideoOptions(),
+) -> Views:
     """Load posed pictures from a folder, a transforms JSON, or a video file.
 
     Args:
         split: which frames, where the capture has splits (train, val, test).
         size: the longer side in pixels to resize to; the other follows. None keeps the pictures as they are.
         max_frames: at most so many frames, evenly chosen (a video is thinned to 24 by default).
+        video: which part of a video to take, and how the object is cut out and framed.
 
     Returns:
         Views in the capture's own world and seconds; ``views.notes`` says what was found and done.
@@ -33,10 +43,10 @@ def load_capture(path: str | Path, split: str = "train", size: int | None = None
         views = transforms.load_transforms(transforms.find_json(path, split), split)
     elif path.suffix.lower() == ".json":
         views = transforms.load_transforms(path, split)
-    elif path.suffix.lower() in video.SUFFIXES:
-        views = video.load_video(path, max_frames or video.MOST_FRAMES)
+    elif is_video(path):
+        views = load_video(path, video, max_frames or MOST_FRAMES)
     else:
-        raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(video.SUFFIXES)})")
+        raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
     if max_frames and len(views) > max_frames:
         views = views[[round(i * (len(views) - 1) / max(max_frames - 1, 1)) for i in range(max_frames)]]
     return views if size is None else fit_size(views, size)
@@ -59,3 +69,8 @@ def fit_size(views: Views, size: int | None = None) -> Views:
     resized = views.resized(*new)
     note = f"pictures resized from {width}x{height} to {new[0]}x{new[1]}, divisible by {MULTIPLE}"
     return resized if exact else replace(resized, notes=(*resized.notes, note))
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return path.suffix.lower() in SUFFIXES

@@ -68,8 +68,15 @@ class Views:
         """The views at another size: anti-aliased, colours weighted by coverage."""
         if (width, height) == (self.cameras.width, self.cameras.height):
             return self
-        premultiplied = torch.cat([self.images * self.alphas, self.alphas], -1).permute(0, 3, 1, 2)
-        small = F.interpolate(premultiplied, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
-        alphas = small[..., 3:].clamp(0, 1)
-        images = (small[..., :3] / alphas.clamp_min(1e-6)).clamp(0, 1)
+        images, alphas = resize_straight(self.images, self.alphas, width, height)
         return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notes)
+
+
+def resize_straight(images: Tensor, alphas: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Straight colours [F, H, W, 3] and alphas [F, H, W, 1] at another size: anti-aliased, colours weighted by coverage."""
+    if images.shape[1:3] == (height, width):
+        return images, alphas
+    premultiplied = torch.cat([images * alphas, alphas], -1).permute(0, 3, 1, 2)
+    small = F.interpolate(premultiplied, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
+    alphas = small[..., 3:].clamp(0, 1)
+    return (small[..., :3] / alphas.clamp_min(1e-6)).clamp(0, 1), alphas

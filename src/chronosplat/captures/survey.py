@@ -1,0 +1,136 @@
+"""A first look at a video: when and where its object is, and what will not go well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from chronosplat.captures.matting import Matte
+from chronosplat.captures.window import Window
+from chronosplat.shapes import InputError
+
+SIDE = 320  # pixels of the longer side that is looked at
+SOLID = 0.5  # coverage from which a pixel counts as the object
+THIN = 2  # pixels of a row or column that must be object for it to count; less is noise
+EMPTY = 1e-3  # share of the picture below which there is no object
+SLOW_EVERY = 0.25  # seconds between pictures that a slow matte looks at
+THUMB = 32  # pixels of the pictures in which a moving camera is looked for
+MOVED = 0.06  # mean change of the background's colours from which the camera seems to move
+SOME = 0.25  # share of the pictures in which it must show
+
+
+@dataclass
+class Survey:
+    """What is known of a video's frames so far: a few numbers a frame, never the frames.
+
+    Attributes:
+        times: seconds of every frame.
+    """
+
+    matte: Matte
+    times: list[float] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    looked: int = 0
+    missing: list[float] = field(default_factory=list)
+    touching: list[float] = field(default_factory=list)
+    moved: int = 0
+    compared: int = 0
+    _box: tuple[float, float, float, float] | None = None
+    _last_look: float = -np.inf
+    _background: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
+
+    def add(self, seconds: float, picture: NDArray[np.uint8]) -> None:
+        """Look at the next frame [H, W, 3 or 4].
+
+        Raises:
+            InputError: it is of another size than the first.
+        """
+        height, width = picture.shape[:2]
+        if not self.times:
+            self.size = (width, height)
+        elif self.size != (width, height):
+            was = "x".join(map(str, self.size))
+            raise InputError(f"the picture's size changes from {was} to {width}x{height} at {seconds:.2f} s; use --start and --end")
+        self.times.append(seconds)
+        if self.matte.slow and seconds - self._last_look < SLOW_EVERY:
+            return
+        self._last_look = seconds
+        factor = min(1.0, SIDE / max(width, height))
+        small = np.asarray(Image.fromarray(picture).resize((max(1, round(width * factor)), max(1, round(height * factor)))))
+        self._look(seconds, small)
+
+    def _look(self, seconds: float, picture: NDArray[np.uint8]) -> None:
+        solid = self.matte(picture)[1][..., 0].numpy() >= SOLID
+        self.looked += 1
+        if self.matte.sees_background:
+            self._compare(picture, solid)
+        rows, columns = np.flatnonzero(solid.sum(1) >= THIN), np.flatnonzero(solid.sum(0) >= THIN)
+        if solid.mean() < EMPTY or not len(rows) or not len(columns):
+            self.missing.append(seconds)
+            return
+        h, w = solid.shape
+        edges = [solid[0], solid[-1], solid[:, 0], solid[:, -1]]
+        if any(edge.sum() >= THIN for edge in edges):
+            self.touching.append(seconds)
+        box = (columns[0] / w, rows[0] / h, (columns[-1] + 1) / w, (rows[-1] + 1) / h)
+        old = self._box or box
+        self._box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
+
+    def _compare(self, picture: NDArray[np.uint8], solid: NDArray[np.bool_]) -> None:
+        """Does what is around the object look as in the first picture?"""
+        thumb = np.asarray(Image.fromarray(picture[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX), np.float32) / 255
+        around = np.asarray(Image.fromarray(solid).resize((THUMB, THUMB), Image.Resampling.NEAREST)) == 0
+        if not around.any():  # everything counts as the object: the rim is the best guess
+            around[[0, 1, -2, -1]] = True
+            around[:, [0, 1, -2, -1]] = True
+        if self._background is None:
+            self._background = thumb, around
+            return
+        both = around & self._background[1]
+        if both.sum() >= THUMB:
+            self.compared += 1
+            self.moved += float(np.abs(thumb - self._background[0])[both].mean()) > MOVED
+
+    def check(self, what: str) -> None:
+        """Refuse a video without an object.
+
+        Raises:
+            InputError: no object in any frame, or none in the first.
+        """
+        if len(self.missing) == self.looked:
+            raise InputError(f"{what}: no object found in any of its {len(self.times)} frames; is the matte right? see --matting")
+        if self.missing and self.missing[0] == self.times[0]:
+            until = next((t for t in self.times if t not in set(self.missing)), self.times[-1])
+            raise InputError(f"{what}: no object in its first frame; --start {until:.2f} begins where there is one")
+
+    def warnings(self) -> list[str]:
+        """What the user should know before the result."""
+        found = []
+        if self.missing:
+            found.append(f"the object is missing in {len(self.missing)} of {self.looked} pictures, first at {self.missing[0]:.2f} s")
+        if self.touching and self.matte.kind != "none":
+            some = f"{len(self.touching)} of {self.looked} pictures, first at {self.touching[0]:.2f} s"
+            found.append(f"the object touches the picture's border in {some}; what is cut off there is lost")
+        if self.compared and self.moved > SOME * self.compared:
+            found.append(
+                f"the camera seems to move: the background changes in {self.moved} of {self.compared} pictures; a static one is expected"
+            )
+        return [f"warning: {line}" for line in found]
+
+    def whole(self) -> Window:
+        """The whole picture, made square."""
+        width, height = self.size
+        side = max(width, height)
+        return Window((width - side) // 2, (height - side) // 2, side)
+
+    def object_window(self, fill: float) -> Window:
+        """A square around the object of all frames, whose longer side takes the share ``fill`` of it."""
+        if self._box is None or self.matte.kind == "none":
+            return self.whole()
+        width, height = self.size
+        left, top, right, bottom = self._box[0] * width, self._box[1] * height, self._box[2] * width, self._box[3] * height
+        side = max(8, round(max(right - left, bottom - top) / fill))
+        return Window(round((left + right - side) / 2), round((top + bottom - side) / 2), side)
