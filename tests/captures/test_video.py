@@ -16,7 +16,6 @@ from chronosplat.captures import VideoOptions
 from chronosplat.captures.background import cut_out, uniform_background
 from chronosplat.export import write_video
 
-
 WHOLE = VideoOptions(crop="none")
 
 

@@ -3,11 +3,15 @@
 from chronosplat.captures.clip import Clip, VideoOptions, open_clip
 from chronosplat.captures.load import fit_size, is_video, load_capture
 from chronosplat.captures.normalize import normalizing_similarity
+from chronosplat.captures.picture import Picture, open_picture
+from chronosplat.captures.rig import Rig, sort_into_rig
 from chronosplat.captures.transforms import save_transforms
 from chronosplat.captures.views import Views
 
 __all__ = [
     "Clip",
+    "Picture",
+    "Rig",
     "VideoOptions",
     "Views",
     "fit_size",
@@ -15,5 +19,7 @@ __all__ = [
     "load_capture",
     "normalizing_similarity",
     "open_clip",
+    "open_picture",
     "save_transforms",
+    "sort_into_rig",
 ]

@@ -7,24 +7,20 @@ the frames themselves, so that memory does not grow with its length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from chronosplat.captures.decode import Shot, sampled_shots
 from chronosplat.captures.matting import Matte, choose_matte
+from chronosplat.captures.picture import frame_picture
 from chronosplat.captures.survey import Survey
-from chronosplat.captures.views import resize_straight
-from chronosplat.captures.window import Window
+from chronosplat.captures.window import FILL, Window
 from chronosplat.shapes import InputError
 
-FILL = 0.75  # of the picture's side is the object's longer side, as in L4GM's training and its published examples
 PEEK = 16  # pictures from which the kind of background is judged
 CROPS = ("auto", "none")
 
@@ -34,11 +30,12 @@ class VideoOptions:
     """What of a video to take, and how.
 
     Attributes:
-        fps: frames a second; None takes every frame.
-        start, end: seconds from the file's beginning; None: to its end.
-        max_frames: stop after so many.
-        matting: see choose_matte.
-        crop: ``auto`` frames the object over the whole clip, ``none`` keeps the picture, made square.
+        fps: frames a second of a video to take; by default every frame, for l4gm about 15 a second.
+        start: second of the video to begin with.
+        end: second of the video to end before.
+        max_frames: at most so many frames: l4gm takes the first, 4d-lrm evenly chosen ones (by default 48, of a video 24).
+        matting: how the object is cut out: auto, alpha, uniform (background of one colour), rembg, rembg:MODEL or none.
+        crop: auto frames the object over the whole clip, none keeps the picture, made square.
     """
 
     fps: float | None = None
@@ -67,6 +64,7 @@ class Clip:
 
     Attributes:
         path, options: which frames of what. times: [T] seconds, float64. window: what of the picture is taken.
+        size: width and height of the video. first_box: left, top, right, bottom of the object in the first frame, in shares.
         notes: what was found, for the user; warnings begin with ``warning: ``.
     """
 
@@ -75,6 +73,8 @@ class Clip:
     times: Tensor
     window: Window
     matte: Matte
+    size: tuple[int, int]
+    first_box: tuple[float, float, float, float]
     notes: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -96,21 +96,18 @@ class Clip:
             if index is None:
                 return
             if count == index:
-                yield self.framed(shot.pixels(), size)
+                yield frame_picture(shot.pixels(), self.window, self.matte, size)
                 index = next(wanted, None)
         if index is not None:
             raise InputError(f"{self.path}: ended before frame {index} of {len(self)}; was the file changed meanwhile?")
 
-    def framed(self, picture: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
-        """One picture as :meth:`frames` gives it."""
-        pixels, inside = self.window.cut(picture, self.matte.fill)
-        if self.window.side > 2 * size and pixels.shape[2] == 3:  # the matte needs no more pixels than that
-            pixels = np.asarray(Image.fromarray(pixels).resize((2 * size, 2 * size), Image.Resampling.BOX))
-            inside = np.array(Image.fromarray(inside).resize((2 * size, 2 * size), Image.Resampling.NEAREST))
-        images, alphas = self.matte(pixels)
-        alphas = alphas * torch.from_numpy(inside)[..., None]
-        small = resize_straight(images[None], alphas[None], size, size)
-        return small[0][0], small[1][0]
+    def framed_like(self, box: tuple[float, float, float, float]) -> Clip:
+        """The clip, framed so that the object of its first frame is as high, and where, as in ``box`` (shares of a square)."""
+        (width, height), (left, top, right, bottom) = self.size, self.first_box
+        side = max(8, round((bottom - top) * height / max(box[3] - box[1], 1e-3)))
+        middle = (left + right) / 2 * width, (top + bottom) / 2 * height
+        corner = (box[0] + box[2]) / 2 * side, (box[1] + box[3]) / 2 * side
+        return replace(self, window=Window(round(middle[0] - corner[0]), round(middle[1] - corner[1]), side))
 
 
 def shots(path: Path, options: VideoOptions) -> Iterator[Shot]:
@@ -135,4 +132,5 @@ def open_clip(path: str | Path, options: VideoOptions = VideoOptions()) -> Clip:
     survey.check(str(path))
     window = survey.whole() if options.crop == "none" else survey.object_window(FILL)
     notes = (matte.note, *survey.warnings())
-    return Clip(path, options, torch.tensor(survey.times, dtype=torch.float64), window, matte, notes)
+    times = torch.tensor(survey.times, dtype=torch.float64)
+    return Clip(path, options, times, window, matte, survey.size, survey.first_box or (0.0, 0.0, 1.0, 1.0), notes)

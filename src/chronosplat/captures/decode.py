@@ -127,8 +127,8 @@ def _timed(container: Any, stream: Any) -> Iterator[Shot]:
     last = -np.inf
     aspect = float(stream.sample_aspect_ratio or 1)
     for index, frame in enumerate(_frames(container, stream)):
-        known = frame.pts is not None and stream.time_base is not None
-        seconds = float(frame.pts * stream.time_base) if known else index / average_fps(stream)
+        pts, tick = frame.pts, stream.time_base
+        seconds = index / average_fps(stream) if pts is None or tick is None else float(pts * tick)
         if seconds > last:
             last = seconds
             yield Shot(seconds, frame, aspect)

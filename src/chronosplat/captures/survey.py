@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chronosplat.captures.matting import Matte
-from chronosplat.captures.window import Window
+from chronosplat.captures.window import SOLID, THIN, Window, object_box, whole_window
 from chronosplat.shapes import InputError
 
 SIDE = 320  # pixels of the longer side that is looked at
-SOLID = 0.5  # coverage from which a pixel counts as the object
-THIN = 2  # pixels of a row or column that must be object for it to count; less is noise
-EMPTY = 1e-3  # share of the picture below which there is no object
 SLOW_EVERY = 0.25  # seconds between pictures that a slow matte looks at
 THUMB = 32  # pixels of the pictures in which a moving camera is looked for
 MOVED = 0.06  # mean change of the background's colours from which the camera seems to move
@@ -27,7 +24,8 @@ class Survey:
     """What is known of a video's frames so far: a few numbers a frame, never the frames.
 
     Attributes:
-        times: seconds of every frame.
+        times: seconds of every frame. looked: how many were looked at. missing, touching: moments without the object, and
+            with it at the border. first_box: where the object first is, in shares of the picture.
     """
 
     matte: Matte
@@ -36,6 +34,7 @@ class Survey:
     looked: int = 0
     missing: list[float] = field(default_factory=list)
     touching: list[float] = field(default_factory=list)
+    first_box: tuple[float, float, float, float] | None = None
     moved: int = 0
     compared: int = 0
     _box: tuple[float, float, float, float] | None = None
@@ -63,25 +62,27 @@ class Survey:
         self._look(seconds, small)
 
     def _look(self, seconds: float, picture: NDArray[np.uint8]) -> None:
-        solid = self.matte(picture)[1][..., 0].numpy() >= SOLID
+        alpha = self.matte(picture)[1][..., 0].numpy()
+        solid = alpha >= SOLID
         self.looked += 1
         if self.matte.sees_background:
             self._compare(picture, solid)
-        rows, columns = np.flatnonzero(solid.sum(1) >= THIN), np.flatnonzero(solid.sum(0) >= THIN)
-        if solid.mean() < EMPTY or not len(rows) or not len(columns):
+        box = object_box(alpha)
+        if box is None:
             self.missing.append(seconds)
             return
-        h, w = solid.shape
         edges = [solid[0], solid[-1], solid[:, 0], solid[:, -1]]
         if any(edge.sum() >= THIN for edge in edges):
             self.touching.append(seconds)
-        box = (columns[0] / w, rows[0] / h, (columns[-1] + 1) / w, (rows[-1] + 1) / h)
+        self.first_box = self.first_box or box
         old = self._box or box
         self._box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
 
     def _compare(self, picture: NDArray[np.uint8], solid: NDArray[np.bool_]) -> None:
         """Does what is around the object look as in the first picture?"""
-        thumb = np.asarray(Image.fromarray(picture[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX), np.float32) / 255
+        thumb = np.asarray(Image.fromarray(picture[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX)).astype(np.float32) / np.float32(
+            255
+        )
         around = np.asarray(Image.fromarray(solid).resize((THUMB, THUMB), Image.Resampling.NEAREST)) == 0
         if not around.any():  # everything counts as the object: the rim is the best guess
             around[[0, 1, -2, -1]] = True
@@ -122,9 +123,7 @@ class Survey:
 
     def whole(self) -> Window:
         """The whole picture, made square."""
-        width, height = self.size
-        side = max(width, height)
-        return Window((width - side) // 2, (height - side) // 2, side)
+        return whole_window(*self.size)
 
     def object_window(self, fill: float) -> Window:
         """A square around the object of all frames, whose longer side takes the share ``fill`` of it."""

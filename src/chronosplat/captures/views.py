@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chronosplat.cameras import Cameras
+from chronosplat.cameras import Cameras, intrinsics
 from chronosplat.shapes import InputError, check_finite, check_shape
 
 
@@ -70,6 +71,27 @@ class Views:
             return self
         images, alphas = resize_straight(self.images, self.alphas, width, height)
         return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notes)
+
+    def framed(self, fovy: float, size: int) -> Views:
+        """The views as square pictures of a given field of view around the principal point; what lies outside is empty.
+
+        Args:
+            fovy: degrees. size: pixels.
+        """
+        if not len(self):
+            return self
+        sides = 2 * self.cameras.Ks[:, 1, 1] * math.tan(math.radians(fovy) / 2)
+        stretch = self.cameras.Ks[:, 1, 1] / self.cameras.Ks[:, 0, 0]  # of pixels that are not square
+        parts = []
+        for i, (side, wide) in enumerate(zip(sides.tolist(), (sides / stretch).tolist(), strict=True)):
+            cx, cy = float(self.cameras.Ks[i, 0, 2]), float(self.cameras.Ks[i, 1, 2])
+            left, top = round(cx - wide / 2), round(cy - side / 2)
+            margins = (0, 0, -left, left + round(wide) - self.cameras.width, -top, top + round(side) - self.cameras.height)
+            window = [F.pad(part[i : i + 1], margins) for part in (self.images, self.alphas)]
+            parts.append(resize_straight(window[0], window[1], size, size))
+        images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
+        Ks = intrinsics(size, size, fovy).to(self.cameras.Ks).expand(len(self), 3, 3)
+        return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notes)
 
 
 def resize_straight(images: Tensor, alphas: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:

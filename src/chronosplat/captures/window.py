@@ -29,3 +29,25 @@ class Window:
             canvas[rows, columns] = source
             inside[rows, columns] = True
         return canvas, inside
+
+
+FILL = 0.75  # of the picture's side is the object's longer side, as in L4GM's training and its published examples
+SOLID = 0.5  # coverage from which a pixel counts as the object
+THIN = 2  # pixels of a row or column that must be object for it to count; less is noise
+EMPTY = 1e-3  # share of the picture below which there is no object
+
+
+def whole_window(width: int, height: int) -> Window:
+    """The whole of a picture, made square."""
+    side = max(width, height)
+    return Window((width - side) // 2, (height - side) // 2, side)
+
+
+def object_box(alpha: NDArray[np.floating]) -> tuple[float, float, float, float] | None:
+    """Left, top, right, bottom of the object in shares of a picture whose coverage is [H, W]; None where there is no object."""
+    solid = alpha >= SOLID
+    rows, columns = np.flatnonzero(solid.sum(1) >= THIN), np.flatnonzero(solid.sum(0) >= THIN)
+    if solid.mean() < EMPTY or not len(rows) or not len(columns):
+        return None
+    h, w = solid.shape
+    return float(columns[0] / w), float(rows[0] / h), float((columns[-1] + 1) / w), float((rows[-1] + 1) / h)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from chronosplat.cameras import Similarity, space_time_path
+from chronosplat.cameras import Similarity, space_time_path, turntable
 from chronosplat.export.ply import write_ply
 from chronosplat.export.sequence import write_sequence
 from chronosplat.export.video import write_video
@@ -15,6 +16,7 @@ from chronosplat.gaussians import Gaussians3D, GaussianSequence, Scene, save_sce
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 
+TURN_SECONDS, STILL = 8.0, 72  # of a sequence's pictures
 EPS2D = 0.3  # the renderer's usual blur in square pixels
 # the rotation that takes the normalised world's +Y to the asked-for up
 UPS = {
@@ -86,3 +88,22 @@ def turntable_pictures(
     moments = None if isinstance(scene, Gaussians3D) else times
     zoom = max(1.0, size / input_size) if input_size else 1.0
     return list(render(local, cameras, moments, eps2d=EPS2D * zoom**2, device=device).rgb.detach())
+
+
+def sequence_pictures(
+    scene: GaussianSequence, size: int, input_size: int | None = None, device: torch.device | str | None = None
+) -> Iterator[torch.Tensor]:
+    """Pictures [H, W, 3] of a sequence as it plays, one a frame, while the camera walks around it; one at a time.
+
+    A turn takes about eight seconds; a clip that is shorter is shown in one turn. A single frame is shown from 72 sides.
+
+    Args:
+        input_size, device: see turntable_pictures.
+    """
+    first, last = scene.seconds
+    count = len(scene) if len(scene) > 1 else STILL
+    cameras = turntable(count, turns=max(1, round((last - first) / TURN_SECONDS)), size=size)
+    zoom = max(1.0, size / input_size) if input_size else 1.0
+    for index in range(count):
+        gaussians = replace(scene.frame(min(index, len(scene) - 1)), world=Similarity())
+        yield render(gaussians, cameras[index], eps2d=EPS2D * zoom**2, device=device).rgb[0].detach()

@@ -29,17 +29,21 @@ def save_scene(scene: Scene, path: str | Path, notes: dict[str, str] | None = No
     Args:
         notes: more metadata to keep, text by name.
     """
-    path = Path(path)
-    metadata = {
-        **(notes or {}),
-        "chronosplat_schema": str(SCHEMA),
-        "kind": type(scene).__name__,
-        "world": json.dumps({"scale": scene.world.scale, "matrix": scene.world.matrix().tolist()}),
-    }
+    metadata = scene_metadata(type(scene), scene.world, notes)
     if isinstance(scene, Gaussians4D):
         metadata["clock"] = json.dumps({"offset": scene.clock.offset, "rate": scene.clock.rate})
         metadata["seconds"] = json.dumps(list(scene.seconds))
-    write_tensors(scene.tensors(), path, metadata)
+    write_tensors(scene.tensors(), Path(path), metadata)
+
+
+def scene_metadata(kind: type, world: Similarity, notes: dict[str, str] | None = None) -> dict[str, str]:
+    """What every scene file says of itself."""
+    return {
+        **(notes or {}),
+        "chronosplat_schema": str(SCHEMA),
+        "kind": kind.__name__,
+        "world": json.dumps({"scale": world.scale, "matrix": world.matrix().tolist()}),
+    }
 
 
 def load_scene(path: str | Path) -> Scene:

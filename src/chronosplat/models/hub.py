@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from chronosplat.shapes import InputError, UnavailableError
@@ -47,11 +48,44 @@ def _download(file: HubFile, licence: str) -> Path:
         log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
         return Path(hf_hub_download(file.repo, file.name))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        why = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UnavailableError(
-            f"{where} is not on this machine and cannot be downloaded ({why}); get it elsewhere and pass weights=FILE "
-            f"(--weights FILE), or put the hub's cache into {constants.HF_HUB_CACHE}"
-        ) from error
+        raise _out_of_reach(where, error, "weights=FILE (--weights FILE)") from error
+
+
+def fetch_folder(repo: str, patterns: Sequence[str], needed: str, licence: str) -> Path:
+    """The folder of a repository with the files that match ``patterns``, downloaded if they are not there yet.
+
+    Args:
+        needed: name of a file without which the folder is of no use.
+
+    Raises:
+        UnavailableError: not here, and no way to get it: names the files and where they go.
+    """
+
+    def complete(folder: str) -> bool:
+        return any(Path(folder).rglob(needed))
+
+    try:
+        folder = snapshot_download(repo, allow_patterns=list(patterns), local_files_only=True)
+        if complete(folder):
+            return Path(folder)
+    except (LocalEntryNotFoundError, OSError):
+        pass
+    try:
+        log.warning("downloading %s (several GB, once; licence: %s)", repo, licence)
+        folder = snapshot_download(repo, allow_patterns=list(patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise _out_of_reach(f"{repo} ({', '.join(patterns)})", error, "a folder with these files as --diffusion FOLDER") from error
+    if not complete(folder):
+        raise UnavailableError(f"{repo}: holds no {needed} (pickled weights are not loaded); pass a folder with one as --diffusion FOLDER")
+    return Path(folder)
+
+
+def _out_of_reach(what: str, error: Exception, instead: str) -> UnavailableError:
+    why = (str(error).strip() or repr(error)).splitlines()[0]
+    return UnavailableError(
+        f"{what} is not on this machine and cannot be downloaded ({why}); get it elsewhere and pass {instead}, "
+        f"or put the hub's cache into {constants.HF_HUB_CACHE}"
+    )
 
 
 def check_hash(path: Path) -> None:

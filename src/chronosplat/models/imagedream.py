@@ -23,7 +23,7 @@ class ImageDreamConfig:
 
     Attributes:
         attention_resolutions: factors of down-sampling at which there is attention.
-        ip_dim: image tokens after the resampler. image_width: channels of the image encoder's tokens.
+        ip_dim: image tokens after the resampler; 0 takes no image (MVDream). image_width: channels of the image encoder's tokens.
     """
 
     in_channels: int = 4
@@ -104,11 +104,11 @@ class FeedForward(nn.Module):
 class MultiViewBlock(nn.Module):
     """Attention among all pictures of an object, to the contexts, and a feed-forward layer."""
 
-    def __init__(self, width: int, context: int, heads: int) -> None:
+    def __init__(self, width: int, context: int, heads: int, image: bool) -> None:
         super().__init__()
         self.attn1 = CrossAttention(width, width, heads)
         self.ff = FeedForward(width)
-        self.attn2 = CrossAttention(width, context, heads, image=True)
+        self.attn2 = CrossAttention(width, context, heads, image)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
@@ -128,7 +128,9 @@ class SpatialTransformer(nn.Module):
         self.norm = nn.GroupNorm(32, width, eps=1e-6)
         self.proj_in = nn.Linear(width, width)
         heads = width // config.num_head_channels
-        self.transformer_blocks = nn.ModuleList(MultiViewBlock(width, config.context_dim, heads) for _ in range(config.transformer_depth))
+        self.transformer_blocks = nn.ModuleList(
+            MultiViewBlock(width, config.context_dim, heads, config.ip_dim > 0) for _ in range(config.transformer_depth)
+        )
         self.proj_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
@@ -232,7 +234,8 @@ class ImageDreamUNet(nn.Module):
         super().__init__()
         self.config = config
         base, embedding = config.model_channels, 4 * config.model_channels
-        self.image_embed = Resampler(config)
+        if config.ip_dim:
+            self.image_embed = Resampler(config)
         self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.camera_embed = nn.Sequential(nn.Linear(config.camera_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         widths = [base * m for m in config.channel_mult]
@@ -302,6 +305,8 @@ class ImageDreamUNet(nn.Module):
             latents = latents.flatten(0, 1)
         image = None
         if image_tokens is not None:
+            if not c.ip_dim:
+                raise InputError("image_tokens: this network takes a text only")
             check_shape("image_tokens", image_tokens, f"N M {c.image_width}", sizes)
             image = self.image_embed(image_tokens)
         embedding = self.time_embed(timestep_embedding(timesteps, c.model_channels).to(latents.dtype)) + self.camera_embed(cameras)

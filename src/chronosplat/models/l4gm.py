@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from chronosplat.cameras import orbit, pixel_rays, plucker_lgm
+from chronosplat.captures import Views
+from chronosplat.gaussians import GaussianSequence
 from chronosplat.models.heads import PredictedSplats, activate_splats
 from chronosplat.models.unet import Grid, UNet, UNetConfig
 from chronosplat.shapes import InputError, check_shape
@@ -70,12 +72,25 @@ class L4GM(nn.Module):
         if H % shrinks or W % shrinks:
             raise InputError(f"maps: expected a size that is a multiple of {shrinks}, got {W}x{H}")
         grid = Grid(B, count // views, views)
-        dtype = self.conv.weight.dtype
+        dtype = self.unet.conv_in.weight.dtype
         x = maps.flatten(0, 1).to(dtype=dtype, memory_format=torch.channels_last)
         raw = self.conv(self.unet(x, grid)).float()  # activations in full precision
         _, C, h, w = raw.shape
         raw = raw.view(B, grid.frames, views, C, h, w).permute(0, 1, 2, 4, 5, 3).reshape(B, grid.frames, views * h * w, C)
         return activate_splats(raw)
+
+    def lowered(self, dtype: torch.dtype) -> L4GM:
+        """Compute in ``dtype`` from now on, in place; the last layers stay float32, since positions need more digits than bf16 has."""
+        self.unet.to(dtype)
+        for head in (self.unet.norm_out, self.unet.conv_out):
+            head.float()
+        return self
+
+    def reconstruct(self, views: Views) -> GaussianSequence:
+        """A sequence in the capture's own world and seconds; see :func:`chronosplat.models.reconstruct.reconstruct_frames`."""
+        from chronosplat.models.reconstruct import reconstruct_frames  # late: that module stands on this one
+
+        return reconstruct_frames(self, views)
 
 
 def input_maps(rgb: Tensor, config: L4GMConfig, elevation: float = 0.0) -> Tensor:
@@ -103,3 +118,22 @@ def input_rays(views: int, size: int, config: L4GMConfig, elevation: float = 0.0
     """[V, 6, H, W] Plücker rays of the cameras around the object."""
     cameras = orbit([360.0 * i / views for i in range(views)], elevation, size, config.radius, config.fovy)
     return plucker_lgm(*pixel_rays(cameras.viewmats, cameras.Ks, size, size)).movedim(-1, -3)
+
+
+BASE_BYTES = 400 << 20  # of a process that has loaded torch
+WORKING_MAPS = 6  # of the largest size that are alive at once beside the skips
+
+
+def forward_bytes(config: L4GMConfig, frames: int, dtype: torch.dtype) -> int:
+    """An estimate of the memory that a process with the model takes for one forward pass of ``frames`` frames, in bytes."""
+    unet = config.unet
+    areas = [channels * (config.input_size >> level) ** 2 for level, channels in enumerate(unet.down_channels)]
+    skips = areas[0] + sum(unet.layers * area for area in areas)
+    maps = frames * config.views * dtype.itemsize * (skips + WORKING_MAPS * max(areas))
+    return BASE_BYTES + weight_bytes(config, dtype) + maps
+
+
+def weight_bytes(config: L4GMConfig, dtype: torch.dtype) -> int:
+    """Memory of the weights."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in L4GM(config).parameters()) * dtype.itemsize

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.captures import Views, fit_size, normalizing_similarity
-from chronosplat.gaussians import Clock, Gaussians4D
+from chronosplat.captures import Views, fit_size, normalizing_similarity, sort_into_rig
+from chronosplat.gaussians import Clock, Gaussians4D, GaussianSequence
 from chronosplat.models.heads import PredictedGaussians
+from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.models.lrm4d import LRM4D, Frames
+from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
 VISIBLE = 1 / 255  # fainter Gaussians are never drawn
@@ -67,3 +69,32 @@ def bf16_is_fast(device: torch.device | str) -> bool:
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
+
+
+def reconstruct_frames(model: L4GM, views: Views) -> GaussianSequence:
+    """Predict Gaussians for every moment of a capture in one forward pass (L4GM, section 4.1).
+
+    Args:
+        views: cameras at elevation 0; the first is the reference and tells the moments. The first moment must be seen from all
+            of the model's azimuths. Where a later moment is not, the first moment's picture stands in, as in training.
+
+    Returns:
+        The sequence, on the model's device, in the capture's world and seconds.
+
+    Raises:
+        InputError: the first moment is not seen from all sides.
+    """
+    config = model.config
+    rig = sort_into_rig(views, config.views)
+    first = rig.views_of(0, config.input_size)
+    if first is None:
+        step = 360 / config.views
+        missing = [f"{step * place:g}" for place in range(config.views) if (0, place) not in rig.where]
+        raise InputError(f"views: the first moment is not seen from azimuth {', '.join(missing)} degrees; see chronosplat multiview")
+    rgb = first.expand(len(rig.times), *first.shape).clone()
+    for moment, place in rig.where:
+        images, alphas = rig.picture(moment, place, config.input_size) or (first[place], torch.ones_like(first[place, ..., :1]))
+        rgb[moment, place] = images * alphas + 1 - alphas
+    with torch.no_grad():
+        predicted = model(input_maps(rgb[None], config).to(next(model.parameters()).device))
+    return GaussianSequence(**{name: value[0] for name, value in predicted.fields().items()}, times=rig.times, world=rig.world)

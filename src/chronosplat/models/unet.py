@@ -208,4 +208,4 @@ class UNet(nn.Module):
         x = self.mid_block(x, grid)
         for level in self.up_blocks:
             x = level(x, skips, grid)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(F.silu(self.norm_out(x.to(self.conv_out.weight.dtype))))

@@ -44,7 +44,8 @@ def load_model(name: str, weights: str | Path | None = None, device: str = "cpu"
     which licence, and work offline afterwards.
 
     Args:
-        weights: a safetensors file instead of the preset's own weights. LGM's weights start an L4GM for training: its
+        weights: a safetensors file instead of the preset's own weights. A file of L4GM's kind may carry a ``config`` of its own
+            in its metadata (sizes as :func:`save_weights` or the public code writes them). LGM's weights start an L4GM for training: its
             temporal attention, which they lack, starts fresh, and every such parameter is logged.
         pretrained: False gives fresh random weights.
 
@@ -52,26 +53,62 @@ def load_model(name: str, weights: str | Path | None = None, device: str = "cpu"
         InputError: an unknown name (with the close matches), no weights to be had, or a file that does not fit.
         UnavailableError: weights that are neither here nor downloadable.
     """
-    preset = find_preset(name)
-    if pretrained and weights is None and not preset.weights and preset.hub is None:
-        raise InputError(f"{name}: {preset.about}")
-    if isinstance(preset.config, LRM4DConfig):
-        model: LRM4D | L4GM = LRM4D(preset.config)
-        new = None
-    else:
-        model = L4GM(preset.config)
-        new = TEMPORAL
+    config = find_preset(name).config
+    tensors: dict[str, Tensor] = {}
+    path = Path()
     if pretrained:
-        path = Path(weights) if weights is not None else SHIPPED / preset.weights
-        if weights is None and preset.hub is not None:
-            path = fetch(preset.hub, preset.licence)
-        tensors = {key: t for key, t in read_weights(path)[0].items() if not key.startswith(LOSS)}
-        if new is not None and any(new in key for key in tensors):
-            new = None  # a whole L4GM: nothing may be missing
-        fresh = fill(model, tensors, str(path), new)
+        path = find_weights(name, weights)
+        tensors, metadata = read_weights(path)
+        tensors = {key: t for key, t in tensors.items() if not key.startswith(LOSS)}
+        if isinstance(config, L4GMConfig) and "config" in metadata:
+            config = l4gm_config(json.loads(metadata["config"]))
+    model = LRM4D(config) if isinstance(config, LRM4DConfig) else L4GM(config)
+    if pretrained:
+        from_lgm = isinstance(config, L4GMConfig) and not any(TEMPORAL in key for key in tensors)
+        fresh = fill(model, tensors, str(path), TEMPORAL if from_lgm else None)
         if fresh:
             log.warning("%s: %d parameters are new and start fresh: %s", path, len(fresh), ", ".join(fresh))
     return model.to(device).eval()
+
+
+def find_weights(name: str, weights: str | Path | None = None) -> Path:
+    """The weights file of a preset, downloaded if it is one of those that others published.
+
+    Args:
+        weights: a file instead of the preset's own.
+
+    Raises:
+        InputError: an unknown name, no such file, or a preset without weights.
+        UnavailableError: a file that is neither here nor downloadable.
+    """
+    preset = find_preset(name)
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise InputError(f"{weights}: no such weights file")
+        return Path(weights)
+    if preset.hub is not None:
+        return fetch(preset.hub, preset.licence)
+    if not preset.weights:
+        raise InputError(f"{name}: {preset.about}")
+    return SHIPPED / preset.weights
+
+
+def check_l4gm_file(name: str, path: Path) -> L4GMConfig:
+    """The sizes of the network in a weights file (its own, if it says them, else the preset's), without loading it.
+
+    Raises:
+        InputError: not a safetensors file, weights of another architecture, or the preset of another kind of model.
+    """
+    config = find_preset(name).config
+    if not isinstance(config, L4GMConfig):
+        raise InputError(f"{name}: expected a model of L4GM's kind")
+    tensors, metadata = read_weights(path)
+    if "config" in metadata:
+        config = l4gm_config(json.loads(metadata["config"]))
+    with torch.device("meta"):
+        model = L4GM(config)
+    check_names(model, {key: t for key, t in tensors.items() if not key.startswith(LOSS)}, str(path))
+    return config
 
 
 def model_from_file(path: str | Path) -> LRM4D:
@@ -84,7 +121,9 @@ def model_from_file(path: str | Path) -> LRM4D:
     return model.eval()
 
 
-def save_weights(config: LRM4DConfig, preset: str, tensors: dict[str, Tensor], path: Path, notes: dict[str, str] | None = None) -> None:
+def save_weights(
+    config: LRM4DConfig | L4GMConfig, preset: str, tensors: dict[str, Tensor], path: Path, notes: dict[str, str] | None = None
+) -> None:
     """Write weights as fp16 with their config, by atomic rename."""
     half = {name: t.half() for name, t in tensors.items()}
     write_tensors(half, path, {**(notes or {}), "config": json.dumps(asdict(config)), "preset": preset, "format": "pt"})
@@ -134,7 +173,13 @@ def to_l4gm(model: L4GM) -> dict[str, Tensor]:
 
 
 def l4gm_config(options: Mapping[str, Any]) -> L4GMConfig:
-    """The config that options of the public L4GM code mean; what they leave out is the released model's."""
+    """The config that options of the public L4GM code mean; what they leave out is the released model's.
+
+    Our own form, as :func:`save_weights` keeps it, is read too.
+    """
+    if "unet" in options:
+        kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options["unet"].items()}
+        return L4GMConfig(**{**options, "unet": UNetConfig(**kept)})
     unet = UNetConfig()
     levels: dict[str, Any] = {
         name: tuple(options[name]) for name in ("down_channels", "down_attention", "up_channels", "up_attention") if name in options
@@ -160,13 +205,18 @@ def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any])
 
     Args:
         state_dict: names and tensors as released.
-        config: the public code's arguments; those of ImageDreamConfig count, any may be absent.
+        config: the public code's arguments; those of ImageDreamConfig count, any may be absent. Whether it takes images,
+            and the width of their tokens, is read off the checkpoint.
 
     Raises:
         InputError: names or shapes that do not fit; the first that differ are named.
     """
     known = {field.name for field in fields(ImageDreamConfig)}
     sizes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
+    tokens, width = state_dict.get("image_embed.latents"), state_dict.get("image_embed.proj_in.weight")
+    sizes["ip_dim"] = 0 if tokens is None else tokens.shape[1]
+    if width is not None:
+        sizes["image_width"] = width.shape[1]
     model = ImageDreamUNet(ImageDreamConfig(**sizes))
     fill(model, state_dict, "checkpoint")
     return model.eval()
@@ -190,6 +240,13 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str 
     Raises:
         InputError: other names or shapes; the first of each and their number are named.
     """
+    fresh = check_names(model, tensors, source, new)
+    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()}, strict=not fresh)
+    return fresh
+
+
+def check_names(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str | None = None) -> list[str]:
+    """Compare names and shapes of weights with a model's; see :func:`fill`."""
     wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     fresh = [name for name in missing if new is not None and new in name]
@@ -201,5 +258,4 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str 
     for name in wanted.keys() & tensors.keys():
         if tuple(tensors[name].shape) != wanted[name]:
             raise InputError(f"{source}: {name} has shape {list(tensors[name].shape)}, the model wants {list(wanted[name])}")
-    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()}, strict=not fresh)
     return fresh

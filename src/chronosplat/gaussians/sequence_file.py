@@ -1,0 +1,117 @@
+"""The native file of a sequence, written frame by frame: every tensor has its final place from the start.
+
+The format is safetensors (eight bytes of length, a JSON header, the tensors one after the other), so frames can be put at
+their place in any order and a long sequence never has to be in memory. What :func:`save_scene` writes is read the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch import Tensor
+
+from chronosplat.cameras import Similarity
+from chronosplat.gaussians.scene_file import scene_metadata
+from chronosplat.gaussians.scenes import SPLAT_SHAPES, GaussianSequence
+from chronosplat.shapes import InputError, check_shape
+
+WIDTHS = {name: (3 if shape.endswith("3") else 4 if shape.endswith("4") else 1) for name, shape in SPLAT_SHAPES.items()}
+FLOAT = 4  # bytes
+
+
+class SequenceWriter:
+    """A GaussianSequence of T frames and N Gaussians on its way to a file.
+
+    Frames may be written in any order; one that was never written reads as zeros. An existing file of the same layout is
+    continued, any other is replaced.
+
+    Attributes:
+        continued: whether the file was there already.
+    """
+
+    def __init__(
+        self, path: str | Path, times: Tensor, count: int, world: Similarity | None = None, notes: dict[str, str] | None = None
+    ) -> None:
+        """Args: times: [T] seconds, rising. count: N.
+
+        Raises:
+            InputError: no room for the whole file.
+        """
+        self.path, self.count, self.frames = Path(path), count, len(times)
+        seconds = times.double().numpy().astype("<f8").tobytes()
+        header, self._starts = _header(self.frames, count, scene_metadata(GaussianSequence, world or Similarity(), notes))
+        size = len(header) + len(seconds) + sum(FLOAT * width for width in WIDTHS.values()) * self.frames * count
+        self.continued = self._is_there(header, seconds, size)
+        if not self.continued:
+            self.path.unlink(missing_ok=True)
+            _check_room(self.path, size)
+            with self.path.open("wb") as file:
+                file.write(header + seconds)
+                file.truncate(size)
+        self._file = self.path.open("r+b")
+
+    def _is_there(self, header: bytes, seconds: bytes, size: int) -> bool:
+        if not self.path.is_file() or self.path.stat().st_size != size:
+            return False
+        with self.path.open("rb") as file:
+            return file.read(len(header) + len(seconds)) == header + seconds
+
+    def write(self, first: int, fields: Mapping[str, Tensor]) -> None:
+        """Put frames at their place.
+
+        Args:
+            first: index of the first. fields: means [K, N, 3], quats [K, N, 4], scales [K, N, 3], opacities [K, N], colors [K, N, 3].
+
+        Raises:
+            InputError: other shapes, or frames beyond the sequence.
+            OSError: the disk is full.
+        """
+        sizes: dict[str, int] = {"N": self.count}
+        for name, shape in SPLAT_SHAPES.items():
+            check_shape(name, fields[name], f"K {shape}", sizes)
+        if first < 0 or first + sizes["K"] > self.frames:
+            raise InputError(f"frames {first} to {first + sizes['K'] - 1} do not fit into a sequence of {self.frames}")
+        for name, width in WIDTHS.items():
+            self._file.seek(self._starts[name] + FLOAT * width * self.count * first)
+            self._file.write(fields[name].detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).tobytes())
+
+    def flush(self) -> None:
+        """Have all that was written on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:
+    """The file up to the tensors, and where each begins in the file. The times, of wider numbers, stand first."""
+    entries: dict[str, Any] = {"__metadata__": metadata, "times": {"dtype": "F64", "shape": [frames], "data_offsets": [0, 8 * frames]}}
+    at, starts = 8 * frames, {}
+    for name, width in WIDTHS.items():
+        size = FLOAT * width * frames * count
+        shape = [frames, count] + ([width] if width > 1 else [])
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        starts[name] = at
+        at += size
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, {name: 8 + len(text) + start for name, start in starts.items()}
+
+
+def _check_room(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise InputError(
+            f"{path}: the sequence takes {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; take fewer frames "
+            f"(--fps, --start, --end, --max-frames) or another disk"
+        )

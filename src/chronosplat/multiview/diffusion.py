@@ -1,0 +1,239 @@
+"""Four views of an object drawn by multi-view diffusion: ImageDream from a picture, MVDream from a text.
+
+The U-Net is :mod:`chronosplat.models.imagedream`; the variational autoencoder and the scheduler are diffusers', the text
+and image encoders transformers' (extra ``multiview``). Each part is loaded when its turn comes and let go afterwards, so
+that the largest alone decides how much memory it takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from chronosplat.cameras import orbit_pose
+from chronosplat.models.hub import fetch_folder
+from chronosplat.models.imagedream import ImageDreamUNet
+from chronosplat.models.weights import from_imagedream, read_weights
+from chronosplat.shapes import InputError, UnavailableError
+
+FACES = (90.0, 180.0, 270.0, 0.0)  # what L4GM calls front, right, back, left, in the azimuths that the U-Net was trained with
+REPOS = {"imagedream": "ashawkey/imagedream-ipmv-diffusers", "mvdream": "ashawkey/mvdream-sd2.1-diffusers"}
+LICENCE = "CreativeML Open RAIL-M: use is restricted, see its attachment A"
+GUIDANCE = {"imagedream": 5.0, "mvdream": 7.5}  # of the released L4GM and LGM
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model", "image_encoder": "model"}
+Step = Callable[[int, int], None]  # told how many denoising steps are done, and how many there are
+LATENTS = 32  # of the released models' pictures along an edge, where the U-Net's config does not say
+
+
+@dataclass(frozen=True)
+class DiffusionOptions:
+    """How to draw.
+
+    Attributes:
+        prompt: what to see, in words.
+        negative: what not to see.
+        steps: of denoising.
+        guidance: how strictly picture and text are followed; by default 5 with a picture, 7.5 without.
+        elevation: of the picture's camera in degrees, upwards.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    steps: int = 30
+    guidance: float | None = None
+    elevation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps: expected at least 1, got {self.steps}")
+        if self.guidance is not None and not self.guidance >= 1:
+            raise InputError(f"guidance: expected 1 or more, got {self.guidance:g}")
+        if not -90 < self.elevation < 90:
+            raise InputError(f"elevation: expected degrees between -90 and 90, got {self.elevation:g}")
+
+
+def fetch_diffusion(kind: str) -> Path:
+    """The folder of the released ``imagedream`` or ``mvdream``, downloaded once.
+
+    Raises:
+        UnavailableError: not here, and no way to get it: names the files and where they go.
+    """
+    parts = [*PARTS, "image_encoder", "feature_extractor"] if kind == "imagedream" else PARTS
+    patterns = [f"{part}/*.{kind}" for part in parts for kind in ("json", "txt", "safetensors")]
+    return fetch_folder(REPOS[kind], patterns, f"{WEIGHTS['unet']}.safetensors", LICENCE)
+
+
+class Diffusion:
+    """Multi-view diffusion from a folder as diffusers lays it out."""
+
+    def __init__(self, folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        """Raises: InputError: parts are missing. UnavailableError: the extra is not installed."""
+        _require_extra()
+        self.folder, self.device, self.dtype = Path(folder), torch.device(device), dtype
+        missing = [part for part in PARTS if not (self.folder / part).is_dir()]
+        if missing:
+            raise InputError(f"{self.folder}: not a multi-view diffusion model (no {', '.join(missing)} in it)")
+
+    @torch.no_grad()
+    def draw(self, picture: Tensor | None, options: DiffusionOptions, seed: int = 0, step: Step = lambda _done, _all: None) -> Tensor:
+        """[4, S, S, 3] in [0, 1], on white: front, right, back, left.
+
+        Args:
+            picture: [H, W, 3] on white, the front; None draws from the text alone.
+            seed: of the noise. step: called after every denoising step.
+
+        Raises:
+            InputError: a picture for a model that takes only text, or parts that do not fit.
+        """
+        side = int(self._json("unet/config.json").get("image_size", LATENTS))
+        text = self._text([options.negative, options.prompt])
+        tokens = image_latents = None
+        if picture is not None:
+            tokens, image_latents = self._image_tokens(picture), self._encode(resized(picture[None], side * self._shrink()))
+        unet = self._unet()
+        if picture is not None and unet.config.ip_dim == 0:
+            raise InputError(f"{self.folder}: takes a text only; use ImageDream for a picture")
+        count = 4 if picture is None else 5
+        kind = "mvdream" if picture is None else "imagedream"
+        guidance = GUIDANCE[kind] if options.guidance is None else options.guidance
+        cameras = view_cameras(options.elevation, picture is not None).to(self.device, self.dtype)
+        scheduler = self._scheduler(options.steps)
+        generator = torch.Generator().manual_seed(seed)
+        latents = torch.randn(count, unet.config.in_channels, side, side, generator=generator) * scheduler.init_noise_sigma
+        latents = latents.to(self.device, self.dtype)
+        contexts = text.repeat_interleave(count, 0)
+        if tokens is not None:  # the first half is drawn without picture and text
+            tokens = torch.cat([torch.zeros_like(tokens), tokens]).repeat_interleave(count, 0)
+        if image_latents is not None:
+            image_latents = torch.cat([torch.zeros_like(image_latents), image_latents])
+        for done, moment in enumerate(scheduler.timesteps, 1):
+            both = scheduler.scale_model_input(torch.cat([latents, latents]), moment)
+            moments = moment.to(self.device).expand(2 * count)
+            without, with_ = unet(both, moments, contexts, cameras.repeat(2, 1), tokens, image_latents, count).chunk(2)
+            noise = without + guidance * (with_ - without)
+            latents = scheduler.step(noise, moment, latents, return_dict=False)[0]
+            step(done, len(scheduler.timesteps))
+        del unet
+        return self._decode(latents[:4])
+
+    def _text(self, texts: list[str]) -> Tensor:
+        """[B, L, C] of the text encoder."""
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        tokenizer: Any = self._part(CLIPTokenizer, "tokenizer")
+        encoder: Any = self._network(CLIPTextModel, "text_encoder")
+        found = tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        mask = found.attention_mask.to(self.device) if getattr(encoder.config, "use_attention_mask", False) else None
+        return encoder(found.input_ids.to(self.device), attention_mask=mask)[0]
+
+    def _image_tokens(self, picture: Tensor) -> Tensor:
+        """[1, L, C] of the image encoder's last layer but one."""
+        from transformers import CLIPVisionModel
+
+        if not (self.folder / "image_encoder").is_dir():
+            raise InputError(f"{self.folder}: takes a text only (no image_encoder in it); use ImageDream for a picture")
+        encoder: Any = self._network(CLIPVisionModel, "image_encoder")
+        pixels = clip_pixels(picture, self._json("feature_extractor/preprocessor_config.json")).to(self.device, self.dtype)
+        return encoder(pixels, output_hidden_states=True).hidden_states[-2]
+
+    def _vae(self) -> Any:
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        return self._network(AutoencoderKL, "vae")
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        """[B, 4, h, w] latents of pictures [B, H, W, 3]; their mean, so that the same picture gives the same views."""
+        vae = self._vae()
+        pixels = (2 * pictures - 1).movedim(-1, 1).to(self.device, self.dtype)
+        return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """[B, H, W, 3] of latents [B, 4, h, w]."""
+        vae = self._vae()
+        pictures = torch.cat([vae.decode(one[None] / vae.config.scaling_factor).sample for one in latents])
+        return (pictures.float().movedim(1, -1).cpu() / 2 + 0.5).clamp(0, 1)
+
+    def _shrink(self) -> int:
+        """Pixels per latent along an edge."""
+        return 2 ** (len(self._json("vae/config.json")["block_out_channels"]) - 1)
+
+    def _scheduler(self, steps: int) -> Any:
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+        scheduler: Any = DDIMScheduler.from_config(self._json("scheduler/scheduler_config.json"), steps_offset=1, clip_sample=False)
+        scheduler.set_timesteps(steps)
+        return scheduler
+
+    def _unet(self) -> ImageDreamUNet:
+        tensors, _ = read_weights(self.folder / "unet" / f"{WEIGHTS['unet']}.safetensors")
+        return from_imagedream(tensors, self._json("unet/config.json")).to(self.device, self.dtype)
+
+    def _network(self, kind: Any, part: str) -> Any:
+        """A network of diffusers or transformers, from safetensors only."""
+        if not (self.folder / part / f"{WEIGHTS[part]}.safetensors").is_file():
+            raise InputError(f"{self.folder / part}: no {WEIGHTS[part]}.safetensors in it; pickled weights are not loaded")
+        return self._part(kind, part, use_safetensors=True).to(self.device, self.dtype).eval()
+
+    def _part(self, kind: Any, part: str, **options: bool) -> Any:
+        try:
+            return kind.from_pretrained(str(self.folder / part), local_files_only=True, **options)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            first = (str(error).strip() or repr(error)).splitlines()[0]
+            raise InputError(f"{self.folder / part}: cannot be loaded ({first})") from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.folder / name}: cannot be read ({error})") from error
+
+
+def view_cameras(elevation: float, with_picture: bool) -> Tensor:
+    """[4 or 5, 16] what the U-Net is told of its views: camera-to-world at distance 1 in a +Z-up world; zeros for the picture."""
+    to_z_up = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
+    poses = torch.stack([(to_z_up @ orbit_pose(azimuth, elevation, 1.0)).flatten() for azimuth in FACES]).float()
+    return torch.cat([poses, torch.zeros_like(poses[:1])]) if with_picture else poses
+
+
+def clip_pixels(picture: Tensor, options: dict[str, Any]) -> Tensor:
+    """[1, 3, S, S] for the image encoder from [H, W, 3] in [0, 1]: the shorter side to S, the middle, normalised.
+
+    Written out because the released processor's class needs packages that the encoder itself does not.
+    """
+    size, crop = options.get("size", 224), options.get("crop_size", 224)
+    short = size["shortest_edge"] if isinstance(size, dict) else size
+    side = crop["height"] if isinstance(crop, dict) else crop
+    image = Image.fromarray((picture.clamp(0, 1) * 255).byte().numpy())
+    factor = short / min(image.size)
+    wide, high = round(image.width * factor), round(image.height * factor)
+    left, top = (wide - side) // 2, (high - side) // 2
+    image = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+    pixels = torch.from_numpy(np.array(image)).float() / 255
+    mean, std = (torch.tensor(options[name]) for name in ("image_mean", "image_std"))
+    return ((pixels - mean) / std).movedim(-1, 0)[None]
+
+
+def resized(pictures: Tensor, size: int) -> Tensor:
+    """Pictures [B, H, W, 3] at another size, anti-aliased."""
+    if pictures.shape[1:3] == (size, size):
+        return pictures
+    small = F.interpolate(pictures.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return small.movedim(1, -1).clamp(0, 1)
+
+
+def _require_extra() -> None:
+    try:
+        import diffusers  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise UnavailableError(f"multiview: {error}; install the extra: pip install 'chronosplat[multiview]', or give --views") from error

@@ -1,0 +1,72 @@
+"""One picture, or a text, to four views that fit together: ImageDream, then LGM, then its Gaussians from four sides.
+
+What the diffusion draws need not agree from view to view, nor face as the picture does. LGM makes one object of it, which
+is turned until it looks like the picture and then rendered (L4GM, section 4.1 and appendix E).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import orbit
+from chronosplat.gaussians import Gaussians3D
+from chronosplat.models.l4gm import L4GM, input_maps
+from chronosplat.multiview.align import best_azimuth
+from chronosplat.multiview.diffusion import Diffusion, DiffusionOptions, Step, resized
+from chronosplat.render import render
+from chronosplat.shapes import InputError, check_shape
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Views of an object.
+
+    Attributes:
+        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270 from where the picture was taken.
+        drawn: [4, D, D, 3] what the diffusion drew, before LGM.
+        gaussians: LGM's object. azimuth: degrees from LGM's front to the picture's.
+    """
+
+    views: Tensor
+    drawn: Tensor
+    gaussians: Gaussians3D
+    azimuth: int
+
+
+@torch.no_grad()
+def generate_views(
+    diffusion: Diffusion,
+    lgm: L4GM,
+    picture: Tensor | None,
+    options: DiffusionOptions = DiffusionOptions(),
+    seed: int = 0,
+    step: Step = lambda _done, _all: None,
+) -> Generated:
+    """Views of the object in a picture, or of a text alone.
+
+    Args:
+        lgm: makes Gaussians of four views.
+        picture: [S, S, 3] on white, from elevation ``options.elevation``; None: the text alone.
+        seed: of the diffusion's noise. step: called after every denoising step with how many are done, and how many there are.
+
+    Raises:
+        InputError: no picture and no text; a picture of another shape; an LGM that takes another number of views.
+    """
+    config = lgm.config
+    if picture is None and not options.prompt:
+        raise InputError("multiview: give a picture, or a text with --prompt")
+    if picture is not None:
+        check_shape("picture", picture, f"{config.input_size} {config.input_size} 3")
+    if config.views != 4:
+        raise InputError(f"lgm: expected a model of 4 views, got one of {config.views}")
+    drawn = diffusion.draw(picture, options, seed, step)
+    maps = input_maps(resized(drawn, config.input_size)[None, None], config, 0.0)
+    predicted = lgm(maps.to(next(lgm.parameters()).device))
+    gaussians = Gaussians3D(**{name: value[0, 0] for name, value in predicted.fields().items()})
+    azimuth = 0 if picture is None else best_azimuth(gaussians, picture, config)
+    cameras = orbit([azimuth + 90.0 * i for i in range(4)], 0.0, config.input_size, config.radius, config.fovy)
+    views = render(gaussians, cameras).rgb.clamp(0, 1).cpu()
+    return Generated(views, drawn, gaussians, azimuth)

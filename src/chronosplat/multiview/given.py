@@ -1,0 +1,99 @@
+"""Views of the first frame that the user has: four pictures, or the three that the video does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from chronosplat.captures.matting import choose_matte
+from chronosplat.captures.picture import frame_picture, read_pixels
+from chronosplat.captures.window import object_box, whole_window
+from chronosplat.shapes import InputError
+
+VIEW_NAMES = ("front", "right", "back", "left")  # azimuths 0, 90, 180, 270: the camera walks to the viewer's right
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class GivenViews:
+    """Four views of one moment.
+
+    Attributes:
+        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270. With three pictures the first is white.
+        has_front: whether the first was given.
+        box: left, top, right, bottom of the object in the front view, in shares of the picture; where that is not given, of
+            the middle of the picture and the height that the others show.
+        notes: what was found, for the user.
+    """
+
+    views: Tensor
+    has_front: bool
+    box: tuple[float, float, float, float]
+    notes: tuple[str, ...] = ()
+
+
+def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") -> GivenViews:
+    """Read views of the first frame.
+
+    Args:
+        paths: a folder, or four pictures in the order front, right, back, left, or three without the front. In a folder, files
+            of these names are taken, else its pictures in the order of their names.
+        size: pixels.
+        matting: see choose_matte.
+
+    Raises:
+        InputError: another number of pictures, undecodable ones, ones of different sizes, or ones without an object.
+    """
+    files = _files([Path(p) for p in paths])
+    if len(files) not in (3, 4):
+        found = f"{len(files)} ({', '.join(f.name for f in files[:6])}{', ...' if len(files) > 6 else ''})" if files else "none"
+        raise InputError(f"views: expected 4 pictures (front right back left), or 3 without the front; got {found}")
+    pictures = [read_pixels(path) for path in files]
+    sizes = {p.shape[1::-1] for p in pictures}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{f.name} {p.shape[1]}x{p.shape[0]}" for f, p in zip(files, pictures, strict=True))
+        raise InputError(f"views: pictures of different sizes ({listed}); they must be framed alike, and be of one size")
+    white, boxes, notes = [], [], []
+    for path, picture in zip(files, pictures, strict=True):
+        matte = choose_matte(matting, [picture], path.name)
+        images, alphas = frame_picture(picture, whole_window(*picture.shape[1::-1]), matte, size)
+        box = object_box(alphas[..., 0].numpy())
+        if box is None:
+            raise InputError(f"{path}: no object found in it; is the matte right? see --matting")
+        boxes.append(box)
+        white.append(images * alphas + 1 - alphas)
+        if matte.kind != "alpha":
+            notes.append(matte.note)
+    has_front = len(files) == 4
+    if not has_front:
+        white.insert(0, torch.ones_like(white[0]))
+    top, bottom = (sum(b[i] for b in boxes) / len(boxes) for i in (1, 3))
+    box = boxes[0] if has_front else (0.5, top, 0.5, bottom)
+    return GivenViews(torch.stack(white), has_front, box, tuple(notes))
+
+
+def save_views(views: Tensor, folder: Path) -> list[Path]:
+    """Write [4, H, W, 3] as front.png, right.png, back.png, left.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in VIEW_NAMES]
+    for path, view in zip(paths, views, strict=True):
+        Image.fromarray((view.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(path)
+    return paths
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    if len(paths) != 1 or not paths[0].is_dir():
+        return paths
+    inside = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in PICTURES)
+    named = {p.stem: p for p in inside if p.stem in VIEW_NAMES}
+    if set(VIEW_NAMES[1:]) <= named.keys():
+        return [named[name] for name in VIEW_NAMES if name in named]
+    return inside

@@ -1,0 +1,45 @@
+"""The whole story: capture -> views -> model -> scene -> pictures and files; one way for each kind of model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chronosplat.files import check_folder
+from chronosplat.models.lrm4d import LRM4DConfig
+from chronosplat.models.presets import find_preset
+from chronosplat.pipeline.cloud import load_views, reconstruct_cloud
+from chronosplat.pipeline.common import Progressed, ReconstructConfig, Report, Say, SequenceOptions
+from chronosplat.pipeline.sequence import reconstruct_sequence
+from chronosplat.pipeline.views import ViewsConfig, make_views
+
+__all__ = [
+    "Progressed",
+    "ReconstructConfig",
+    "Report",
+    "Say",
+    "SequenceOptions",
+    "ViewsConfig",
+    "load_views",
+    "make_views",
+    "reconstruct_capture",
+]
+
+
+def reconstruct_capture(
+    config: ReconstructConfig, output: Path, say: Say = lambda _: None, progressed: Progressed = lambda _what, _done, _all: None
+) -> Report:
+    """Run the whole way from a capture to a folder of results.
+
+    Args:
+        output: the folder to make: scene.safetensors, config.yaml, report.json, preview.mp4, and ply/ if asked.
+        say: called with one line per stage and per notice.
+        progressed: called with a stage's name, how many of its steps are done, and how many there are.
+
+    Raises:
+        InputError: bad input, in one line. Nothing is left behind then.
+        UnavailableError: something that this machine lacks, weights among it.
+    """
+    check_folder(output)
+    if isinstance(find_preset(config.model).config, LRM4DConfig):
+        return reconstruct_cloud(config, output, say)
+    return reconstruct_sequence(config, output, say, progressed)

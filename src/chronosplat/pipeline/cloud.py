@@ -1,0 +1,102 @@
+"""4D-LRM: posed pictures -> one cloud of space-time Gaussians -> pictures and files.
+
+Everything is written into a folder beside the target and renamed at the end, so that a run that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from chronosplat.captures import Views, fit_size, load_capture
+from chronosplat.export import turntable_pictures, write_sequence, write_video
+from chronosplat.files import atomic_folder
+from chronosplat.gaussians import save_scene
+from chronosplat.metrics import mean_psnr
+from chronosplat.models.lrm4d import LRM4D
+from chronosplat.models.weights import load_model
+from chronosplat.pipeline.common import Clock, ReconstructConfig, Report, Say, SequenceOptions, write_report
+from chronosplat.render import render
+from chronosplat.shapes import InputError
+
+PREVIEW_FPS = 24.0
+TRAINED_SIZE = 128  # the larger of the two sizes that 4d-lrm-mini was trained at
+MOST_FRAMES = 48  # beyond this 4D-LRM gets no better (its figure 10)
+SINGLE_VIEW_WARNING = "all pictures come from one viewpoint: the back of the object is unseen and will be guessed"
+
+
+def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say) -> Report:
+    """See :func:`chronosplat.pipeline.reconstruct_capture`."""
+    usual = asdict(SequenceOptions())
+    strange = [f"--{name.replace('_', '-')}" for name, value in asdict(config.sequence).items() if value != usual[name]]
+    if strange:
+        raise InputError(f"{', '.join(strange)}: for --model l4gm only; {config.model} takes posed pictures, or a video alone")
+    torch.manual_seed(config.seed)
+    clock = Clock()
+    with clock("load"):
+        views = load_views(config)
+        model = load_model(config.model, config.weights or None, config.device)
+    assert isinstance(model, LRM4D)
+    notes = notices(views)
+    for note in notes:
+        say(note)
+    with clock("reconstruct"):
+        scene = model.reconstruct(views)
+    say(f"{len(scene)} Gaussians from {len(views)} pictures in {clock.seconds['reconstruct']:.1f} s")
+    with atomic_folder(output) as folder:
+        with clock("save"):
+            notes_kept = {"model": config.model, "input_size": str(views.cameras.height)}
+            save_scene(scene, folder / "scene.safetensors", notes_kept)
+        with clock("compare"):
+            rendered = render(scene, views.cameras, views.times, device=config.device).rgb.cpu()
+            quality = mean_psnr(rendered, views.on_white())
+        with clock("preview"):
+            pictures = turntable_pictures(scene, config.preview_frames, config.preview_size, input_size=views.cameras.height)
+            write_video(pictures, folder / "preview.mp4", PREVIEW_FPS)
+        if config.ply:
+            with clock("ply"):
+                count = sum(1 for _ in write_sequence(scene, folder / "ply", config.ply_frames))
+            say(f"{count} PLY files")
+        report = Report(
+            version="",
+            model=config.model,
+            frames=len(views),
+            width=views.cameras.width,
+            height=views.cameras.height,
+            seconds=views.seconds,
+            gaussians=len(scene),
+            psnr_inputs=round(quality, 3),
+            times=clock.rounded(),
+            notes=notes,
+        )
+        write_report(config, report, folder)
+    say(f"PSNR on the input pictures {quality:.2f} dB; results in {output}")
+    return report
+
+
+def load_views(config: ReconstructConfig) -> Views:
+    """The capture, thinned and reduced to what the model was trained for unless the user asks for more.
+
+    Ten times the pixels of each of a hundred pictures would ask for more memory than most machines have.
+    """
+    views = load_capture(config.input, config.split, config.size, config.max_frames, config.video)
+    notes = list(views.notes)
+    if config.max_frames is None and len(views) > MOST_FRAMES:
+        notes.append(f"{MOST_FRAMES} of {len(views)} pictures are used, evenly chosen; --max-frames takes more")
+        views = views[[round(i * (len(views) - 1) / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)]]
+    width, height = views.cameras.width, views.cameras.height
+    if config.size is None and max(width, height) > TRAINED_SIZE:
+        views = fit_size(views, TRAINED_SIZE)
+        smaller = f"{views.cameras.width}x{views.cameras.height}"
+        notes.append(f"pictures reduced from {width}x{height} to {smaller}, the size that the model was trained for; --size keeps more")
+    return replace(views, notes=tuple(notes))
+
+
+def notices(views: Views) -> list[str]:
+    """What the user should know before the result: the loader's notes, and a warning about a single viewpoint."""
+    centers = views.cameras.centers
+    single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
+    notes = [n for n in views.notes if "single view" not in n]
+    return [*notes, f"warning: {SINGLE_VIEW_WARNING}"] if single else notes

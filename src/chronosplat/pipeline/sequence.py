@@ -1,0 +1,316 @@
+"""L4GM: a video and its first frame's other views -> Gaussians for every frame -> pictures and files.
+
+The work is done in the folder ``NAME.partial`` beside the target: what a long run has reached stays there when it is
+interrupted, and the same command goes on from it. At the end the folder is renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+import chronosplat
+from chronosplat.cameras import Similarity
+from chronosplat.captures import Clip, Rig, is_video, load_capture, open_clip, sort_into_rig
+from chronosplat.captures.decode import video_fps
+from chronosplat.export import sequence_pictures, write_ply, write_video
+from chronosplat.export.sequence import visible
+from chronosplat.files import atomic_folder
+from chronosplat.gaussians import GaussianSequence, load_scene
+from chronosplat.metrics import mean_psnr
+from chronosplat.models.l4gm import L4GM, L4GMConfig
+from chronosplat.models.reconstruct import bf16_is_fast
+from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
+from chronosplat.multiview import GivenViews, load_given, save_views
+from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
+from chronosplat.pipeline.views import ViewsConfig, imagine
+from chronosplat.render import render
+from chronosplat.sequences import Plan, choose_chunk, run_sequence
+from chronosplat.sequences.chunks import model_cameras
+from chronosplat.sequences.run import STATE
+from chronosplat.shapes import InputError
+
+USUAL_FPS = 15.0  # frames a second at which the released pipeline reconstructs; every second frame of 30 a second
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+STAMP = "plan.txt"  # in the working folder: what the work there belongs to
+COMPARED = 24  # frames whose renderings are compared with the video
+ALIKE = 15.0  # dB between a given front view and the video's first frame, below which they are said to differ
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the frames come from, and the first frame from all sides, if that is known already.
+
+    Attributes:
+        pictures: the frames. first_views: [4, S, S, 3] on white, or None. notes: what was found.
+    """
+
+    pictures: Clip | Rig
+    first_views: Tensor | None
+    notes: list[str]
+
+    @property
+    def world(self) -> Similarity:
+        """To the capture's world; a video has none of its own."""
+        return self.pictures.world if isinstance(self.pictures, Rig) else Similarity()
+
+
+def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, progressed: Progressed) -> Report:
+    """See :func:`chronosplat.pipeline.reconstruct_capture`."""
+    options, dtype = config.sequence, precision_of(config)
+    if options.interpolate not in (1, 3):
+        raise InputError(f"interpolate: expected 1 (off) or 3 (three times the frame rate), got {options.interpolate}")
+    torch.manual_seed(config.seed)
+    clock = Clock()
+    notes: list[str] = []
+
+    def tell(note: str) -> None:
+        notes.append(note)
+        say(note)
+
+    weights = find_weights(config.model, config.weights or None)
+    between_weights = find_weights("l4gm-interp", options.interp_weights or None) if options.interpolate > 1 else None
+    network = check_l4gm_file(config.model, weights)
+    if between_weights is not None:
+        inner = check_l4gm_file("l4gm-interp", between_weights)
+        if (inner.input_size, inner.splat_size, inner.views) != (network.input_size, network.splat_size, network.views):
+            raise InputError(f"{between_weights}: takes other pictures, or gives other Gaussians, than {weights}")
+    with clock("survey"):
+        source = open_source(config, network.input_size)
+    for note in source.notes:
+        tell(note)
+    frames = len(source.pictures.times)
+    chunk = choose_chunk(options.chunk, frames, network, dtype, config.device, 1 + (between_weights is not None))
+    stamp = stamp_of(config, [weights, between_weights], chunk, dtype)
+    with partial_folder(output, stamp, tell) as folder:
+        with clock("views"):
+            first_views = first_views_of(config, source, folder, network.input_size, tell, progressed)
+        with clock("load"):
+            model = loaded(config.model, weights, config, dtype)
+            between = None if between_weights is None else loaded("l4gm-interp", between_weights, config, dtype)
+        kept = {"model": config.model, "input_size": str(network.input_size)}
+        plan = Plan(model, between, chunk, stamp, source.world, kept)
+        with clock("reconstruct"):
+            for progress in run_sequence(plan, source.pictures, first_views, folder):
+                progressed("reconstructing", progress.done, progress.chunks)
+                if config.ply:
+                    write_frames(folder, progress.added)
+        del model, between, plan
+        report = finish(config, folder, source, network, clock, say)
+        report.notes = notes
+        report.facts |= {"chunk": chunk, "precision": str(dtype).removeprefix("torch.")}
+        for name in (STATE, STAMP):
+            (folder / name).unlink()
+        write_report(config, report, folder)
+        if output.exists():
+            shutil.rmtree(output)
+        folder.replace(output)
+    facts = report.facts
+    say(f"PSNR on the input frames {report.psnr_inputs:.2f} dB; {facts['output_frames']} frames at {facts['fps']:g} a second in {output}")
+    return report
+
+
+def finish(config: ReconstructConfig, folder: Path, source: Source, network: L4GMConfig, clock: Clock, say: Say) -> Report:
+    """Compare the scene with its input, and film it. The scene's file is mapped, not read: only the frame at hand takes memory."""
+    scene = load_scene(folder / "scene.safetensors")
+    assert isinstance(scene, GaussianSequence)
+    say(f"{scene.means.shape[1]} Gaussians in each of {len(scene)} frames, in {clock.seconds['reconstruct']:.1f} s")
+    with clock("compare"):
+        quality = compare(scene, source.pictures, network, config.device)
+    with clock("preview"):
+        fps = (len(scene) - 1) / (scene.seconds[1] - scene.seconds[0]) if len(scene) > 1 else USUAL_FPS
+        pictures = sequence_pictures(scene, config.preview_size, network.input_size, config.device)
+        write_video(pictures, folder / "preview.mp4", fps)
+    return Report(
+        version="",
+        model=config.model,
+        frames=len(source.pictures.times),
+        width=network.input_size,
+        height=network.input_size,
+        seconds=scene.seconds,
+        gaussians=scene.means.shape[1],
+        psnr_inputs=round(quality, 3),
+        times=clock.rounded(),
+        facts={"output_frames": len(scene), "fps": round(fps, 4)},
+    )
+
+
+def precision_of(config: ReconstructConfig) -> torch.dtype:
+    """The numbers to compute with: bf16 where that is fast, fp16 on older GPUs, else fp32.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    name = config.sequence.precision
+    if name == "auto":
+        if bf16_is_fast(config.device):
+            return torch.bfloat16
+        return torch.float16 if config.device.startswith("cuda") else torch.float32
+    if name not in PRECISIONS:
+        raise InputError(f"precision: expected auto, {', '.join(PRECISIONS)}; got {name!r}")
+    return PRECISIONS[name]
+
+
+def open_source(config: ReconstructConfig, size: int) -> Source:
+    """The frames of a video or of a posed capture's first camera.
+
+    Raises:
+        InputError: see open_clip, load_capture and sort_into_rig.
+    """
+    path = Path(config.input)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    notes = [f"pictures are framed in {size}x{size}, the size that the model takes; --size is not used"] if config.size else []
+    if not is_video(path):
+        views = load_capture(path, config.split)
+        rig = sort_into_rig(views)
+        rig = replace(rig, times=rig.times[: config.max_frames])
+        first = rig.views_of(0, size)
+        found = "" if first is None else ", and the first moment from all four sides"
+        notes.append(f"{path.name}: the first camera is the video ({len(rig.times)} moments){found}")
+        return Source(rig, first, [*views.notes, *notes])
+    fps = config.video.fps
+    if fps is None:
+        rate = video_fps(path)
+        fps = rate / max(1, round(rate / USUAL_FPS))
+        notes.append(f"{path.name}: {rate:g} frames a second, reconstructed at {fps:g}; --fps takes others")
+    given = load_given(config.sequence.views, size, config.video.matting) if config.sequence.views else None
+    clip = open_clip(path, replace(config.video, fps=fps, max_frames=config.max_frames))
+    if given is None:
+        return Source(clip, None, [*clip.notes, *notes])
+    if config.video.crop == "auto":
+        clip = clip.framed_like(given.box)
+        notes.append("the video is framed as the given views are")
+    views, more = checked_views(given, clip, size)
+    return Source(clip, views, [*clip.notes, *notes, *given.notes, *more])
+
+
+def checked_views(given: GivenViews, clip: Clip, size: int) -> tuple[Tensor, list[str]]:
+    """The given views, the video's first frame in front where there is no front view, and a warning where the two differ."""
+    images, alphas = next(clip.frames(size, range(1)))
+    front = (images * alphas + 1 - alphas)[None]
+    if not given.has_front:
+        return torch.cat([front, given.views[1:]]), []
+    alike = mean_psnr(given.views[:1], front)
+    if alike >= ALIKE:
+        return given.views, []
+    return given.views, [
+        f"warning: the front view and the video's first frame do not look alike ({alike:.1f} dB); are the views of another moment?"
+    ]
+
+
+def first_views_of(config: ReconstructConfig, source: Source, folder: Path, size: int, tell: Say, progressed: Progressed) -> Tensor:
+    """[4, S, S, 3] on white: the first frame from all sides, given, found in the capture, or generated.
+
+    They are kept as pictures in ``views/`` and used as read from there, so that a run that goes on uses the same.
+    """
+    kept = folder / "views"
+    if not kept.is_dir():
+        views = source.first_views
+        if views is None:
+            views = generated_views(config, source, size, tell, progressed)
+        with atomic_folder(kept) as fresh:
+            save_views(views, fresh)
+    return load_given([kept], size, "none").views
+
+
+def generated_views(config: ReconstructConfig, source: Source, size: int, tell: Say, progressed: Progressed) -> Tensor:
+    """ImageDream's views, made consistent by LGM, of the first frame."""
+    options = config.sequence
+
+    def first_frame(size: int) -> Tensor:
+        images, alphas = next(source.pictures.frames(size, range(1)))
+        return images * alphas + 1 - alphas
+
+    made = imagine(
+        ViewsConfig(options.drawing, options.diffusion, options.lgm_weights, config.device, config.seed), first_frame, progressed
+    )
+    if made.views.shape[1] != size:
+        raise InputError(f"lgm: takes {made.views.shape[1]} pixels, the model {size}")
+    tell(f"the other sides were generated by ImageDream and LGM (azimuth {made.azimuth} degrees, seed {config.seed}); --views takes yours")
+    return made.views
+
+
+def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dtype) -> L4GM:
+    """A network of L4GM's kind, ready to run."""
+    model = load_model(name, weights)
+    assert isinstance(model, L4GM)
+    model = model.lowered(dtype).to(config.device)
+    return cast(L4GM, torch.compile(model)) if config.sequence.compile else model
+
+
+def write_frames(folder: Path, which: range) -> None:
+    """PLY files of frames that are in the sequence's file; those that are there stay."""
+    scene = load_scene(folder / "scene.safetensors")
+    assert isinstance(scene, GaussianSequence)
+    (folder / "ply").mkdir(exist_ok=True)
+    for index in which:
+        path = folder / "ply" / f"frame_{index:04d}.ply"
+        if not path.exists():
+            write_ply(visible(scene.frame(index).in_world()), path)
+
+
+def compare(scene: GaussianSequence, pictures: Clip | Rig, network: L4GMConfig, device: str) -> float:
+    """Mean PSNR in dB, on white, between evenly chosen frames of the video and the scene from the reference view."""
+    frames = len(pictures.times)
+    chosen = sorted({round(i * (frames - 1) / max(COMPARED - 1, 1)) for i in range(COMPARED)})
+    factor = (len(scene) - 1) // max(frames - 1, 1)
+    camera = model_cameras(network)[0]
+    found = []
+    for index, (images, alphas) in zip(chosen, pictures.frames(network.input_size, chosen), strict=True):
+        gaussians = replace(scene.frame(index * factor), world=Similarity())
+        rendered = render(gaussians, camera, device=device).rgb.cpu()
+        found.append(mean_psnr(rendered, (images * alphas + 1 - alphas)[None]))
+    return sum(found) / len(found)
+
+
+def stamp_of(config: ReconstructConfig, weights: list[Path | None], chunk: int, dtype: torch.dtype) -> str:
+    """A hash of all that the scene's numbers depend on."""
+    facts = asdict(config)
+    for name in ("ply", "ply_frames", "preview_frames", "preview_size"):
+        facts.pop(name)
+    facts |= {"version": chronosplat.__version__, "chunk": chunk, "precision": str(dtype)}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    inputs = [Path(config.input), *(Path(v) for v in config.sequence.views)]
+    for path in [*inputs, *(w for w in weights if w is not None)]:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            stat = file.stat()
+            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def partial_folder(output: Path, stamp: str, tell: Say) -> Iterator[Path]:
+    """The working folder beside the target, with what an earlier run of the same ``stamp`` left in it.
+
+    One that a failure leaves without any progress is taken away again.
+
+    Raises:
+        InputError: something else is in its place.
+    """
+    folder = output.with_name(f"{output.name}.partial")
+    mark = folder / STAMP
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not mark.is_file()):
+        raise InputError(f"{folder}: is in the way; the work is done there until it is whole. Move it away")
+    if mark.is_file() and mark.read_text() != stamp:
+        tell(f"{folder} holds a run of other settings, input or weights; starting over")
+        shutil.rmtree(folder)
+    elif (folder / STATE).is_file():
+        tell(f"going on with what is in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(stamp)
+    try:
+        yield folder
+    except BaseException:
+        if not (folder / STATE).is_file() and not (folder / "views").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

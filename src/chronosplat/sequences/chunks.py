@@ -1,0 +1,84 @@
+"""Autoregression over a long video (L4GM, section 4.2): chunks of T frames that share one frame.
+
+The pictures of the reference view come from the video. Those of the other views are the first frame's, copied to all
+frames of the first chunk; every later chunk takes them from the Gaussians that the chunk before ended with, rendered at
+the same azimuths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import Cameras, orbit
+from chronosplat.gaussians import Gaussians3D
+from chronosplat.models.heads import PredictedSplats
+from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
+from chronosplat.render import render
+from chronosplat.shapes import InputError, check_shape
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames ``first`` to ``last`` of a video, both included. All spans but the first begin where the one before ended."""
+
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+def plan_chunks(frames: int, size: int) -> list[Span]:
+    """The chunks of at most ``size`` frames that cover a video with one frame of overlap.
+
+    Raises:
+        InputError: no frames, or chunks too short to overlap.
+    """
+    if frames < 1:
+        raise InputError(f"frames: expected at least one, got {frames}")
+    if size < 2 and frames > size:
+        raise InputError(f"chunk: expected at least 2 frames, one of which the next chunk begins with; got {size}")
+    if frames == 1:
+        return [Span(0, 0)]
+    return [Span(first, min(first + size, frames) - 1) for first in range(0, frames - 1, size - 1)]
+
+
+@torch.no_grad()
+def reconstruct_chunk(model: L4GM, pictures: Tensor, views: Tensor) -> PredictedSplats:
+    """One forward pass.
+
+    Args:
+        pictures: [T, H, W, 3] on white, the reference view's. views: [V, H, W, 3] on white, of the first of these frames, at
+            azimuths 0, 360 / V, ...; the reference view's own place is taken by the pictures.
+
+    Returns:
+        One sample of T frames.
+
+    Raises:
+        InputError: shapes that do not fit the model.
+    """
+    size, count = model.config.input_size, model.config.views
+    sizes = check_shape("pictures", pictures, f"T {size} {size} 3", remedy="resize them to the model's input size")
+    check_shape("views", views, f"{count} {size} {size} 3", remedy=f"one picture for each of the model's {count} azimuths")
+    rgb = views.to(pictures).expand(sizes["T"], *views.shape).clone()
+    rgb[:, 0] = pictures
+    return model(input_maps(rgb[None], model.config).to(next(model.parameters()).device))
+
+
+def frame_of(predicted: PredictedSplats, index: int) -> Gaussians3D:
+    """The Gaussians of one frame of the first sample."""
+    return Gaussians3D(**{name: value[0, index] for name, value in predicted.fields().items()})
+
+
+@torch.no_grad()
+def render_views(gaussians: Gaussians3D, config: L4GMConfig) -> Tensor:
+    """[V, H, W, 3] on white, on the CPU: what the network would see of these Gaussians, at azimuths 0, 360 / V, ..."""
+    return render(gaussians, model_cameras(config)).rgb.clamp(0, 1).cpu()
+
+
+def model_cameras(config: L4GMConfig, azimuth: float = 0.0) -> Cameras:
+    """The cameras that the network was trained with, turned by ``azimuth`` degrees."""
+    return orbit([azimuth + 360.0 * i / config.views for i in range(config.views)], 0.0, config.input_size, config.radius, config.fovy)

@@ -1,0 +1,71 @@
+"""How many frames fit into memory at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from chronosplat.models.l4gm import L4GMConfig, forward_bytes, weight_bytes
+from chronosplat.shapes import InputError
+
+USUAL_CHUNK = 16  # frames of a forward pass, as the paper's inference has
+KEEP_FREE = 0.9  # of what is available is used
+NO_LIMIT = 1 << 60
+
+
+def choose_chunk(asked: int | None, frames: int, config: L4GMConfig, dtype: torch.dtype, device: str, models: int = 1) -> int:
+    """Frames of a forward pass: what was asked for, else 16, or the largest number that fits.
+
+    Args:
+        frames: how many there are at most. models: networks of this size that are in memory.
+
+    Raises:
+        InputError: not enough memory for what was asked for (the largest that fits is said), or for any.
+    """
+    if asked is not None and asked < 2 and frames > 1:
+        raise InputError(f"chunk: expected at least 2 frames, one of which the next chunk begins with; got {asked}")
+    wanted = min(frames, USUAL_CHUNK if asked is None else asked)
+    room = KEEP_FREE * available_memory(device) - (models - 1) * weight_bytes(config, dtype)
+    largest = max((n for n in range(1, wanted + 1) if forward_bytes(config, n, dtype) <= room), default=0)
+    least = min(2, frames)
+    if largest < least or (asked is not None and largest < wanted):
+        need = forward_bytes(config, wanted if largest >= least else least, dtype)
+        fits = f"{largest} frames fit: --chunk {largest}" if largest >= least else "not even the fewest fit"
+        lower = "" if dtype != torch.float32 else ", or --precision bf16"
+        raise InputError(
+            f"chunk: {wanted if largest >= least else least} frames take about {need / 2**30:.1f} GiB, {max(room, 0) / 2**30:.1f} GiB "
+            f"are free; {fits}{lower}"
+        )
+    return largest
+
+
+def available_memory(device: str) -> int:
+    """Bytes that a process can still take on a device: what the system has free, within the limits of its group."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    limits = [_meminfo() or _physical(), _group_limit()]
+    return min(limits)
+
+
+def _meminfo() -> int | None:
+    path = Path("/proc/meminfo")
+    if not path.is_file():
+        return None
+    facts = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    return int(facts["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in facts else None
+
+
+def _physical() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if sys.platform != "win32" else NO_LIMIT
+
+
+def _group_limit() -> int:
+    """What a container's memory limit leaves (Linux, control groups 2)."""
+    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    try:
+        return max(0, int(most.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no such groups, or no limit
+        return NO_LIMIT
