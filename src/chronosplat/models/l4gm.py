@@ -16,6 +16,7 @@ from chronosplat.cameras import orbit, pixel_rays, plucker_lgm
 from chronosplat.captures import Views
 from chronosplat.gaussians import GaussianSequence
 from chronosplat.models.heads import PredictedSplats, activate_splats
+from chronosplat.models.precision import Conv2d
 from chronosplat.models.unet import Grid, UNet, UNetConfig
 from chronosplat.shapes import InputError, check_shape
 
@@ -48,7 +49,7 @@ class L4GM(nn.Module):
         super().__init__()
         self.config = config
         self.unet = UNet(config.unet)
-        self.conv = nn.Conv2d(config.unet.out_channels, config.unet.out_channels, 1)
+        self.conv = Conv2d(config.unet.out_channels, config.unet.out_channels, 1)
         for parameter in self.parameters():  # the layout in which convolutions are fast
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

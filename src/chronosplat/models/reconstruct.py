@@ -13,6 +13,7 @@ from chronosplat.gaussians import Clock, Gaussians4D, GaussianSequence
 from chronosplat.models.heads import PredictedGaussians
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.models.lrm4d import LRM4D, Frames
+from chronosplat.models.precision import bf16_is_fast
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -62,13 +63,6 @@ def _scene(predicted: PredictedGaussians, static: bool, world: Similarity, clock
         fields |= {"velocities": torch.zeros_like(fields["means"]), "time_centers": still, "time_sigmas": still + STATIC_SIGMA}
     visible = fields["opacities"] >= VISIBLE
     return Gaussians4D(**{name: value[visible] for name, value in fields.items()}, world=world, clock=clock, seconds=seconds)
-
-
-def bf16_is_fast(device: torch.device | str) -> bool:
-    """Whether bf16 autocast pays: on CUDA, and on CPUs with bf16 arithmetic."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
 
 
 def reconstruct_frames(model: L4GM, views: Views) -> GaussianSequence:

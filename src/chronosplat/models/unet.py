@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chronosplat.models.precision import Conv2d, Linear, attend
+
 SKIP_SCALE = math.sqrt(0.5)
 
 
@@ -54,14 +56,14 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width, bias=False)
+        self.proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, C] to [B, L, C]."""
         B, L, C = x.shape
         q, k, v = self.qkv(x).view(B, L, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = attend(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(B, L, C))
 
 
@@ -92,10 +94,10 @@ class ResBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, inputs, eps=1e-5)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = Conv2d(inputs, outputs, 3, padding=1)
         self.norm2 = nn.GroupNorm(groups, outputs, eps=1e-5)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.conv2 = Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W]."""
@@ -130,7 +132,7 @@ class DownLevel(Level):
     def __init__(self, inputs: int, outputs: int, attention: bool, last: bool, config: UNetConfig) -> None:
         widths = [(inputs if i == 0 else outputs, outputs) for i in range(config.layers)]
         super().__init__(widths, config.layers if attention else 0, config)
-        self.downsample = None if last else nn.Conv2d(outputs, outputs, 3, stride=2, padding=1)
+        self.downsample = None if last else Conv2d(outputs, outputs, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> tuple[Tensor, list[Tensor]]:
         """The map, and all maps on the way for the skips."""
@@ -162,7 +164,7 @@ class UpLevel(Level):
         count = config.layers + 1
         widths = [((inputs if i == 0 else outputs) + (skip if i == count - 1 else outputs), outputs) for i in range(count)]
         super().__init__(widths, count if attention else 0, config)
-        self.upsample = None if last else nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.upsample = None if last else Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, skips: list[Tensor], grid: Grid) -> Tensor:
         """Takes its skips off the end of the list."""
@@ -179,7 +181,7 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         down, up = config.down_channels, config.up_channels
-        self.conv_in = nn.Conv2d(config.in_channels, down[0], 3, padding=1)
+        self.conv_in = Conv2d(config.in_channels, down[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(
             DownLevel(down[max(i - 1, 0)], width, config.down_attention[i], i == len(down) - 1, config) for i, width in enumerate(down)
         )
@@ -196,7 +198,7 @@ class UNet(nn.Module):
             for i, width in enumerate(up)
         )
         self.norm_out = nn.GroupNorm(config.groups, up[-1], eps=1e-5)
-        self.conv_out = nn.Conv2d(up[-1], config.out_channels, 3, padding=1)
+        self.conv_out = Conv2d(up[-1], config.out_channels, 3, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """See the class."""

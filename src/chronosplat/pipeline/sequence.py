@@ -28,7 +28,7 @@ from chronosplat.files import atomic_folder
 from chronosplat.gaussians import GaussianSequence, load_scene
 from chronosplat.metrics import mean_psnr
 from chronosplat.models.l4gm import L4GM, L4GMConfig
-from chronosplat.models.reconstruct import bf16_is_fast
+from chronosplat.models.precision import bf16_is_fast
 from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
 from chronosplat.multiview import GivenViews, load_given, save_views
 from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report

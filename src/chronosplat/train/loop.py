@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from chronosplat.data.bank import ClipBank
 from chronosplat.data.sampling import TrainingBatch, training_batch
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.precision import bf16_is_fast
 from chronosplat.models.presets import find_preset
-from chronosplat.models.reconstruct import bf16_is_fast
 from chronosplat.models.weights import model_from_file, save_weights
 from chronosplat.shapes import InputError
 from chronosplat.train.checkpoint import load_state, save_state
