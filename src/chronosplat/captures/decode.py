@@ -17,30 +17,39 @@ from chronosplat.shapes import InputError
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v")
 USUAL_FPS = 25.0  # where a file does not say
-EARLY = 0.25  # of a frame: a moment that lies so little before a frame shows that frame
+EARLY, SHORT = 0.25, 0.03  # a moment so little before a frame (of its time on screen, of at most so many seconds) shows that frame
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A decoded frame at a moment. ``aspect`` is the width of its pixels by their height."""
+    """A decoded frame at a moment. ``aspect`` is the width of its pixels by their height; ``scaler`` converts them."""
 
     seconds: float
     frame: Any
-    aspect: float = 1.0
+    aspect: float
+    scaler: Any
 
     def pixels(self) -> NDArray[np.uint8]:
         """[H, W, 3] or, with alpha, [H, W, 4]: upright, stretched where its pixels are not square."""
-        frame, angle = self.frame, self.frame.rotation
-        if self.aspect != 1.0:
-            frame = frame.reformat(width=max(1, round(frame.width * self.aspect)))
-        alpha = any(component.is_alpha for component in frame.format.components)
-        picture: NDArray[np.uint8] = frame.to_ndarray(format="rgba" if alpha else "rgb24")
-        quarter_turns = round(angle / 90) % 4  # counter-clockwise, as FFmpeg counts
-        return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+        alpha = any(component.is_alpha for component in self.frame.format.components)
+        width = max(1, round(self.frame.width * self.aspect))
+        plain = self.scaler.reformat(self.frame, width=width, height=self.frame.height, format="rgba" if alpha else "rgb24")
+        return _upright(plain.to_ndarray(), self.frame)
+
+
+def _upright(picture: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
+    """Turned and mirrored as the file's display matrix says: x' = a x + c y, y' = b x + d y."""
+    found = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if found is None:
+        return picture
+    a, b, _, c, d = (int(n) for n in np.frombuffer(found, np.int32)[:5])
+    if abs(b) > abs(a):  # a quarter turn
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def sampled_shots(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> Iterator[Shot]:
-    """The frames of a video from ``start`` to ``end`` seconds.
+    """The frames of a video from ``start`` to ``end`` seconds after its beginning.
 
     Args:
         fps: moments at even distances, each with the frame that is on screen then, so that videos of variable frame rate
@@ -57,18 +66,20 @@ def sampled_shots(path: Path, fps: float | None = None, start: float = 0.0, end:
 
     count, last = 0, 0.0
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{path}: has no video stream" + (", only sound" if container.streams.audio else ""))
             stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
-            slack = EARLY / average_fps(stream)
-            shots = _between(_timed(container, stream), start - slack, np.inf if end is None else end - slack)
-            for shot in shots if fps is None else _even(shots, fps, slack):
+            lasting = _lasting(_timed(container, stream), 1 / average_fps(stream))
+            until = np.inf if end is None else end
+            for shot in _every(lasting, start, until) if fps is None else _even(lasting, fps, start, until):
                 count, last = count + 1, shot.seconds
                 yield shot
     except FFmpegError as error:
-        what = f"damaged after {last:.2f} s; --end {last:.2f} takes what is before" if count else "cannot be decoded as a video"
+        before = int(last * 1000) / 1000  # never beyond the damage
+        remedy = f"; --end {before:g} takes what is before" if before > start else ""
+        what = f"damaged after {last:.3f} s{remedy}" if count else "cannot be decoded as a video"
         raise InputError(f"{path}: {what} ({error})") from error
     if count == 0:
         span = f" between {start:g} s and {'its end' if end is None else f'{end:g} s'}" if start or end is not None else ""
@@ -85,7 +96,7 @@ def video_fps(path: Path) -> float:
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return average_fps(container.streams.video[0]) if container.streams.video else USUAL_FPS
     except FFmpegError as error:
         raise InputError(f"{path}: cannot be decoded as a video ({error})") from error
@@ -97,41 +108,62 @@ def average_fps(stream: Any) -> float:
     return float(rate) if rate and 0.1 <= float(rate) <= 1000 else USUAL_FPS
 
 
-def _between(shots: Iterator[Shot], start: float, end: float) -> Iterator[Shot]:
+def _lasting(shots: Iterator[Shot], usual: float) -> Iterator[tuple[Shot, float]]:
+    """Every shot with the seconds that it stays on screen; the last stays as long as usual."""
+    before: Shot | None = None
     for shot in shots:
-        if shot.seconds >= end:
+        if before is not None:
+            yield before, shot.seconds - before.seconds
+        before = shot
+    if before is not None:
+        yield before, usual
+
+
+def _slack(lasting: float) -> float:
+    return EARLY * min(lasting, SHORT)
+
+
+def _every(shots: Iterator[tuple[Shot, float]], start: float, end: float) -> Iterator[Shot]:
+    """The shots that begin from start to end."""
+    for shot, lasting in shots:
+        if shot.seconds >= end - _slack(lasting):
             return
-        if shot.seconds >= start:
+        if shot.seconds >= start - _slack(lasting):
             yield shot
 
 
-def _even(shots: Iterator[Shot], fps: float, slack: float) -> Iterator[Shot]:
-    """Shots at even distances, beginning with the first: each with the frame that is on screen at its moment."""
-    count, first = 0, 0.0
-    shown: Shot | None = None
-    for shot in shots:
-        if shown is None:
-            first = shot.seconds
-        else:
-            while first + count / fps < shot.seconds - slack:
-                yield replace(shown, seconds=first + count / fps)
-                count += 1
-        shown = shot
-    while shown is not None and first + count / fps <= shown.seconds + slack:
-        yield replace(shown, seconds=first + count / fps)
-        count += 1
+def _even(shots: Iterator[tuple[Shot, float]], fps: float, start: float, end: float) -> Iterator[Shot]:
+    """Shots at even distances from start to end, each with the frame that is on screen at its moment."""
+    count = 0
+    first: float | None = None
+    for shot, lasting in shots:
+        gone = shot.seconds + lasting - _slack(lasting)
+        if first is None:
+            if gone <= start:
+                continue
+            first = shot.seconds if shot.seconds >= start - _slack(lasting) else start
+        while first + count / fps < min(gone, end - 1e-6):
+            yield replace(shot, seconds=first + count / fps)
+            count += 1
+        if shot.seconds >= end:
+            return
 
 
 def _timed(container: Any, stream: Any) -> Iterator[Shot]:
-    """Frames with their seconds; those that do not come later than the one before are left out."""
-    last = -np.inf
+    """Frames with their seconds from the file's beginning; those that do not come later than the one before are left out."""
+    from av.video.reformatter import VideoReformatter
+
+    last, scaler = -np.inf, VideoReformatter()
     aspect = float(stream.sample_aspect_ratio or 1)
+    beginning = (container.start_time or 0) / 1e6
+    trusted = container.format.name != "avi"  # which keeps the order of decoding, not of showing
     for index, frame in enumerate(_frames(container, stream)):
         pts, tick = frame.pts, stream.time_base
-        seconds = index / average_fps(stream) if pts is None or tick is None else float(pts * tick)
+        known = trusted and pts is not None and tick is not None
+        seconds = float(pts * tick) - beginning if known else index / average_fps(stream)  # pyright: ignore[reportOptionalOperand]
         if seconds > last:
             last = seconds
-            yield Shot(seconds, frame, aspect)
+            yield Shot(seconds, frame, aspect, scaler)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

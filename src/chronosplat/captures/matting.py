@@ -100,7 +100,8 @@ def choose_matte(mode: str, pictures: list[NDArray[np.uint8]], what: str) -> Mat
     alpha = all(p.shape[2] == 4 for p in pictures)
     if kind == "alpha" and not alpha:
         raise InputError(f"{what}: has no alpha channel; use --matting auto, uniform or rembg")
-    if alpha and kind in ("auto", "alpha"):
+    hides = alpha and any(p[..., 3].min() < 255 for p in pictures)  # a channel that hides nothing says nothing
+    if kind == "alpha" or (hides and kind == "auto"):
         return AlphaMatte(f"{what}: its alpha channel is used")
     if kind in ("auto", "uniform"):
         color = uniform_background(torch.stack([_unit(_thumbnail(p)) for p in pictures]))
@@ -139,7 +140,9 @@ def rembg_session(model: str) -> Session:
 
     if model not in sessions_names:
         raise InputError(f"matting: rembg has no model {model!r}; it has {', '.join(sorted(sessions_names))}")
-    home = Path(os.environ.get("REMBG_HOME") or os.environ.get("U2NET_HOME") or Path.home() / ".rembg")
+    shared = os.environ.get("XDG_DATA_HOME")
+    usual = Path(shared) / "rembg" if shared else Path.home() / ".rembg"
+    home = Path(os.environ.get("U2NET_HOME") or os.environ.get("REMBG_HOME") or usual)
     try:
         session: Any = rembg.new_session(model)
     except Exception as error:  # whatever its downloader raises

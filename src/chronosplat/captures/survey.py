@@ -25,7 +25,7 @@ class Survey:
 
     Attributes:
         times: seconds of every frame. looked: how many were looked at. missing, touching: moments without the object, and
-            with it at the border. first_box: where the object first is, in shares of the picture.
+            with it at the border. first_seen, first_box: when and where the object first is, in shares of the picture.
     """
 
     matte: Matte
@@ -34,6 +34,7 @@ class Survey:
     looked: int = 0
     missing: list[float] = field(default_factory=list)
     touching: list[float] = field(default_factory=list)
+    first_seen: float = 0.0
     first_box: tuple[float, float, float, float] | None = None
     moved: int = 0
     compared: int = 0
@@ -74,7 +75,8 @@ class Survey:
         edges = [solid[0], solid[-1], solid[:, 0], solid[:, -1]]
         if any(edge.sum() >= THIN for edge in edges):
             self.touching.append(seconds)
-        self.first_box = self.first_box or box
+        if self.first_box is None:
+            self.first_seen, self.first_box = seconds, box
         old = self._box or box
         self._box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
 
@@ -104,8 +106,7 @@ class Survey:
         if len(self.missing) == self.looked:
             raise InputError(f"{what}: no object found in any of its {len(self.times)} frames; is the matte right? see --matting")
         if self.missing and self.missing[0] == self.times[0]:
-            until = next((t for t in self.times if t not in set(self.missing)), self.times[-1])
-            raise InputError(f"{what}: no object in its first frame; --start {until:.2f} begins where there is one")
+            raise InputError(f"{what}: no object in its first frame; --start {self.first_seen:.3f} begins where there is one")
 
     def warnings(self) -> list[str]:
         """What the user should know before the result."""
