@@ -12,7 +12,7 @@ from chronosplat.cameras import Similarity, space_time_path, turntable
 from chronosplat.export.ply import write_ply
 from chronosplat.export.sequence import write_sequence
 from chronosplat.export.video import write_video
-from chronosplat.gaussians import Gaussians3D, GaussianSequence, Scene, save_scene
+from chronosplat.gaussians import Gaussians3D, GaussianSequence, Scene, StoredSequence, save_scene
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 
@@ -91,7 +91,7 @@ def turntable_pictures(
 
 
 def sequence_pictures(
-    scene: GaussianSequence, size: int, input_size: int | None = None, device: torch.device | str | None = None
+    scene: GaussianSequence | StoredSequence, size: int, input_size: int | None = None, device: torch.device | str | None = None
 ) -> Iterator[torch.Tensor]:
     """Pictures [H, W, 3] of a sequence as it plays, one a frame, while the camera walks around it; one at a time.
 

@@ -4,7 +4,7 @@ from chronosplat.gaussians.fourd import condition, covariance_4d, moving_form, m
 from chronosplat.gaussians.rotations import covariances_to_shapes, matrices_to_quats, multiply, normalize, quats_to_matrices, rotation_4d
 from chronosplat.gaussians.scene_file import load_scene, save_scene
 from chronosplat.gaussians.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene
-from chronosplat.gaussians.sequence_file import SequenceWriter
+from chronosplat.gaussians.sequence_file import SequenceWriter, StoredSequence
 
 __all__ = [
     "Clock",
@@ -13,6 +13,7 @@ __all__ = [
     "Gaussians4D",
     "Scene",
     "SequenceWriter",
+    "StoredSequence",
     "condition",
     "covariance_4d",
     "covariances_to_shapes",

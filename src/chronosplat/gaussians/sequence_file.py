@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.gaussians.scene_file import scene_metadata
-from chronosplat.gaussians.scenes import SPLAT_SHAPES, GaussianSequence
+from chronosplat.gaussians.scene_file import load_scene, scene_metadata
+from chronosplat.gaussians.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence
 from chronosplat.shapes import InputError, check_shape
 
 WIDTHS = {name: (3 if shape.endswith("3") else 4 if shape.endswith("4") else 1) for name, shape in SPLAT_SHAPES.items()}
@@ -91,6 +92,36 @@ class SequenceWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+
+
+class StoredSequence:
+    """A sequence that stays in its file: one frame at a time is read, however long it is.
+
+    Attributes:
+        times: [T] seconds. count: N. world: to the capture's world.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises: InputError: not a sequence's file."""
+        self.path = Path(path)
+        one = load_scene(self.path)  # mapped, and let go at once
+        if not isinstance(one, GaussianSequence):
+            raise InputError(f"{path}: expected a sequence, found {type(one).__name__}")
+        self.times, self.count, self.world = one.times.clone(), one.means.shape[1], one.world
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """First and last moment."""
+        return float(self.times[0]), float(self.times[-1])
+
+    def frame(self, index: int) -> Gaussians3D:
+        """The Gaussians of one frame, in the scene's own world."""
+        with safe_open(self.path, framework="pt") as file:
+            fields = {name: file.get_slice(name)[index].clone() for name in SPLAT_SHAPES}
+        return Gaussians3D(**fields, world=self.world)
 
 
 def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:

@@ -25,7 +25,7 @@ from chronosplat.captures.decode import video_fps
 from chronosplat.export import sequence_pictures, write_ply, write_video
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder
-from chronosplat.gaussians import GaussianSequence, load_scene
+from chronosplat.gaussians import StoredSequence
 from chronosplat.metrics import mean_psnr
 from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.precision import bf16_is_fast
@@ -34,7 +34,7 @@ from chronosplat.multiview import GivenViews, load_given, save_views
 from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
 from chronosplat.pipeline.views import ViewsConfig, imagine
 from chronosplat.render import render
-from chronosplat.sequences import Plan, choose_chunk, run_sequence
+from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.chunks import model_cameras
 from chronosplat.sequences.run import STATE
 from chronosplat.shapes import InputError
@@ -43,7 +43,8 @@ USUAL_FPS = 15.0  # frames a second at which the released pipeline reconstructs;
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STAMP = "plan.txt"  # in the working folder: what the work there belongs to
 COMPARED = 24  # frames whose renderings are compared with the video
-ALIKE = 15.0  # dB between a given front view and the video's first frame, below which they are said to differ
+ALIKE = 12.0  # dB between a given front view's object and the first frame's, below which they are said to differ
+NEARLY_WHITE = 0.98  # brighter is background
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
             between = None if between_weights is None else loaded("l4gm-interp", between_weights, config, dtype)
         kept = {"model": config.model, "input_size": str(network.input_size)}
         plan = Plan(model, between, chunk, stamp, source.world, kept)
-        with clock("reconstruct"):
+        with clock("reconstruct"), out_of_memory(chunk):
             for progress in run_sequence(plan, source.pictures, first_views, folder):
                 progressed("reconstructing", progress.done, progress.chunks)
                 if config.ply:
@@ -120,10 +121,9 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
 
 
 def finish(config: ReconstructConfig, folder: Path, source: Source, network: L4GMConfig, clock: Clock, say: Say) -> Report:
-    """Compare the scene with its input, and film it. The scene's file is mapped, not read: only the frame at hand takes memory."""
-    scene = load_scene(folder / "scene.safetensors")
-    assert isinstance(scene, GaussianSequence)
-    say(f"{scene.means.shape[1]} Gaussians in each of {len(scene)} frames, in {clock.seconds['reconstruct']:.1f} s")
+    """Compare the scene with its input, and film it, frame by frame from its file."""
+    scene = StoredSequence(folder / "scene.safetensors")
+    say(f"{scene.count} Gaussians in each of {len(scene)} frames, in {clock.seconds['reconstruct']:.1f} s")
     with clock("compare"):
         quality = compare(scene, source.pictures, network, config.device)
     with clock("preview"):
@@ -137,7 +137,7 @@ def finish(config: ReconstructConfig, folder: Path, source: Source, network: L4G
         width=network.input_size,
         height=network.input_size,
         seconds=scene.seconds,
-        gaussians=scene.means.shape[1],
+        gaussians=scene.count,
         psnr_inputs=round(quality, 3),
         times=clock.rounded(),
         facts={"output_frames": len(scene), "fps": round(fps, 4)},
@@ -183,7 +183,8 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
         rate = video_fps(path)
         fps = rate / max(1, round(rate / USUAL_FPS))
         notes.append(f"{path.name}: {rate:g} frames a second, reconstructed at {fps:g}; --fps takes others")
-    given = load_given(config.sequence.views, size, config.video.matting) if config.sequence.views else None
+    own = config.video.matting if config.video.matting.startswith(("rembg", "none")) else "auto"  # the rest speaks of the video
+    given = load_given(config.sequence.views, size, own) if config.sequence.views else None
     clip = open_clip(path, replace(config.video, fps=fps, max_frames=config.max_frames))
     if given is None:
         return Source(clip, None, [*clip.notes, *notes])
@@ -200,7 +201,8 @@ def checked_views(given: GivenViews, clip: Clip, size: int) -> tuple[Tensor, lis
     front = (images * alphas + 1 - alphas)[None]
     if not given.has_front:
         return torch.cat([front, given.views[1:]]), []
-    alike = mean_psnr(given.views[:1], front)
+    shown = (torch.minimum(given.views[:1], front) < NEARLY_WHITE).any(-1)
+    alike = mean_psnr(given.views[:1][shown][None, None], front[shown][None, None])
     if alike >= ALIKE:
         return given.views, []
     return given.views, [
@@ -250,8 +252,7 @@ def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dty
 
 def write_frames(folder: Path, which: range) -> None:
     """PLY files of frames that are in the sequence's file; those that are there stay."""
-    scene = load_scene(folder / "scene.safetensors")
-    assert isinstance(scene, GaussianSequence)
+    scene = StoredSequence(folder / "scene.safetensors")
     (folder / "ply").mkdir(exist_ok=True)
     for index in which:
         path = folder / "ply" / f"frame_{index:04d}.ply"
@@ -259,7 +260,7 @@ def write_frames(folder: Path, which: range) -> None:
             write_ply(visible(scene.frame(index).in_world()), path)
 
 
-def compare(scene: GaussianSequence, pictures: Clip | Rig, network: L4GMConfig, device: str) -> float:
+def compare(scene: StoredSequence, pictures: Clip | Rig, network: L4GMConfig, device: str) -> float:
     """Mean PSNR in dB, on white, between evenly chosen frames of the video and the scene from the reference view."""
     frames = len(pictures.times)
     chosen = sorted({round(i * (frames - 1) / max(COMPARED - 1, 1)) for i in range(COMPARED)})

@@ -2,7 +2,7 @@
 
 from chronosplat.sequences.between import PAIR_FRAMES, interpolate_pair
 from chronosplat.sequences.chunks import Span, plan_chunks, reconstruct_chunk, render_views
-from chronosplat.sequences.memory import choose_chunk
+from chronosplat.sequences.memory import choose_chunk, out_of_memory
 from chronosplat.sequences.run import Plan, Progress, run_sequence
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Span",
     "choose_chunk",
     "interpolate_pair",
+    "out_of_memory",
     "plan_chunks",
     "reconstruct_chunk",
     "render_views",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,6 +42,22 @@ def choose_chunk(asked: int | None, frames: int, config: L4GMConfig, dtype: torc
             f"are free; {fits}{lower}"
         )
     return largest
+
+
+@contextmanager
+def out_of_memory(chunk: int) -> Iterator[None]:
+    """Turn a failed allocation into advice.
+
+    Raises:
+        InputError: the memory ran out after all; a smaller chunk is named.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        less = f"try --chunk {max(2, chunk // 2)}" if chunk > 2 else "try --precision bf16, or a machine with more"
+        raise InputError(f"chunk: the memory ran out with {chunk} frames at once; {less}; what is done is kept") from error
 
 
 def available_memory(device: str) -> int:

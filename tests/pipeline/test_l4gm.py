@@ -1,0 +1,174 @@
+"""`reconstruct --model l4gm` from end to end, with tiny random weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from chronosplat.assets.procedural import procedural_object
+from chronosplat.captures import save_transforms
+from chronosplat.cli import main
+from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.export import read_ply
+from chronosplat.gaussians import Gaussians3D, GaussianSequence, load_scene
+from tests.pipeline.kit import VIDEOS, Kit, kit
+
+__all__ = ["kit"]
+
+
+def scene_of(folder: Path) -> GaussianSequence:
+    scene = load_scene(folder / "scene.safetensors")
+    assert isinstance(scene, GaussianSequence)
+    return scene
+
+
+def report_of(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(kit.arguments("--ply", "--json")) == 0
+    out = kit.folder / "out"
+    printed = json.loads(capsys.readouterr().out)
+    report = report_of(out)
+    assert printed["output"] == str(out)
+    assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "views"]
+    assert sorted(p.name for p in (out / "views").iterdir()) == ["back.png", "front.png", "left.png", "right.png"]
+    scene = scene_of(out)
+    assert scene.means.shape == (12, 1024, 3)
+    torch.testing.assert_close(scene.times, torch.arange(12, dtype=torch.float64) / 10)
+    assert [p.name for p in sorted((out / "ply").iterdir())] == [f"frame_{i:04d}.ply" for i in range(12)]
+    ply = read_ply(out / "ply/frame_0007.ply")
+    assert isinstance(ply, Gaussians3D)
+    seen = scene.frame(7).opacities >= 1 / 255
+    torch.testing.assert_close(ply.means, scene.frame(7).means[seen])
+    assert report["facts"] == {"output_frames": 12, "fps": 10.0, "chunk": 5, "precision": "float32"}
+    assert sorted(report["files"]) == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    with av.open(str(out / "preview.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 12
+        assert float(container.streams.video[0].average_rate or 0) == 10
+    assert not (kit.folder / "out.partial").exists()
+
+
+def test_three_times_the_frame_rate(kit: Kit) -> None:
+    assert main(kit.arguments("--ply", "--interpolate", "3", "--interp-weights", str(kit.between))) == 0
+    scene, report = scene_of(kit.folder / "out"), report_of(kit.folder / "out")
+    assert len(scene) == 34
+    torch.testing.assert_close(scene.times, torch.arange(34, dtype=torch.float64) / 30)
+    assert report["facts"]["fps"] == 30
+    assert len(list((kit.folder / "out/ply").iterdir())) == 34
+    with av.open(str(kit.folder / "out/preview.mp4")) as container:
+        assert float(container.streams.video[0].average_rate or 0) == 30
+
+
+@pytest.mark.parametrize("more", [(), ("--interpolate", "3")])
+def test_killed_in_the_middle_and_started_again_the_file_is_the_same(kit: Kit, more: tuple[str, ...]) -> None:
+    """Byte for byte. Killed without a chance to tidy up, after the first chunk and before the last."""
+    more = (*more, "--interp-weights", str(kit.between), "--ply", "--max-frames", "12")
+    assert main(kit.arguments(*more, output="whole")) == 0
+    command = [sys.executable, "-c", "import sys; from chronosplat.cli import entry; entry()", *kit.arguments(*more)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    partial = kit.folder / "out.partial"
+    for _ in range(6000):
+        if (partial / "progress.safetensors").is_file() or process.poll() is not None:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (partial / "progress.safetensors").is_file()
+    assert not (kit.folder / "out").exists()
+    assert main(kit.arguments(*more)) == 0
+    for name in ["scene.safetensors", *(f"ply/frame_{i:04d}.ply" for i in range(12))]:
+        assert (kit.folder / "out" / name).read_bytes() == (kit.folder / "whole" / name).read_bytes(), name
+    assert not partial.exists()
+
+
+def test_an_interrupted_run_is_continued_only_by_the_same_command(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    from chronosplat.sequences import run
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chronosplat.pipeline.sequence.write_frames", interrupt)  # after the first chunk
+        assert main(kit.arguments("--ply")) == 2
+    partial = kit.folder / "out.partial"
+    assert (partial / run.STATE).is_file()
+    assert "interrupted" in capsys.readouterr().err
+    assert main(kit.arguments("--seed", "1")) == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert "starting over" in err
+    assert main(kit.arguments()) == 0
+    assert "going on" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dancing_robot_fg", "otter-on-surfboard_fg", "sighing_frog_fg"])
+def test_real_videos_go_the_whole_way(kit: Kit, name: str) -> None:
+    path = VIDEOS / f"{name}.mp4"
+    if not path.is_file():
+        pytest.skip("shared/videos absent")
+    assert main(kit.arguments("--chunk", "16", "--end", "2", input=path)) == 0
+    report, scene = report_of(kit.folder / "out"), scene_of(kit.folder / "out")
+    frames = {"dancing_robot_fg": 32, "otter-on-surfboard_fg": 30, "sighing_frog_fg": 32}[name]
+    assert report["frames"] == len(scene) == frames
+    assert report["facts"]["fps"] == {32: 16.0, 30: 15.0}[frames]
+    assert any("uniform background" in note for note in report["notes"])
+    assert bool(torch.isfinite(scene.means).all())
+
+
+def test_a_posed_capture_brings_its_own_sides(kit: Kit) -> None:
+    split = alternating_canonical(procedural_object(5, "blob"), 32, times=6, samples=1)
+    every = split.inputs, split.targets
+    merged = type(split.inputs)(
+        *(torch.cat([getattr(v, name) for v in every]) for name in ("images", "alphas")),
+        type(split.inputs.cameras).cat([v.cameras for v in every]),
+        torch.cat([v.times for v in every]),
+        split.inputs.up,
+    )
+    order = torch.argsort(merged.times, stable=True)
+    save_transforms(merged[order], kit.folder / "capture", "train")
+    arguments = ["reconstruct", str(kit.folder / "capture"), "--model", "l4gm", "--weights", str(kit.weights)]
+    assert main([*arguments, "-o", str(kit.folder / "posed")]) == 0
+    report = report_of(kit.folder / "posed")
+    assert report["frames"] == 6
+    assert any("the first moment from all four sides" in note for note in report["notes"])
+    front = np.asarray(Image.open(kit.folder / "posed/views/front.png"), dtype=np.float32) / 255
+    white = merged[order].on_white()[0].numpy()
+    assert float(np.abs(front - white).max()) < 0.01
+
+
+def test_given_views_frame_the_video_as_they_are_framed(kit: Kit) -> None:
+    """The views' object is half the picture high; whatever part of the video's picture it fills, it is framed so."""
+    assert main(kit.arguments()) == 0
+    front = np.asarray(Image.open(kit.folder / "out/views/front.png"), dtype=np.float32)
+    high = np.flatnonzero((front.min(-1) < 200).any(1))
+    assert (high[0], high[-1] + 1) == (8, 24)
+    report = report_of(kit.folder / "out")
+    assert any("framed as the given views" in note for note in report["notes"])
+    assert any(note.startswith("warning: the front view and the video's first frame do not look alike") for note in report["notes"])
+
+
+def test_three_views_take_the_video_s_first_frame_as_the_front(kit: Kit) -> None:
+    (kit.views / "front.png").unlink()
+    assert main(kit.arguments()) == 0
+    front = np.asarray(Image.open(kit.folder / "out/views/front.png"), dtype=np.float32)
+    assert front[16, 16, 0] > front[16, 16, 2] + 50 or front[12, 12, 2] > front[12, 12, 0]  # the video's red and blue block
+    assert not any("do not look alike" in note for note in report_of(kit.folder / "out")["notes"])
+
+
+def test_one_frame_and_lower_precision(kit: Kit) -> None:
+    assert main(kit.arguments("--max-frames", "1", "--interpolate", "3", "--interp-weights", str(kit.between), "--precision", "bf16")) == 0
+    report = report_of(kit.folder / "out")
+    assert report["facts"]["output_frames"] == 1
+    assert report["facts"]["precision"] == "bfloat16"
