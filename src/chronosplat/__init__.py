@@ -1,7 +1,7 @@
 """chronosplat: videos to 4D Gaussian splats in one feed-forward pass."""
 
 from chronosplat.cameras import Cameras
-from chronosplat.captures import Views, load_capture
+from chronosplat.captures import VideoOptions, Views, load_capture, open_clip
 from chronosplat.export import export
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, load_scene, save_scene
 from chronosplat.models.weights import load_model
@@ -15,11 +15,13 @@ __all__ = [
     "Gaussians3D",
     "Gaussians4D",
     "InputError",
+    "VideoOptions",
     "Views",
     "export",
     "load_capture",
     "load_model",
     "load_scene",
+    "open_clip",
     "render",
     "save_scene",
 ]

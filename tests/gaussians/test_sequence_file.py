@@ -7,6 +7,7 @@ import shutil
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -90,7 +91,7 @@ def test_any_world_comes_back_the_same(world: Similarity, seed: int) -> None:
 def runs(draw: st.DrawFn, frames: int) -> list[range]:
     """All frames in runs of any length, in any order, some of them twice."""
     cuts = [0, *sorted(draw(st.sets(st.integers(1, frames - 1)))), frames]
-    found = [range(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    found = [range(a, b) for a, b in pairwise(cuts)]
     return draw(st.permutations(found)) + draw(st.lists(st.sampled_from(found), max_size=2))
 
 
@@ -119,10 +120,8 @@ def test_a_file_of_the_same_layout_is_continued(tmp_path: Path) -> None:
     half = load_scene(path)
     assert isinstance(half, GaussianSequence)
     for name in SPLAT_SHAPES:
-        found = getattr(half, name)
-        assert torch.equal(found[[0, 1, 3, 4]], getattr(scene, name)[[0, 1, 3, 4]]), name
-        assert not found[2].any(), name
-    del half, found
+        assert torch.equal(getattr(half, name)[[0, 1, 3, 4]], getattr(scene, name)[[0, 1, 3, 4]]), name
+        assert not getattr(half, name)[2].any(), name
     assert write(path, scene, [range(2, 3)], NOTES)
     assert_same(load_scene(path), scene)
 
@@ -268,7 +267,7 @@ def test_a_stored_sequence_shows_what_is_written_later(tmp_path: Path) -> None:
 
 def test_other_kinds_of_scene_are_no_stored_sequence(tmp_path: Path) -> None:
     save_scene(moving_scene(), tmp_path / "s")
-    with pytest.raises(InputError, match="s: expected a sequence, found Gaussians4D$"):
+    with pytest.raises(InputError, match=r"s: expected a sequence, found Gaussians4D$"):
         StoredSequence(tmp_path / "s")
 
 

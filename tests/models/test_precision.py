@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def test_gradients_flow_through_attention(dtype: torch.dtype) -> None:
     q, k, v = (numbers(3, 2, 5, 4, dtype=dtype, seed=seed).requires_grad_() for seed in range(3))
     exact = [t.detach().double().requires_grad_() for t in (q, k, v)]
     attend(q, k, v).square().sum().backward()
-    F.scaled_dot_product_attention(*exact).square().sum().backward()
+    F.scaled_dot_product_attention(exact[0], exact[1], exact[2]).square().sum().backward()
     for found, wanted in zip((q, k, v), exact, strict=True):
         assert found.grad is not None
         assert wanted.grad is not None
@@ -253,7 +254,7 @@ def test_the_released_network_s_weights() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_grows_evenly_with_frames(dtype: torch.dtype) -> None:
     needs = [forward_bytes(TINY, frames, dtype) for frames in range(6)]
-    steps = {after - before for before, after in zip(needs, needs[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(needs)}
     assert len(steps) == 1
     assert min(steps) > 0
     assert needs[0] == BASE_BYTES + weight_bytes(TINY, dtype)

@@ -142,7 +142,7 @@ def test_the_capture_s_own_cameras_see_what_the_network_s_do() -> None:
     scene = model.reconstruct(x)
     there = render(scene, x.cameras, x.times, backend="cpu")
     fields = by_hand(model, pictures())
-    plain = GaussianSequence(**fields, times=torch.tensor(SECONDS, dtype=torch.float64))
+    plain = GaussianSequence(**fields, times=torch.tensor(SECONDS, dtype=torch.float64))  # pyright: ignore[reportArgumentType]
     cameras = orbit([CANONICAL[i % 4] for i in SHUFFLED], 0.0, SIZE)
     here = render(plain, cameras, [SECONDS[i // 4] for i in SHUFFLED], backend="cpu")
     assert float(here.alpha.max()) > 0.3

@@ -98,7 +98,8 @@ def _write_unet(folder: Path, tokens: int) -> None:
 def _write_vae(folder: Path) -> None:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    vae: Any = AutoencoderKL(
+    kind: Any = AutoencoderKL
+    vae = kind(
         block_out_channels=(32, 32),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
