@@ -91,6 +91,9 @@ def coloured_picture(size: int, seed: int = 0) -> Tensor:
 def _write_unet(folder: Path, tokens: int) -> None:
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in UNET.items() if name != "image_size"}
     model = ImageDreamUNet(ImageDreamConfig(**sizes, ip_dim=tokens, image_width=IMAGE_WIDTH))  # pyright: ignore[reportArgumentType]
+    for name, parameter in model.named_parameters():
+        if ".attn2.to_" in name:
+            parameter.data *= 4  # so that text and picture show in what is drawn
     write_json(folder / "config.json", {**UNET, "ip_dim": tokens, "_class_name": "MultiViewUNetModel"})
     save_file(to_imagedream(model), folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -72,9 +73,9 @@ def test_far_fewer_than_all_degrees_are_rendered(monkeypatch: pytest.MonkeyPatch
     looked: list[int] = []
     real = align.azimuth_errors
 
-    def counted(gaussians: Gaussians3D, picture: Tensor, azimuths: list[int], config: align.L4GMConfig) -> list[float]:
+    def counted(gaussians: Gaussians3D, picture: Tensor, azimuths: list[int], *rest: Any) -> list[float]:
         looked.extend(azimuths)
-        return real(gaussians, picture, azimuths, config)
+        return real(gaussians, picture, azimuths, *rest)
 
     monkeypatch.setattr(align, "azimuth_errors", counted)
     scene = cloud(3)

@@ -137,17 +137,17 @@ def test_a_model_for_pictures_draws_a_text_alone(imagedream: Path) -> None:
 
 
 def test_what_changes_the_pictures(imagedream: Path) -> None:
-    model, options = Diffusion(imagedream), DiffusionOptions("a red cat", steps=1)
+    model, options = Diffusion(imagedream), DiffusionOptions("a red cat", steps=2)
     reference = model.draw(PICTURE, options)
     assert torch.equal(model.draw(PICTURE, options, seed=0), reference)
     others: dict[str, Tensor] = {
         "seed": model.draw(PICTURE, options, seed=1),
-        "prompt": model.draw(PICTURE, DiffusionOptions("a blue dog", steps=1)),
+        "prompt": model.draw(PICTURE, DiffusionOptions("a blue dog", steps=2)),
         "picture": model.draw(coloured_picture(32, seed=9), options),
-        "elevation": model.draw(PICTURE, DiffusionOptions("a red cat", steps=1, elevation=30.0)),
+        "elevation": model.draw(PICTURE, DiffusionOptions("a red cat", steps=2, elevation=30.0)),
     }
     for what, other in others.items():
-        assert float((other - reference).abs().max()) > 1e-3, what
+        assert float((other - reference).abs().max()) > 1e-2, what
 
 
 def test_every_step_is_told_and_long_texts_are_cut(mvdream: Path) -> None:

@@ -166,7 +166,7 @@ def test_pictures_that_are_not_square_are_padded(tmp_path: Path, background: Bac
 def test_the_background_makes_no_difference(tmp_path: Path, side: int, margin: int) -> None:
     found = []
     for place, background in enumerate((None, WHITE, (20, 200, 40), (0, 0, 0))):
-        paths = write(tmp_path / str(place), {name: "front" for name in VIEW_NAMES[1:]}, background, width=side, height=side, margin=margin)
+        paths = write(tmp_path / str(place), dict.fromkeys(VIEW_NAMES[1:], "front"), background, width=side, height=side, margin=margin)
         given = load_given(paths, 32)
         found.append(given.views)
         assert bool(given.notes) == (background is not None)
@@ -178,7 +178,7 @@ def test_the_background_makes_no_difference(tmp_path: Path, side: int, margin: i
 @pytest.mark.parametrize("background", [WHITE, (20, 200, 40), (0, 0, 0)])
 def test_large_pictures_have_no_fringe_of_their_background(tmp_path: Path, background: Background, margin: int) -> None:
     """Cut out before they are made small: afterwards the background has mixed with the object at its edge."""
-    names = {name: "front" for name in VIEW_NAMES[1:]}
+    names = dict.fromkeys(VIEW_NAMES[1:], "front")
     expected = load_given(write(tmp_path / "alpha", names, None, width=200, height=200, margin=margin), 32).views
     found = load_given(write(tmp_path / "color", names, background, width=200, height=200, margin=margin), 32).views
     torch.testing.assert_close(found, expected, atol=0.06, rtol=0)

@@ -164,7 +164,7 @@ def test_too_little_memory_says_what_fits(kit: Kit, capsys: pytest.CaptureFixtur
     room = (forward_bytes(TINY, 3, torch.float32) + forward_bytes(TINY, 4, torch.float32)) / 2 / memory.KEEP_FREE
     monkeypatch.setattr(memory, "available_memory", lambda _: int(room))
     assert main(kit.arguments()) == 2
-    assert "3 frames fit: --chunk 3" in capsys.readouterr().err
+    assert "--chunk 3 fits" in capsys.readouterr().err
     assert not (kit.folder / "out.partial").exists()
     assert main(kit.arguments("--chunk", "3")) == 0
 

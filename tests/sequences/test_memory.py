@@ -78,9 +78,8 @@ def test_a_tenth_is_kept_free(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("asked", "fits"), [(16, 5), (6, 5), (300, 20), (3, 2)])
 def test_more_than_fits_is_refused_with_the_largest_that_does(monkeypatch: pytest.MonkeyPatch, asked: int, fits: int) -> None:
     room_for(monkeypatch, fits)
-    with pytest.raises(
-        InputError, match=rf"^chunk: {asked} frames take about [\d.]+ GiB, [\d.]+ GiB are free; {fits} frames fit"
-    ) as caught:
+    words = rf"^chunk: {asked} at once take about [\d.]+ GiB, [\d.]+ GiB are free; --chunk {fits} fits$"
+    with pytest.raises(InputError, match=words) as caught:
         chosen(asked, 1000)
     said = re.search(r"--chunk (\d+)", str(caught.value))
     assert said is not None
@@ -103,14 +102,14 @@ def test_the_message_counts_in_gibibytes(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("fits", [0, 1])
 def test_not_even_two_frames_fit(monkeypatch: pytest.MonkeyPatch, asked: int | None, fits: int) -> None:
     room_for(monkeypatch, fits)
-    with pytest.raises(InputError, match=r"^chunk: 2 frames take about .* not even the fewest fit"):
+    with pytest.raises(InputError, match=r"^chunk: 2 at once take about .* that is the least"):
         chosen(asked, 1000)
 
 
 def test_no_memory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda device: 0)
     for frames in (1, 2, 1000):
-        with pytest.raises(InputError, match=r" 0\.0 GiB are free; not even the fewest fit"):
+        with pytest.raises(InputError, match=r" 0\.0 GiB are free; that is the least"):
             chosen(None, frames, models=2)
 
 
@@ -145,7 +144,7 @@ def test_a_single_frame_needs_room_for_one_only(monkeypatch: pytest.MonkeyPatch)
     room_for(monkeypatch, 1)
     assert chosen(None, 1) == 1
     assert chosen(16, 1) == 1
-    with pytest.raises(InputError, match="2 frames take about"):
+    with pytest.raises(InputError, match="2 at once take about"):
         chosen(None, 2)
 
 
@@ -155,7 +154,7 @@ def test_two_models_need_more(monkeypatch: pytest.MonkeyPatch) -> None:
     need = int((forward_bytes(heavy, 10, torch.float32) + weights / 2) / memory.KEEP_FREE)
     monkeypatch.setattr(memory, "available_memory", lambda device: need)
     assert choose_chunk(10, 100, heavy, torch.float32, "cpu") == 10
-    with pytest.raises(InputError, match=r"^chunk: 10 frames take about"):
+    with pytest.raises(InputError, match=r"^chunk: 10 at once take about"):
         choose_chunk(10, 100, heavy, torch.float32, "cpu", models=2)
     monkeypatch.setattr(memory, "available_memory", lambda device: need + int(weights / memory.KEEP_FREE))
     assert choose_chunk(10, 100, heavy, torch.float32, "cpu", models=2) == 10

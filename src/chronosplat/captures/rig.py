@@ -7,7 +7,7 @@ there are used, within a tolerance; others are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Rig:
 
     Attributes:
         views: the capture. world: from the normalised world to the capture's. places: how many azimuths there are.
+        fovy: degrees, of the pictures that are given.
         times: [T] the moments that the reference camera (the capture's first) sees.
         where: index of the picture of a moment at an azimuth; all moments have azimuth 0.
     """
@@ -33,6 +34,7 @@ class Rig:
     views: Views
     world: Similarity
     places: int
+    fovy: float
     times: Tensor
     where: dict[tuple[int, int], int]
 
@@ -41,7 +43,7 @@ class Rig:
         index = self.where.get((moment, place))
         if index is None:
             return None
-        view = self.views[[index]].framed(FOVY, size)
+        view = self.views[[index]].framed(self.fovy, size)
         return view.images[0], view.alphas[0]
 
     def frames(self, size: int, which: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -53,20 +55,32 @@ class Rig:
 
     def views_of(self, moment: int, size: int) -> Tensor | None:
         """[V, size, size, 3] on white, a moment at all azimuths; None if one is missing."""
-        pictures = [self.picture(moment, place, size) for place in range(self.places)]
-        if any(p is None for p in pictures):
-            return None
-        return torch.stack([images * alphas + 1 - alphas for images, alphas in pictures if images is not None])  # pyright: ignore
+        white = []
+        for place in range(self.places):
+            picture = self.picture(moment, place, size)
+            if picture is None:
+                return None
+            white.append(picture[0] * picture[1] + 1 - picture[1])
+        return torch.stack(white)
 
 
-def sort_into_rig(views: Views, places: int = 4) -> Rig:
+def sort_into_rig(views: Views, places: int = 4, fovy: float = FOVY, radius: float = RADIUS) -> Rig:
     """Find the cameras of a capture that stand where L4GM's do.
+
+    Args:
+        views: the first camera is the reference; its distance from the object becomes ``radius``.
+        places: azimuths. fovy: degrees.
 
     Raises:
         InputError: the reference camera does not look at the object from elevation 0.
     """
-    world = normalizing_similarity(views.cameras, views.up)
-    centers = views.cameras.transformed(world.inverse()).centers.double()
+    cameras = views.cameras
+    _, which = torch.unique(cameras.viewmats, dim=0, return_inverse=True)
+    distinct = [which.tolist().index(number) for number in range(int(which.max()) + 1)]  # a camera counts once, however long it filmed
+    world = normalizing_similarity(cameras[sorted(distinct)], views.up)
+    reach = float((cameras.centers[0].double() - world.translation).norm())
+    world = replace(world, scale=reach / radius)
+    centers = cameras.transformed(world.inverse()).centers.double()
     distance = centers.norm(dim=-1)
     elevation = torch.rad2deg(torch.asin((centers[:, 1] / distance).clamp(-1, 1)))
     if abs(float(elevation[0])) > ANGLE:
@@ -76,7 +90,7 @@ def sort_into_rig(views: Views, places: int = 4) -> Rig:
     azimuth = torch.rad2deg(torch.atan2(centers[:, 0], centers[:, 2]))
     place = (azimuth / (360 / places)).round()
     off = (azimuth - place * 360 / places).abs()
-    fits = (off < ANGLE) & (elevation.abs() < ANGLE) & ((distance / RADIUS - 1).abs() < DISTANCE)
+    fits = (off < ANGLE) & (elevation.abs() < ANGLE) & ((distance / radius - 1).abs() < DISTANCE)
     where: dict[tuple[int, int], int] = {}
     reference = [i for i in range(len(views)) if bool(fits[i]) and int(place[i]) % places == 0]
     times = views.times[reference].unique()
@@ -85,4 +99,4 @@ def sort_into_rig(views: Views, places: int = 4) -> Rig:
         moment = moments.get(float(views.times[i]))
         if bool(fits[i]) and moment is not None:
             where.setdefault((moment, int(place[i]) % places), i)
-    return Rig(views, world, places, times, where)
+    return Rig(views, world, places, fovy, times, where)

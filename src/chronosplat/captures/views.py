@@ -78,20 +78,31 @@ class Views:
         Args:
             fovy: degrees. size: pixels.
         """
-        if not len(self):
-            return self
-        sides = 2 * self.cameras.Ks[:, 1, 1] * math.tan(math.radians(fovy) / 2)
-        stretch = self.cameras.Ks[:, 1, 1] / self.cameras.Ks[:, 0, 0]  # of pixels that are not square
+        reach = math.tan(math.radians(fovy) / 2)
         parts = []
-        for i, (side, wide) in enumerate(zip(sides.tolist(), (sides / stretch).tolist(), strict=True)):
-            cx, cy = float(self.cameras.Ks[i, 0, 2]), float(self.cameras.Ks[i, 1, 2])
-            left, top = round(cx - wide / 2), round(cy - side / 2)
-            margins = (0, 0, -left, left + round(wide) - self.cameras.width, -top, top + round(side) - self.cameras.height)
-            window = [F.pad(part[i : i + 1], margins) for part in (self.images, self.alphas)]
-            parts.append(resize_straight(window[0], window[1], size, size))
+        for i, K in enumerate(self.cameras.Ks.double()):
+            half = float(K[0, 0]) * reach, float(K[1, 1]) * reach
+            shrink = min(1.0, 2 * size / min(half))  # a narrow lens: most of the window lies outside the picture
+            width, height = (max(1, round(n * shrink)) for n in (self.cameras.width, self.cameras.height))
+            images, alphas = resize_straight(self.images[i : i + 1], self.alphas[i : i + 1], width, height)
+            across, down = width / self.cameras.width, height / self.cameras.height
+            columns = [round((float(K[0, 2]) + side * half[0]) * across) for side in (-1, 1)]
+            rows = [round((float(K[1, 2]) + side * half[1]) * down) for side in (-1, 1)]
+            parts.append(resize_straight(_window(images, rows, columns), _window(alphas, rows, columns), size, size))
         images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
         Ks = intrinsics(size, size, fovy).to(self.cameras.Ks).expand(len(self), 3, 3)
         return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notes)
+
+
+def _window(pictures: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+    """The pictures [F, H, W, C] from row to row and column to column; zero where they do not reach."""
+    frames, _, _, channels = pictures.shape
+    top, bottom, left, right = rows[0], max(rows[1], rows[0] + 1), columns[0], max(columns[1], columns[0] + 1)
+    window = pictures.new_zeros(frames, bottom - top, right - left, channels)
+    seen = pictures[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    first = max(-top, 0), max(-left, 0)
+    window[:, first[0] : first[0] + seen.shape[1], first[1] : first[1] + seen.shape[2]] = seen
+    return window
 
 
 def resize_straight(images: Tensor, alphas: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ class SequenceWriter:
         size = len(header) + len(seconds) + sum(FLOAT * width for width in WIDTHS.values()) * self.frames * count
         self.continued = self._is_there(header, seconds, size)
         if not self.continued:
-            self.path.unlink(missing_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             _check_room(self.path, size)
             with self.path.open("wb") as file:
                 file.write(header + seconds)
@@ -140,7 +140,7 @@ def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, d
 
 
 def _check_room(path: Path, size: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+    free = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.is_file() else 0)
     if size > free:
         raise InputError(
             f"{path}: the sequence takes {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; take fewer frames "

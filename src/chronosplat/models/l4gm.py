@@ -8,6 +8,7 @@ embedding, which lets the number of frames change at inference (L4GM, section 4.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -82,9 +83,9 @@ class L4GM(nn.Module):
 
     def lowered(self, dtype: torch.dtype) -> L4GM:
         """Compute in ``dtype`` from now on, in place; the last layers stay float32, since positions need more digits than bf16 has."""
-        self.unet.to(dtype)
-        for head in (self.unet.norm_out, self.unet.conv_out):
-            head.float()
+        for part in self.unet.children():
+            if part not in (self.unet.norm_out, self.unet.conv_out):
+                part.to(dtype)
         return self
 
     def reconstruct(self, views: Views) -> GaussianSequence:
@@ -134,6 +135,7 @@ def forward_bytes(config: L4GMConfig, frames: int, dtype: torch.dtype) -> int:
     return BASE_BYTES + weight_bytes(config, dtype) + maps
 
 
+@cache
 def weight_bytes(config: L4GMConfig, dtype: torch.dtype) -> int:
     """Memory of the weights."""
     with torch.device("meta"):

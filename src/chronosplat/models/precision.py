@@ -17,7 +17,7 @@ SLICE = 4  # pictures that are widened at once
 def bf16_is_fast(device: torch.device | str) -> bool:
     """Whether bf16 pays: on CUDA, and on CPUs with bf16 arithmetic."""
     if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
 
 
@@ -46,7 +46,9 @@ class Linear(nn.Linear):
         if not must_widen(input):
             return super().forward(input)
         weight, bias = self.weight.float(), None if self.bias is None else self.bias.float()
-        return torch.cat([F.linear(part.float(), weight, bias).to(input.dtype) for part in input.split(SLICE)])
+        rows = input if input.dim() > 1 else input[None]
+        parts = [F.linear(part.float(), weight, bias).to(input.dtype) for part in rows.split(SLICE)]
+        return torch.cat(parts).view(*input.shape[:-1], self.out_features)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def reconstruct_frames(model: L4GM, views: Views) -> GaussianSequence:
         InputError: the first moment is not seen from all sides.
     """
     config = model.config
-    rig = sort_into_rig(views, config.views)
+    rig = sort_into_rig(views, config.views, config.fovy, config.radius)
     first = rig.views_of(0, config.input_size)
     if first is None:
         step = 360 / config.views
@@ -87,8 +87,9 @@ def reconstruct_frames(model: L4GM, views: Views) -> GaussianSequence:
         raise InputError(f"views: the first moment is not seen from azimuth {', '.join(missing)} degrees; see chronosplat multiview")
     rgb = first.expand(len(rig.times), *first.shape).clone()
     for moment, place in rig.where:
-        images, alphas = rig.picture(moment, place, config.input_size) or (first[place], torch.ones_like(first[place, ..., :1]))
-        rgb[moment, place] = images * alphas + 1 - alphas
+        picture = rig.picture(moment, place, config.input_size)
+        assert picture is not None
+        rgb[moment, place] = picture[0] * picture[1] + 1 - picture[1]
     with torch.no_grad():
         predicted = model(input_maps(rgb[None], config).to(next(model.parameters()).device))
     return GaussianSequence(**{name: value[0] for name, value in predicted.fields().items()}, times=rig.times, world=rig.world)

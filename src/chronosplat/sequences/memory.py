@@ -16,6 +16,7 @@ from chronosplat.shapes import InputError
 USUAL_CHUNK = 16  # frames of a forward pass, as the paper's inference has
 KEEP_FREE = 0.9  # of what is available is used
 NO_LIMIT = 1 << 60
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def choose_chunk(asked: int | None, frames: int, config: L4GMConfig, dtype: torch.dtype, device: str, models: int = 1) -> int:
@@ -27,21 +28,19 @@ def choose_chunk(asked: int | None, frames: int, config: L4GMConfig, dtype: torc
     Raises:
         InputError: not enough memory for what was asked for (the largest that fits is said), or for any.
     """
-    if asked is not None and asked < 2 and frames > 1:
+    least = min(2, frames)  # of several frames, since chunks overlap by one
+    if asked is not None and asked < least:
         raise InputError(f"chunk: expected at least 2 frames, one of which the next chunk begins with; got {asked}")
     wanted = min(frames, USUAL_CHUNK if asked is None else asked)
     room = KEEP_FREE * available_memory(device) - (models - 1) * weight_bytes(config, dtype)
-    largest = max((n for n in range(1, wanted + 1) if forward_bytes(config, n, dtype) <= room), default=0)
-    least = min(2, frames)
-    if largest < least or (asked is not None and largest < wanted):
-        need = forward_bytes(config, wanted if largest >= least else least, dtype)
-        fits = f"{largest} frames fit: --chunk {largest}" if largest >= least else "not even the fewest fit"
-        lower = "" if dtype != torch.float32 else ", or --precision bf16"
-        raise InputError(
-            f"chunk: {wanted if largest >= least else least} frames take about {need / 2**30:.1f} GiB, {max(room, 0) / 2**30:.1f} GiB "
-            f"are free; {fits}{lower}"
-        )
-    return largest
+    largest = max((n for n in range(least, wanted + 1) if forward_bytes(config, n, dtype) <= room), default=0)
+    if largest == wanted or (largest and asked is None):
+        return largest
+    tried = wanted if largest else least
+    need, free = forward_bytes(config, tried, dtype) / 2**30, max(room, 0) / 2**30
+    half = ", --precision bf16 takes half" if dtype == torch.float32 else ""
+    remedy = f"--chunk {largest} fits" if largest else f"that is the least{half}"
+    raise InputError(f"chunk: {tried} at once take about {need:.1f} GiB, {free:.1f} GiB are free; {remedy}")
 
 
 @contextmanager
@@ -81,9 +80,22 @@ def _physical() -> int:
 
 
 def _group_limit() -> int:
-    """What a container's memory limit leaves (Linux, control groups 2)."""
-    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    try:
-        return max(0, int(most.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # no such groups, or no limit
+    """What the memory limits of the process's control groups leave (Linux, version 2), those around its own included."""
+    own = next((line[3:] for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::")), "")
+    inner = GROUPS / own.strip("/")
+    return min(_left_in(group) for group in (inner, *inner.parents) if group.is_relative_to(GROUPS))
+
+
+def _left_in(group: Path) -> int:
+    most, used = _lines(group / "memory.max"), _lines(group / "memory.current")
+    if not most or not used or not most[0].isdigit():  # no such group, or no limit
         return NO_LIMIT
+    droppable = [int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith("inactive_file ")]
+    return max(0, int(most[0]) - int(used[0]) + sum(droppable))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
