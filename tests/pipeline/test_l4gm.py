@@ -22,9 +22,15 @@ from chronosplat.cli import main
 from chronosplat.evaluate.alternating import alternating_canonical
 from chronosplat.export import read_ply
 from chronosplat.gaussians import Gaussians3D, GaussianSequence, load_scene
+from chronosplat.sequences.run import STATE
 from tests.pipeline.kit import VIDEOS, Kit, kit
 
 __all__ = ["kit"]
+
+
+def interrupt(*_: object) -> None:
+    """As Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def scene_of(folder: Path) -> GaussianSequence:
@@ -95,16 +101,11 @@ def test_killed_in_the_middle_and_started_again_the_file_is_the_same(kit: Kit, m
 
 
 def test_an_interrupted_run_is_continued_only_by_the_same_command(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
-    from chronosplat.sequences import run
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chronosplat.pipeline.sequence.write_frames", interrupt)  # after the first chunk
         assert main(kit.arguments("--ply")) == 2
     partial = kit.folder / "out.partial"
-    assert (partial / run.STATE).is_file()
+    assert (partial / STATE).is_file()
     assert "interrupted" in capsys.readouterr().err
     assert main(kit.arguments("--seed", "1")) == 0
     err = " ".join(capsys.readouterr().err.split())
@@ -172,3 +173,17 @@ def test_one_frame_and_lower_precision(kit: Kit) -> None:
     report = report_of(kit.folder / "out")
     assert report["facts"]["output_frames"] == 1
     assert report["facts"]["precision"] == "bfloat16"
+
+
+def test_a_run_goes_on_with_the_chunk_that_it_began_with_though_memory_is_shorter_now(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = [a for a in kit.arguments("--ply") if a not in ("--chunk", "5")]
+    monkeypatch.setattr("chronosplat.sequences.memory.USUAL_CHUNK", 7)
+    with monkeypatch.context() as patch:
+        patch.setattr("chronosplat.pipeline.sequence.write_frames", interrupt)
+        assert main(free) == 2
+    monkeypatch.setattr("chronosplat.sequences.memory.USUAL_CHUNK", 3)
+    assert main(free) == 0
+    assert "going on" in capsys.readouterr().err
+    assert report_of(kit.folder / "out")["facts"]["chunk"] == 7

@@ -102,12 +102,12 @@ class Clock:
         return {name: round(value, 3) for name, value in self.seconds.items()}
 
 
-def write_report(config: ReconstructConfig, report: Report, folder: Path) -> None:
-    """Write config.yaml and report.json, which lists all files of the folder."""
+def write_report(config: ReconstructConfig, report: Report, folder: Path, leave_out: tuple[str, ...] = ()) -> None:
+    """Write config.yaml and report.json, which lists all files of the folder but those that will not stay."""
     report.version = chronosplat.__version__
     (folder / "config.yaml").write_text(as_yaml(asdict(config)))
     found = (p for p in folder.rglob("*") if p.is_file())
-    report.files = sorted({*(str(p.relative_to(folder)) for p in found), "report.json"})
+    report.files = sorted({*(str(p.relative_to(folder)) for p in found), "report.json"} - set(leave_out))
     (folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
 
 

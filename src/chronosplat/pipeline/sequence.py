@@ -6,22 +6,15 @@ interrupted, and the same command goes on from it. At the end the folder is rena
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
-import chronosplat
 from chronosplat.cameras import Similarity
-from chronosplat.captures import Clip, Rig, is_video, load_capture, open_clip, sort_into_rig
-from chronosplat.captures.decode import video_fps
+from chronosplat.captures import Clip, Rig
 from chronosplat.export import sequence_pictures, write_ply, write_video
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder
@@ -30,39 +23,18 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.precision import bf16_is_fast
 from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
-from chronosplat.multiview import GivenViews, load_given, save_views
+from chronosplat.multiview import load_given, save_views
 from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
+from chronosplat.pipeline.source import USUAL_FPS, Source, open_source
 from chronosplat.pipeline.views import ViewsConfig, imagine
+from chronosplat.pipeline.working import WORKING, finish_folder, stamp_of, working_folder
 from chronosplat.render import render
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.chunks import model_cameras
-from chronosplat.sequences.run import STATE
 from chronosplat.shapes import InputError
 
-USUAL_FPS = 15.0  # frames a second at which the released pipeline reconstructs; every second frame of 30 a second
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-STAMP = "plan.txt"  # in the working folder: what the work there belongs to
 COMPARED = 24  # frames whose renderings are compared with the video
-ALIKE = 12.0  # dB between a given front view's object and the first frame's, below which they are said to differ
-NEARLY_WHITE = 0.98  # brighter is background
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the frames come from, and the first frame from all sides, if that is known already.
-
-    Attributes:
-        pictures: the frames. first_views: [4, S, S, 3] on white, or None. notes: what was found.
-    """
-
-    pictures: Clip | Rig
-    first_views: Tensor | None
-    notes: list[str]
-
-    @property
-    def world(self) -> Similarity:
-        """To the capture's world; a video has none of its own."""
-        return self.pictures.world if isinstance(self.pictures, Rig) else Similarity()
 
 
 def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, progressed: Progressed) -> Report:
@@ -91,16 +63,17 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
         tell(note)
     frames = len(source.pictures.times)
     chunk = choose_chunk(options.chunk, frames, network, dtype, config.device, 1 + (between_weights is not None))
-    stamp = stamp_of(config, [weights, between_weights], chunk, dtype)
-    with partial_folder(output, stamp, tell) as folder:
+    stamp = stamp_of(config, [weights, between_weights], dtype)
+    with working_folder(output, stamp, chunk, options.chunk is None, tell) as work:
+        folder = work.folder
         with clock("views"):
             first_views = first_views_of(config, source, folder, network.input_size, tell, progressed)
         with clock("load"):
             model = loaded(config.model, weights, config, dtype)
             between = None if between_weights is None else loaded("l4gm-interp", between_weights, config, dtype)
         kept = {"model": config.model, "input_size": str(network.input_size)}
-        plan = Plan(model, between, chunk, stamp, source.world, kept)
-        with clock("reconstruct"), out_of_memory(chunk):
+        plan = Plan(model, between, work.chunk, work.stamp, source.world, kept)
+        with clock("reconstruct"), out_of_memory(work.chunk):
             for progress in run_sequence(plan, source.pictures, first_views, folder):
                 progressed("reconstructing", progress.done, progress.chunks)
                 if config.ply:
@@ -108,13 +81,9 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
         del model, between, plan
         report = finish(config, folder, source, network, clock, say)
         report.notes = notes
-        report.facts |= {"chunk": chunk, "precision": str(dtype).removeprefix("torch.")}
-        for name in (STATE, STAMP):
-            (folder / name).unlink()
-        write_report(config, report, folder)
-        if output.exists():
-            shutil.rmtree(output)
-        folder.replace(output)
+        report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch.")}
+        write_report(config, report, folder, WORKING)
+        finish_folder(work, output)
     facts = report.facts
     say(f"PSNR on the input frames {report.psnr_inputs:.2f} dB; {facts['output_frames']} frames at {facts['fps']:g} a second in {output}")
     return report
@@ -158,56 +127,6 @@ def precision_of(config: ReconstructConfig) -> torch.dtype:
     if name not in PRECISIONS:
         raise InputError(f"precision: expected auto, {', '.join(PRECISIONS)}; got {name!r}")
     return PRECISIONS[name]
-
-
-def open_source(config: ReconstructConfig, size: int) -> Source:
-    """The frames of a video or of a posed capture's first camera.
-
-    Raises:
-        InputError: see open_clip, load_capture and sort_into_rig.
-    """
-    path = Path(config.input)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    notes = [f"pictures are framed in {size}x{size}, the size that the model takes; --size is not used"] if config.size else []
-    if not is_video(path):
-        views = load_capture(path, config.split)
-        rig = sort_into_rig(views)
-        rig = replace(rig, times=rig.times[: config.max_frames])
-        first = rig.views_of(0, size)
-        found = "" if first is None else ", and the first moment from all four sides"
-        notes.append(f"{path.name}: the first camera is the video ({len(rig.times)} moments){found}")
-        return Source(rig, first, [*views.notes, *notes])
-    fps = config.video.fps
-    if fps is None:
-        rate = video_fps(path)
-        fps = rate / max(1, round(rate / USUAL_FPS))
-        notes.append(f"{path.name}: {rate:g} frames a second, reconstructed at {fps:g}; --fps takes others")
-    own = config.video.matting if config.video.matting.startswith(("rembg", "none")) else "auto"  # the rest speaks of the video
-    given = load_given(config.sequence.views, size, own) if config.sequence.views else None
-    clip = open_clip(path, replace(config.video, fps=fps, max_frames=config.max_frames))
-    if given is None:
-        return Source(clip, None, [*clip.notes, *notes])
-    if config.video.crop == "auto":
-        clip = clip.framed_like(given.box)
-        notes.append("the video is framed as the given views are")
-    views, more = checked_views(given, clip, size)
-    return Source(clip, views, [*clip.notes, *notes, *given.notes, *more])
-
-
-def checked_views(given: GivenViews, clip: Clip, size: int) -> tuple[Tensor, list[str]]:
-    """The given views, the video's first frame in front where there is no front view, and a warning where the two differ."""
-    images, alphas = next(clip.frames(size, range(1)))
-    front = (images * alphas + 1 - alphas)[None]
-    if not given.has_front:
-        return torch.cat([front, given.views[1:]]), []
-    shown = (torch.minimum(given.views[:1], front) < NEARLY_WHITE).any(-1)
-    alike = mean_psnr(given.views[:1][shown][None, None], front[shown][None, None])
-    if alike >= ALIKE:
-        return given.views, []
-    return given.views, [
-        f"warning: the front view and the video's first frame do not look alike ({alike:.1f} dB); are the views of another moment?"
-    ]
 
 
 def first_views_of(config: ReconstructConfig, source: Source, folder: Path, size: int, tell: Say, progressed: Progressed) -> Tensor:
@@ -272,46 +191,3 @@ def compare(scene: StoredSequence, pictures: Clip | Rig, network: L4GMConfig, de
         rendered = render(gaussians, camera, device=device).rgb.cpu()
         found.append(mean_psnr(rendered, (images * alphas + 1 - alphas)[None]))
     return sum(found) / len(found)
-
-
-def stamp_of(config: ReconstructConfig, weights: list[Path | None], chunk: int, dtype: torch.dtype) -> str:
-    """A hash of all that the scene's numbers depend on."""
-    facts = asdict(config)
-    for name in ("ply", "ply_frames", "preview_frames", "preview_size"):
-        facts.pop(name)
-    facts |= {"version": chronosplat.__version__, "chunk": chunk, "precision": str(dtype)}
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    inputs = [Path(config.input), *(Path(v) for v in config.sequence.views)]
-    for path in [*inputs, *(w for w in weights if w is not None)]:
-        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-            stat = file.stat()
-            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-@contextmanager
-def partial_folder(output: Path, stamp: str, tell: Say) -> Iterator[Path]:
-    """The working folder beside the target, with what an earlier run of the same ``stamp`` left in it.
-
-    One that a failure leaves without any progress is taken away again.
-
-    Raises:
-        InputError: something else is in its place.
-    """
-    folder = output.with_name(f"{output.name}.partial")
-    mark = folder / STAMP
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not mark.is_file()):
-        raise InputError(f"{folder}: is in the way; the work is done there until it is whole. Move it away")
-    if mark.is_file() and mark.read_text() != stamp:
-        tell(f"{folder} holds a run of other settings, input or weights; starting over")
-        shutil.rmtree(folder)
-    elif (folder / STATE).is_file():
-        tell(f"going on with what is in {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(stamp)
-    try:
-        yield folder
-    except BaseException:
-        if not (folder / STATE).is_file() and not (folder / "views").is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
