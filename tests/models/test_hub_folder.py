@@ -14,7 +14,7 @@ from chronosplat.models.hub import HubFile, fetch, fetch_folder
 from chronosplat.multiview import fetch_diffusion
 from chronosplat.shapes import UnavailableError
 
-REPO, PATTERNS, NEEDED = "somebody/model", ["unet/*.json", "unet/*.safetensors"], "weights.safetensors"
+REPO, PATTERNS, NEEDED = "somebody/model", ["unet/*.json", "unet/*.safetensors"], ["unet/weights.safetensors"]
 
 
 class Hub:
@@ -51,14 +51,14 @@ NOWHERE = LocalEntryNotFoundError("not in the cache")
 
 
 def test_a_complete_folder_is_used_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = install(monkeypatch, folder_with(tmp_path, f"unet/{NEEDED}"), AssertionError("asked the network for a folder that is here"))
+    made = install(monkeypatch, folder_with(tmp_path, *NEEDED), AssertionError("asked the network for a folder that is here"))
     assert fetch_folder(REPO, PATTERNS, NEEDED, "MIT") == tmp_path
     assert made.asked == ["cache"]
 
 
 def test_downloads_say_the_licence_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     said_before: list[str] = []
-    folder_with(tmp_path, f"unet/{NEEDED}")
+    folder_with(tmp_path, *NEEDED)
 
     def download(repo: str, **options: Any) -> str:
         if options.get("local_files_only"):
@@ -81,16 +81,16 @@ def test_without_a_network_repository_and_cache_are_named(error: Exception, monk
     with pytest.raises(UnavailableError) as raised:
         fetch_folder(REPO, PATTERNS, NEEDED, "MIT")
     message = str(raised.value)
-    assert message.startswith(f"{REPO} (unet/*.json, unet/*.safetensors) is not on this machine and cannot be downloaded (")
+    assert message.startswith(f"{REPO} (unet/weights.safetensors, ...) is not on this machine and cannot be downloaded (")
     assert (str(error) or repr(error)).splitlines()[0] in message
-    assert message.endswith("pass a folder with these files as --diffusion FOLDER, or put the hub's cache into /a/cache")
+    assert message.endswith("pass a folder of its layout as --diffusion FOLDER, or put the hub's cache into /a/cache")
     assert "\n" not in message
     assert raised.value.__cause__ is error
     assert made.asked == ["cache", "network"]
 
 
 def test_a_folder_without_weights_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here, there = folder_with(tmp_path / "here", "unet/config.json"), folder_with(tmp_path / "there", f"unet/{NEEDED}")
+    here, there = folder_with(tmp_path / "here", "unet/config.json"), folder_with(tmp_path / "there", *NEEDED)
     made = install(monkeypatch, here, there)
     assert fetch_folder(REPO, PATTERNS, NEEDED, "MIT") == there
     assert made.asked == ["cache", "network"]
@@ -100,7 +100,7 @@ def test_a_folder_without_weights_is_fetched_again(tmp_path: Path, monkeypatch: 
 def test_repositories_without_safetensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     install(monkeypatch, NOWHERE, folder_with(tmp_path, *names))
     with pytest.raises(
-        UnavailableError, match=rf"{REPO}: holds no weights\.safetensors \(pickled weights are not loaded\); .*--diffusion FOLDER"
+        UnavailableError, match=rf"{REPO}: holds no unet/weights\.safetensors \(pickled weights are not loaded\); .*--diffusion FOLDER"
     ):
         fetch_folder(REPO, PATTERNS, NEEDED, "MIT")
 

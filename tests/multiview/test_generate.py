@@ -15,7 +15,7 @@ from chronosplat.gaussians import Gaussians3D
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.multiview import Diffusion, DiffusionOptions, best_azimuth, generate_views
 from chronosplat.multiview.diffusion import Step, resized
-from chronosplat.multiview.generate import Generated
+from chronosplat.multiview.generate import Generated, framed
 from chronosplat.render import render
 from tests.l4gm_kit import TINY_LGM, tiny_model
 from tests.multiview.kit import DRAWN, coloured_picture, diffusion_folder, needs_extra
@@ -42,10 +42,11 @@ def lgm() -> L4GM:
     return tiny_model(3, TINY_LGM)
 
 
-def object_of(lgm: L4GM, drawn: Tensor, elevation: float = 0.0) -> Gaussians3D:
-    """What LGM makes of drawn pictures."""
+def object_of(lgm: L4GM, drawn: Tensor, elevation: float = 0.0, text: bool = False) -> Gaussians3D:
+    """What LGM makes of drawn pictures; those of a text are cut out and framed."""
+    views = torch.stack([framed(view, SIZE) for view in drawn]) if text else resized(drawn, SIZE)
     with torch.no_grad():
-        fields = lgm(input_maps(resized(drawn, SIZE)[None, None], lgm.config, elevation)).fields()
+        fields = lgm(input_maps(views[None, None], lgm.config, elevation)).fields()
     return Gaussians3D(**{name: value[0, 0] for name, value in fields.items()})
 
 
@@ -53,10 +54,10 @@ def seen(gaussians: Gaussians3D, azimuths: list[float], elevation: float = 0.0) 
     return render(gaussians, orbit(azimuths, elevation, SIZE, TINY_LGM.radius, TINY_LGM.fovy)).rgb
 
 
-def check(made: Generated, lgm: L4GM, drawn: Tensor) -> None:
+def check(made: Generated, lgm: L4GM, drawn: Tensor, text: bool = False) -> None:
     """Views are four sides of LGM's object, from the azimuth that was found."""
     assert torch.equal(made.drawn, drawn)
-    expected = object_of(lgm, drawn)
+    expected = object_of(lgm, drawn, text=text)
     for name, tensor in expected.tensors().items():
         torch.testing.assert_close(getattr(made.gaussians, name), tensor)
     assert made.views.shape == (4, SIZE, SIZE, 3)
@@ -97,11 +98,27 @@ def test_a_text_alone_is_not_turned(lgm: L4GM) -> None:
     made = generate_views(model, lgm, None, CAT)
     assert made.azimuth == 0
     assert model.asked == [(None, CAT, 0)]
-    check(made, lgm, model.drawn)
+    check(made, lgm, model.drawn, text=True)
+
+
+def test_drawings_of_a_text_are_cut_out_and_framed() -> None:
+    """They stand anywhere, on any colour; LGM wants them large, in the middle, on white."""
+    drawing = torch.full((48, 48, 3), 0.4)
+    drawing[4:16, 4:12] = torch.tensor([0.9, 0.1, 0.1])
+    view = framed(drawing, SIZE)
+    red = view[..., 1] < 0.5
+    rows, columns = torch.nonzero(red.any(1))[:, 0], torch.nonzero(red.any(0))[:, 0]
+    assert abs(len(rows) - 0.75 * SIZE) <= 2
+    assert abs(int(rows[0] + rows[-1]) - (SIZE - 1)) <= 2
+    assert abs(int(columns[0] + columns[-1]) - (SIZE - 1)) <= 2
+    assert float(view[0, 0].min()) == 1
+    nothing = torch.full((48, 48, 3), 0.4)
+    assert torch.equal(framed(nothing, 48), nothing)
 
 
 def test_pictures_of_lgms_own_size_are_taken_as_they_are(lgm: L4GM) -> None:
-    check(generate_views(Drawn(SIZE), lgm, None, CAT), lgm, Drawn(SIZE).drawn)
+    picture = coloured_picture(SIZE, 9)
+    check(generate_views(Drawn(SIZE), lgm, picture, CAT), lgm, Drawn(SIZE).drawn)
 
 
 def test_lgm_is_told_from_how_high_the_pictures_were_taken(lgm: L4GM) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from chronosplat.captures.matting import Matte, choose_matte
@@ -43,12 +43,18 @@ def open_picture(path: str | Path, matting: str = "auto") -> Picture:
         InputError: no such file, undecodable, or no object in it.
         UnavailableError: see choose_matte.
     """
-    pixels = read_pixels(Path(path))
-    matte = choose_matte(matting, [pixels], Path(path).name)
+    return find_object(read_pixels(Path(path)), matting, str(path))
+
+
+def find_object(pixels: NDArray[np.uint8], matting: str, what: str) -> Picture:
+    """The object in a picture [H, W, 3 or 4]; ``what`` names it. Raises as open_picture."""
+    matte = choose_matte(matting, [pixels], Path(what).name)
     survey = Survey(matte)
     survey.add(0.0, pixels)
-    survey.check(str(path))
-    return Picture(pixels, matte, survey.object_window(FILL), (matte.note, *survey.warnings()))
+    if survey.missing:
+        raise InputError(f"{what}: no object found in it; is the matte right? see --matting")
+    cut = ("warning: the object touches the picture's border; what is cut off there is lost",) if survey.touches else ()
+    return Picture(pixels, matte, survey.object_window(FILL), (matte.note, *cut))
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -62,15 +68,18 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-            return np.array(image.convert("RGBA" if has_alpha else "RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # which Pillow would clip
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be decoded as a picture ({error})") from error
 
 
 def frame_picture(picture: NDArray[np.uint8], window: Window, matte: Matte, size: int) -> tuple[Tensor, Tensor]:
     """What a window shows of a picture [H, W, 3 or 4]: straight colours [size, size, 3] and alphas [size, size, 1]."""
     pixels, inside = window.cut(picture, matte.fill)
-    if window.side > 2 * size and pixels.shape[2] == 3:  # the matte needs no more pixels than that
+    if window.side > 2 * size and matte.slow:  # such a matte sees no more; others are sharper with every pixel
         pixels = np.asarray(Image.fromarray(pixels).resize((2 * size, 2 * size), Image.Resampling.BOX))
         inside = np.array(Image.fromarray(inside).resize((2 * size, 2 * size), Image.Resampling.NEAREST))
     images, alphas = matte(pixels)

@@ -113,7 +113,7 @@ class Survey:
         found = []
         if self.missing:
             found.append(f"the object is missing in {len(self.missing)} of {self.looked} pictures, first at {self.missing[0]:.2f} s")
-        if self.touching and self.matte.kind != "none":
+        if self.touches:
             some = f"{len(self.touching)} of {self.looked} pictures, first at {self.touching[0]:.2f} s"
             found.append(f"the object touches the picture's border in {some}; what is cut off there is lost")
         if self.compared and self.moved > SOME * self.compared:
@@ -121,6 +121,11 @@ class Survey:
                 f"the camera seems to move: the background changes in {self.moved} of {self.compared} pictures; a static one is expected"
             )
         return [f"warning: {line}" for line in found]
+
+    @property
+    def touches(self) -> bool:
+        """Whether the object reaches the border in some picture."""
+        return bool(self.touching) and self.matte.kind != "none"
 
     def whole(self) -> Window:
         """The whole picture, made square."""

@@ -81,7 +81,7 @@ def multiview(
       chronosplat multiview --prompt "a toy robot" -o views/
 
     Args:
-        input: a picture of the object, taken from straight ahead; nothing for a text alone.
+        input: a picture of the object, taken from its own height (else see elevation); nothing for a text alone.
         output: folder for front.png, right.png, back.png, left.png, drawn.png (before LGM) and object.ply.
         diffusion: a folder with a model as diffusers lays it out, instead of the released one.
         lgm_weights: a safetensors file instead of LGM's weights.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from chronosplat.shapes import InputError, UnavailableError
 
@@ -47,22 +47,22 @@ def _download(file: HubFile, licence: str) -> Path:
         size = get_hf_file_metadata(hf_hub_url(file.repo, file.name)).size or 0
         log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
         return Path(hf_hub_download(file.repo, file.name))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # of the hub, of its network library, of the system
         raise _out_of_reach(where, error, "weights=FILE (--weights FILE)") from error
 
 
-def fetch_folder(repo: str, patterns: Sequence[str], needed: str, licence: str) -> Path:
+def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], licence: str) -> Path:
     """The folder of a repository with the files that match ``patterns``, downloaded if they are not there yet.
 
     Args:
-        needed: name of a file without which the folder is of no use.
+        needed: files without which the folder is of no use.
 
     Raises:
         UnavailableError: not here, and no way to get it: names the files and where they go.
     """
 
     def complete(folder: str) -> bool:
-        return any(Path(folder).rglob(needed))
+        return all((Path(folder) / name).is_file() for name in needed)
 
     try:
         folder = snapshot_download(repo, allow_patterns=list(patterns), local_files_only=True)
@@ -73,10 +73,11 @@ def fetch_folder(repo: str, patterns: Sequence[str], needed: str, licence: str) 
     try:
         log.warning("downloading %s (several GB, once; licence: %s)", repo, licence)
         folder = snapshot_download(repo, allow_patterns=list(patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise _out_of_reach(f"{repo} ({', '.join(patterns)})", error, "a folder with these files as --diffusion FOLDER") from error
+    except Exception as error:  # of the hub, of its network library, of the system
+        raise _out_of_reach(f"{repo} ({', '.join(needed)}, ...)", error, "a folder of its layout as --diffusion FOLDER") from error
     if not complete(folder):
-        raise UnavailableError(f"{repo}: holds no {needed} (pickled weights are not loaded); pass a folder with one as --diffusion FOLDER")
+        lacking = next(name for name in needed if not (Path(folder) / name).is_file())
+        raise UnavailableError(f"{repo}: holds no {lacking} (pickled weights are not loaded); pass a folder with one as --diffusion FOLDER")
     return Path(folder)
 
 

@@ -162,7 +162,9 @@ def from_l4gm(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> L4
     Raises:
         InputError: names or shapes that do not fit; the first that differ are named.
     """
-    model = L4GM(l4gm_config(config))
+    with torch.device("meta"):
+        model = L4GM(l4gm_config(config))
+    model = model.to_empty(device="cpu")
     fill(model, {name: t for name, t in state_dict.items() if not name.startswith(LOSS)}, "checkpoint")
     return model.eval()
 
@@ -217,7 +219,9 @@ def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any])
     sizes["ip_dim"] = 0 if tokens is None else tokens.shape[1]
     if width is not None:
         sizes["image_width"] = width.shape[1]
-    model = ImageDreamUNet(ImageDreamConfig(**sizes))
+    with torch.device("meta"):  # a billion numbers that are replaced need not be drawn
+        model = ImageDreamUNet(ImageDreamConfig(**sizes))
+    model = model.to_empty(device="cpu")
     fill(model, state_dict, "checkpoint")
     return model.eval()
 

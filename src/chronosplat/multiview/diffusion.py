@@ -56,7 +56,7 @@ class DiffusionOptions:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"steps: expected at least 1, got {self.steps}")
-        if self.guidance is not None and not self.guidance >= 1:
+        if self.guidance is not None and not 1 <= self.guidance < float("inf"):
             raise InputError(f"guidance: expected 1 or more, got {self.guidance:g}")
         if not -90 < self.elevation < 90:
             raise InputError(f"elevation: expected degrees between -90 and 90, got {self.elevation:g}")
@@ -69,8 +69,9 @@ def fetch_diffusion(kind: str) -> Path:
         UnavailableError: not here, and no way to get it: names the files and where they go.
     """
     parts = [*PARTS, "image_encoder", "feature_extractor"] if kind == "imagedream" else PARTS
-    patterns = [f"{part}/*.{kind}" for part in parts for kind in ("json", "txt", "safetensors")]
-    return fetch_folder(REPOS[kind], patterns, f"{WEIGHTS['unet']}.safetensors", LICENCE)
+    patterns = [f"{part}/*.{suffix}" for part in parts for suffix in ("json", "txt", "safetensors")]
+    needed = [f"{part}/{WEIGHTS[part]}.safetensors" for part in parts if part in WEIGHTS]
+    return fetch_folder(REPOS[kind], patterns, needed, LICENCE)
 
 
 class Diffusion:
@@ -86,7 +87,7 @@ class Diffusion:
 
     @torch.no_grad()
     def draw(self, picture: Tensor | None, options: DiffusionOptions, seed: int = 0, step: Step = lambda _done, _all: None) -> Tensor:
-        """[4, S, S, 3] in [0, 1], on white: front, right, back, left.
+        """[4, S, S, 3] in [0, 1]: front, right, back, left; with a picture, on white as it is.
 
         Args:
             picture: [H, W, 3] on white, the front; None draws from the text alone.
@@ -132,7 +133,8 @@ class Diffusion:
 
         tokenizer: Any = self._part(CLIPTokenizer, "tokenizer")
         encoder: Any = self._network(CLIPTextModel, "text_encoder")
-        found = tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        found = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         mask = found.attention_mask.to(self.device) if getattr(encoder.config, "use_attention_mask", False) else None
         return encoder(found.input_ids.to(self.device), attention_mask=mask)[0]
 
@@ -143,7 +145,8 @@ class Diffusion:
         if not (self.folder / "image_encoder").is_dir():
             raise InputError(f"{self.folder}: takes a text only (no image_encoder in it); use ImageDream for a picture")
         encoder: Any = self._network(CLIPVisionModel, "image_encoder")
-        pixels = clip_pixels(picture, self._json("feature_extractor/preprocessor_config.json")).to(self.device, self.dtype)
+        options = self._json("feature_extractor/preprocessor_config.json", "image_mean", "image_std")
+        pixels = clip_pixels(picture, options).to(self.device, self.dtype)
         return encoder(pixels, output_hidden_states=True).hidden_states[-2]
 
     def _vae(self) -> Any:
@@ -165,37 +168,52 @@ class Diffusion:
 
     def _shrink(self) -> int:
         """Pixels per latent along an edge."""
-        return 2 ** (len(self._json("vae/config.json")["block_out_channels"]) - 1)
+        return 2 ** (len(self._json("vae/config.json", "block_out_channels")["block_out_channels"]) - 1)
 
     def _scheduler(self, steps: int) -> Any:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
         scheduler: Any = DDIMScheduler.from_config(self._json("scheduler/scheduler_config.json"), steps_offset=1, clip_sample=False)
+        most = scheduler.config.num_train_timesteps - 1
+        if steps > most:
+            raise InputError(f"steps: expected at most {most}, which the model was trained with; got {steps}")
         scheduler.set_timesteps(steps)
         return scheduler
 
     def _unet(self) -> ImageDreamUNet:
-        tensors, _ = read_weights(self.folder / "unet" / f"{WEIGHTS['unet']}.safetensors")
+        tensors, _ = read_weights(self._weights("unet"))
         return from_imagedream(tensors, self._json("unet/config.json")).to(self.device, self.dtype)
 
     def _network(self, kind: Any, part: str) -> Any:
-        """A network of diffusers or transformers, from safetensors only."""
-        if not (self.folder / part / f"{WEIGHTS[part]}.safetensors").is_file():
-            raise InputError(f"{self.folder / part}: no {WEIGHTS[part]}.safetensors in it; pickled weights are not loaded")
-        return self._part(kind, part, use_safetensors=True).to(self.device, self.dtype).eval()
+        """A network of diffusers or transformers, from safetensors only, with all of its weights."""
+        self._weights(part)
+        model, found = self._part(kind, part, use_safetensors=True, output_loading_info=True)
+        if found["missing_keys"]:
+            raise InputError(f"{self.folder / part}: its weights lack {sorted(found['missing_keys'])[0]}")
+        return model.to(self.device, self.dtype).eval()
+
+    def _weights(self, part: str) -> Path:
+        path = self.folder / part / f"{WEIGHTS[part]}.safetensors"
+        if not path.is_file():
+            raise InputError(f"{path.parent}: no {path.name} in it; pickled weights (.bin) are not loaded")
+        return path
 
     def _part(self, kind: Any, part: str, **options: bool) -> Any:
         try:
             return kind.from_pretrained(str(self.folder / part), local_files_only=True, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # of several libraries, for damaged files of many kinds
             first = (str(error).strip() or repr(error)).splitlines()[0]
             raise InputError(f"{self.folder / part}: cannot be loaded ({first})") from error
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, *needed: str) -> dict[str, Any]:
         try:
-            return json.loads((self.folder / name).read_text())
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            found = json.loads((self.folder / name).read_text())
+        except (OSError, ValueError) as error:
             raise InputError(f"{self.folder / name}: cannot be read ({error})") from error
+        missing = [key for key in needed if key not in found] if isinstance(found, dict) else ["an object"]
+        if missing:
+            raise InputError(f"{self.folder / name}: cannot be read (no {missing[0]} in it)")
+        return found
 
 
 def view_cameras(elevation: float, with_picture: bool) -> Tensor:
@@ -214,8 +232,7 @@ def clip_pixels(picture: Tensor, options: dict[str, Any]) -> Tensor:
     short = size["shortest_edge"] if isinstance(size, dict) else size
     side = crop["height"] if isinstance(crop, dict) else crop
     image = Image.fromarray((picture.clamp(0, 1) * 255).byte().numpy())
-    factor = short / min(image.size)
-    wide, high = round(image.width * factor), round(image.height * factor)
+    wide, high = (short * n // min(image.size) for n in image.size)
     left, top = (wide - side) // 2, (high - side) // 2
     image = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
     pixels = torch.from_numpy(np.array(image)).float() / 255
@@ -233,7 +250,10 @@ def resized(pictures: Tensor, size: int) -> Tensor:
 
 def _require_extra() -> None:
     try:
-        import diffusers  # noqa: F401
-        import transformers  # noqa: F401
+        import diffusers
+        import transformers
     except ImportError as error:
         raise UnavailableError(f"multiview: {error}; install the extra: pip install 'chronosplat[multiview]', or give --views") from error
+    for library in (diffusers, transformers):  # every part is loaded for itself: their bars and hints would drown ours
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import orbit
+from chronosplat.captures.picture import find_object
 from chronosplat.gaussians import Gaussians3D
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.multiview.align import best_azimuth
@@ -36,7 +37,6 @@ class Generated:
     azimuth: int
 
 
-@torch.no_grad()
 def generate_views(
     diffusion: Diffusion,
     lgm: L4GM,
@@ -49,24 +49,57 @@ def generate_views(
 
     Args:
         lgm: makes Gaussians of four views.
-        picture: [S, S, 3] on white, from elevation ``options.elevation``; None: the text alone.
+        picture: [S, S, 3] on white; None: the text alone.
         seed: of the diffusion's noise. step: called after every denoising step with how many are done, and how many there are.
 
     Raises:
         InputError: no picture and no text; a picture of another shape; an LGM that takes another number of views.
     """
-    config = lgm.config
     if picture is None and not options.prompt:
         raise InputError("multiview: give a picture, or a text with --prompt")
     if picture is not None:
-        check_shape("picture", picture, f"{config.input_size} {config.input_size} 3")
-    if config.views != 4:
-        raise InputError(f"lgm: expected a model of 4 views, got one of {config.views}")
-    drawn = diffusion.draw(picture, options, seed, step)
-    maps = input_maps(resized(drawn, config.input_size)[None, None], config, 0.0)
-    predicted = lgm(maps.to(next(lgm.parameters()).device))
+        check_shape("picture", picture, f"{lgm.config.input_size} {lgm.config.input_size} 3")
+    check_views(lgm)
+    return consistent_views(lgm, diffusion.draw(picture, options, seed, step), picture, options.elevation)
+
+
+@torch.no_grad()
+def consistent_views(lgm: L4GM, drawn: Tensor, picture: Tensor | None, elevation: float = 0.0) -> Generated:
+    """One object out of four drawn views, seen from where the picture was taken and from the other sides, at elevation 0.
+
+    Args:
+        drawn: [4, D, D, 3] front, right, back, left, at ``elevation`` degrees. Those of a text alone are cut out and framed first:
+            unlike ImageDream's they are not on white.
+        picture: [S, S, 3] on white; None keeps the drawing's own front.
+
+    Raises:
+        InputError: an LGM that takes another number of views.
+    """
+    check_views(lgm)
+    config = lgm.config
+    views = resized(drawn, config.input_size) if picture is not None else torch.stack([framed(v, config.input_size) for v in drawn])
+    predicted = lgm(input_maps(views[None, None], config, elevation).to(next(lgm.parameters()).device))
     gaussians = Gaussians3D(**{name: value[0, 0] for name, value in predicted.fields().items()})
-    azimuth = 0 if picture is None else best_azimuth(gaussians, picture, config)
+    azimuth = 0 if picture is None else best_azimuth(gaussians, picture, config, elevation)
     cameras = orbit([azimuth + 90.0 * i for i in range(4)], 0.0, config.input_size, config.radius, config.fovy)
-    views = render(gaussians, cameras).rgb.clamp(0, 1).cpu()
-    return Generated(views, drawn, gaussians, azimuth)
+    return Generated(render(gaussians, cameras).rgb.clamp(0, 1).cpu(), drawn, gaussians, azimuth)
+
+
+def check_views(lgm: L4GM) -> None:
+    """Refuse a model of another number of views than are drawn.
+
+    Raises:
+        InputError: saying the number.
+    """
+    if lgm.config.views != 4:
+        raise InputError(f"lgm: expected a model of 4 views, got one of {lgm.config.views}")
+
+
+def framed(drawing: Tensor, size: int) -> Tensor:
+    """A drawing [D, D, 3] as LGM wants it, [size, size, 3]: its object cut out, framed, and on white; as it is if none is found."""
+    pixels = (drawing.clamp(0, 1) * 255 + 0.5).byte().numpy()
+    try:
+        images, alphas = find_object(pixels, "auto", "drawing").framed(size)
+    except InputError:
+        return resized(drawing[None], size)[0]
+    return images * alphas + 1 - alphas

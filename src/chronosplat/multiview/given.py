@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chronosplat.captures.matting import choose_matte
+from chronosplat.captures.matting import Matte, choose_matte
 from chronosplat.captures.picture import frame_picture, read_pixels
 from chronosplat.captures.window import object_box, whole_window
 from chronosplat.shapes import InputError
@@ -59,8 +59,10 @@ def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") ->
         listed = ", ".join(f"{f.name} {p.shape[1]}x{p.shape[0]}" for f, p in zip(files, pictures, strict=True))
         raise InputError(f"views: pictures of different sizes ({listed}); they must be framed alike, and be of one size")
     white, boxes, notes = [], [], []
+    network: Matte | None = None  # loaded once for all
     for path, picture in zip(files, pictures, strict=True):
-        matte = choose_matte(matting, [picture], path.name)
+        matte = network or choose_matte(matting, [picture], path.name)
+        network = matte if matte.slow else None
         images, alphas = frame_picture(picture, whole_window(*picture.shape[1::-1]), matte, size)
         box = object_box(alphas[..., 0].numpy())
         if box is None:

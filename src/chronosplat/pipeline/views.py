@@ -17,8 +17,8 @@ from chronosplat.export import write_ply
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder, check_folder
 from chronosplat.models.l4gm import L4GM
-from chronosplat.models.weights import find_weights, load_model
-from chronosplat.multiview import Diffusion, DiffusionOptions, Generated, fetch_diffusion, generate_views, save_views
+from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
+from chronosplat.multiview import Diffusion, DiffusionOptions, Generated, consistent_views, fetch_diffusion, save_views
 from chronosplat.pipeline.common import Progressed, Say
 from chronosplat.shapes import InputError
 
@@ -51,18 +51,14 @@ def imagine(config: ViewsConfig, picture: Callable[[int], Tensor] | None, progre
     if picture is None and not config.drawing.prompt:
         raise InputError("multiview: give a picture, or a text with --prompt")
     half = torch.float16 if config.device.startswith("cuda") else torch.float32
-    folder = config.diffusion or fetch_diffusion("mvdream" if picture is None else "imagedream")
-    diffusion = Diffusion(folder, config.device, half)
-    lgm = load_model("lgm", find_weights("lgm", config.lgm_weights or None), config.device)
+    diffusion = Diffusion(config.diffusion or fetch_diffusion("mvdream" if picture is None else "imagedream"), config.device, half)
+    lgm_file = find_weights("lgm", config.lgm_weights or None)
+    network = check_l4gm_file("lgm", lgm_file)
+    seen = None if picture is None else picture(network.input_size)
+    drawn = diffusion.draw(seen, config.drawing, config.seed, lambda done, steps: progressed("drawing the other sides", done, steps))
+    lgm = load_model("lgm", lgm_file, config.device)  # after the diffusion has let go of its memory
     assert isinstance(lgm, L4GM)
-    return generate_views(
-        diffusion,
-        lgm,
-        None if picture is None else picture(lgm.config.input_size),
-        config.drawing,
-        config.seed,
-        lambda done, steps: progressed("drawing the other sides", done, steps),
-    )
+    return consistent_views(lgm, drawn, seen, config.drawing.elevation)
 
 
 def make_views(input: str, matting: str, config: ViewsConfig, output: Path, say: Say, progressed: Progressed) -> Generated:
