@@ -124,6 +124,10 @@ TABLE: dict[str, tuple[Callable[[Kit], list[str]], str]] = {
         lambda k: ["reconstruct", str(k.video), "-o", str(k.folder / "out"), "--interpolate", "3", "--views", str(k.views)],
         "--views, --interpolate: for --model l4gm only",
     ),
+    "options of videos for a folder": (
+        lambda k: k.arguments("--fps", "5", "--start", "1", input=k.views),
+        "--fps, --start: for videos only",
+    ),
     "a folder with other things": (lambda k: k.arguments(output="views"), "is a folder with other files in it"),
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
+from chronosplat.captures import VideoOptions, is_video
 from chronosplat.files import check_folder
 from chronosplat.models.lrm4d import LRM4DConfig
 from chronosplat.models.presets import find_preset
@@ -11,6 +13,7 @@ from chronosplat.pipeline.cloud import load_views, reconstruct_cloud
 from chronosplat.pipeline.common import Progressed, ReconstructConfig, Report, Say, SequenceOptions
 from chronosplat.pipeline.sequence import reconstruct_sequence
 from chronosplat.pipeline.views import ViewsConfig, make_views
+from chronosplat.shapes import InputError
 
 __all__ = [
     "Progressed",
@@ -40,6 +43,10 @@ def reconstruct_capture(
         UnavailableError: something that this machine lacks, weights among it.
     """
     check_folder(output)
+    usual, asked = asdict(VideoOptions()), asdict(config.video)
+    strange = [f"--{name}" for name in asked if asked[name] != usual[name]]
+    if strange and not is_video(Path(config.input)):
+        raise InputError(f"{', '.join(strange)}: for videos only; {config.input} is none")
     if isinstance(find_preset(config.model).config, LRM4DConfig):
         return reconstruct_cloud(config, output, say)
     return reconstruct_sequence(config, output, say, progressed)

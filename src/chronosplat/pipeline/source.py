@@ -49,21 +49,21 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     notes = [f"pictures are framed in {size}x{size}, the size that the model takes; --size is not used"] if config.size else []
+    own = config.video.matting if config.video.matting.startswith(("rembg", "none")) else "auto"  # the rest speaks of the video
+    given = load_given(config.sequence.views, size, own) if config.sequence.views else None
     if not is_video(path):
         views = load_capture(path, config.split)
         rig = sort_into_rig(views)
         rig = replace(rig, times=rig.times[: config.max_frames])
-        first = rig.views_of(0, size)
-        found = "" if first is None else ", and the first moment from all four sides"
+        first, more = (rig.views_of(0, size), []) if given is None else checked_views(given, rig, size)
+        found = "" if given or first is None else ", and the first moment from all four sides"
         notes.append(f"{path.name}: the first camera is the video ({len(rig.times)} moments){found}")
-        return Source(rig, first, [*views.notes, *notes])
+        return Source(rig, first, [*views.notes, *notes, *(given.notes if given else ()), *more])
     fps = config.video.fps
     if fps is None:
         rate = video_fps(path)
         fps = rate / max(1, round(rate / USUAL_FPS))
         notes.append(f"{path.name}: {rate:g} frames a second, reconstructed at {fps:g}; --fps takes others")
-    own = config.video.matting if config.video.matting.startswith(("rembg", "none")) else "auto"  # the rest speaks of the video
-    given = load_given(config.sequence.views, size, own) if config.sequence.views else None
     clip = open_clip(path, replace(config.video, fps=fps, max_frames=config.max_frames))
     if given is None:
         return Source(clip, None, [*clip.notes, *notes])
@@ -74,9 +74,9 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
     return Source(clip, views, [*clip.notes, *notes, *given.notes, *more])
 
 
-def checked_views(given: GivenViews, clip: Clip, size: int) -> tuple[Tensor, list[str]]:
+def checked_views(given: GivenViews, pictures: Clip | Rig, size: int) -> tuple[Tensor, list[str]]:
     """The given views, the video's first frame in front where there is no front view, and a warning where the two differ."""
-    images, alphas = next(clip.frames(size, range(1)))
+    images, alphas = next(pictures.frames(size, range(1)))
     front = (images * alphas + 1 - alphas)[None]
     if not given.has_front:
         return torch.cat([front, given.views[1:]]), []
