@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,7 @@ from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
 SHIPPED = Path(__file__).parent / "shipped"
+Model = TypeVar("Model", bound=nn.Module)
 TEMPORAL, LOSS = ".t_attns.", "lpips_loss."  # in the names of L4GM's parameters that LGM lacks; of what is no parameter
 
 
@@ -62,9 +63,12 @@ def load_model(name: str, weights: str | Path | None = None, device: str = "cpu"
         tensors = {key: t for key, t in tensors.items() if not key.startswith(LOSS)}
         if isinstance(config, L4GMConfig) and "config" in metadata:
             config = l4gm_config(json.loads(metadata["config"]))
-    model = LRM4D(config) if isinstance(config, LRM4DConfig) else L4GM(config)
+    from_lgm = isinstance(config, L4GMConfig) and not any(TEMPORAL in key for key in tensors)
+    if isinstance(config, LRM4DConfig):
+        model: LRM4D | L4GM = LRM4D(config)
+    else:
+        model = L4GM(config) if from_lgm else hollow(lambda: L4GM(config))
     if pretrained:
-        from_lgm = isinstance(config, L4GMConfig) and not any(TEMPORAL in key for key in tensors)
         fresh = fill(model, tensors, str(path), TEMPORAL if from_lgm else None)
         if fresh:
             log.warning("%s: %d parameters are new and start fresh: %s", path, len(fresh), ", ".join(fresh))
@@ -162,9 +166,7 @@ def from_l4gm(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> L4
     Raises:
         InputError: names or shapes that do not fit; the first that differ are named.
     """
-    with torch.device("meta"):
-        model = L4GM(l4gm_config(config))
-    model = model.to_empty(device="cpu")
+    model = hollow(lambda: L4GM(l4gm_config(config)))
     fill(model, {name: t for name, t in state_dict.items() if not name.startswith(LOSS)}, "checkpoint")
     return model.eval()
 
@@ -219,9 +221,7 @@ def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any])
     sizes["ip_dim"] = 0 if tokens is None else tokens.shape[1]
     if width is not None:
         sizes["image_width"] = width.shape[1]
-    with torch.device("meta"):  # a billion numbers that are replaced need not be drawn
-        model = ImageDreamUNet(ImageDreamConfig(**sizes))
-    model = model.to_empty(device="cpu")
+    model = hollow(lambda: ImageDreamUNet(ImageDreamConfig(**sizes)))
     fill(model, state_dict, "checkpoint")
     return model.eval()
 
@@ -229,6 +229,13 @@ def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any])
 def to_imagedream(model: ImageDreamUNet) -> dict[str, Tensor]:
     """The weights under the names of the public ImageDream code."""
     return dict(model.state_dict())
+
+
+def hollow(build: Callable[[], Model]) -> Model:
+    """A network whose numbers are not drawn, since all of them will be replaced: half a billion take seconds."""
+    with torch.device("meta"):
+        model = build()
+    return model.to_empty(device="cpu")
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str | None = None) -> list[str]:
