@@ -252,7 +252,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str 
         InputError: other names or shapes; the first of each and their number are named.
     """
     fresh = check_names(model, tensors, source, new)
-    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()}, strict=not fresh)
+    own = model.state_dict()
+    for name, tensor in tensors.items():  # one by one: no second copy of the whole
+        own[name].copy_(tensor)
     return fresh
 
 
