@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import chronosplat as cs
+from chronosplat.captures import VideoOptions
 from chronosplat.cli import main
 from chronosplat.pipeline import ReconstructConfig, load_views
 
@@ -83,7 +84,7 @@ def test_large_captures_are_reduced_with_a_notice(tmp_path: Path) -> None:
     assert views.images.shape[1:3] == (128, 128)
     assert "48 of 64 pictures are used" in views.notes[0]
     assert "reduced from 136x136 to 128x128" in views.notes[1]
-    as_asked = load_views(ReconstructConfig(str(folder), size=136, max_frames=50))
+    as_asked = load_views(ReconstructConfig(str(folder), size=136, video=VideoOptions(max_frames=50)))
     assert as_asked.images.shape == (50, 136, 136, 3)
 
 

@@ -68,9 +68,23 @@ def test_a_folder_with_other_names_is_read_in_their_order(tmp_path: Path) -> Non
 
 
 def test_pictures_are_read_in_the_order_in_which_they_are_given(tmp_path: Path) -> None:
+    paths = write(tmp_path, {"z": "front", "c": "right", "y": "back", "a": "left"})
+    assert middles(load_given([str(paths[0]), *paths[1:]], 32).views) == ALL
+
+
+def test_names_that_contradict_the_order_are_refused(tmp_path: Path) -> None:
     paths = {path.stem: path for path in faces(tmp_path)}
-    given = load_given([paths["left"], str(paths["front"]), paths["right"], paths["back"]], 32)  # names do not count
-    assert middles(given.views) == [COLORS[name] for name in ("left", "front", "right", "back")]
+    with pytest.raises(InputError, match="expected in the order front right back left, got left front right back"):
+        load_given([paths["left"], str(paths["front"]), paths["right"], paths["back"]], 32)
+
+
+def test_names_count_in_capitals_too_and_a_missing_side_is_named(tmp_path: Path) -> None:
+    for path in faces(tmp_path):
+        path.rename(path.with_stem(path.stem.capitalize()))
+    assert middles(load_given([tmp_path], 32).views) == ALL
+    (tmp_path / "Left.png").unlink()
+    with pytest.raises(InputError, match="has back, front, right, but no left"):
+        load_given([tmp_path], 32)
 
 
 @pytest.mark.parametrize("as_folder", [True, False])

@@ -128,6 +128,20 @@ TABLE: dict[str, tuple[Callable[[Kit], list[str]], str]] = {
         lambda k: k.arguments("--fps", "5", "--start", "1", input=k.views),
         "--fps, --start: for videos only",
     ),
+    "views in another order": (
+        lambda k: k.arguments("--views", *(str(k.views / f"{n}.png") for n in ("front", "back", "right", "left"))),
+        "views: expected in the order front right back left, got front back right left",
+    ),
+    "a side that lacks": (
+        lambda k: (k.arguments(), (k.views / "left.png").rename(k.folder / "gone.png"))[0],
+        "has back, front, right, but no left",
+    ),
+    "views given and asked for": (lambda k: k.arguments("--prompt", "a cat"), "--prompt: the other sides are given by --views"),
+    "weights that nothing uses": (lambda k: k.arguments("--interp-weights", "nofile"), "--interp-weights: goes with --interpolate 3"),
+    "drawing options elsewhere": (
+        lambda k: ["reconstruct", str(k.video), "-o", str(k.folder / "out"), "--steps", "3"],
+        "--steps: for --model l4gm only",
+    ),
     "a folder with other things": (lambda k: k.arguments(output="views"), "is a folder with other files in it"),
 }
 

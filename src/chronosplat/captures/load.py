@@ -44,7 +44,7 @@ def load_capture(
     elif path.suffix.lower() == ".json":
         views = transforms.load_transforms(path, split)
     elif is_video(path):
-        views = load_video(path, video, max_frames or MOST_FRAMES)
+        views = load_video(path, video, max_frames or video.max_frames or MOST_FRAMES)
     else:
         raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
     if max_frames and len(views) > max_frames:

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             return fail(f"the disk is full ({error.filename or error}); free some space, nothing half-written was left")
         return fail(str(error))
     except KeyboardInterrupt:
-        return fail("interrupted")
+        return fail("interrupted; what a long l4gm run has done is kept, and the same command goes on")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -54,8 +54,7 @@ def reconstruct(
     device = common.prepare()
     target = output or Path("outputs") / (Path(input).stem or Path(input).resolve().name)
     config = ReconstructConfig(
-        input, model, weights, split, size, video.max_frames, device, common.seed, ply, ply_frames,
-        video=replace(video, max_frames=None), sequence=sequence,
+        input, model, weights, split, size, device, common.seed, ply, ply_frames, video=video, sequence=sequence,
     )  # fmt: skip
     with stages(f"reconstructing {input}") as progressed:
         report = reconstruct_capture(config, target, say, progressed)

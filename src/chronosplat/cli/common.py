@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from chronosplat.pipeline import Progressed
@@ -59,15 +60,15 @@ Shared = Annotated[Common, tyro.conf.arg(name="")]
 def say(line: str) -> None:
     """One line for the person watching."""
     if line.startswith("warning: "):
-        console.print(f"[yellow]warning:[/yellow] {line.removeprefix('warning: ')}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(line.removeprefix('warning: '))}", soft_wrap=True)
     else:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """A spinner and a clock while something of unknown length goes on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         progress.add_task(what)
         yield
@@ -84,7 +85,7 @@ def stages(what: str) -> Iterator[Progressed]:
     """A spinner and a clock, and a bar for every stage that says how far it is."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

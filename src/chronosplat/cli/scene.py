@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.markup import escape
 from rich.progress import track
 
 import chronosplat
@@ -109,4 +110,4 @@ def info(file: Annotated[str, tyro.conf.Positional] = "", common: Shared = Commo
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        console.print(f"[bold]{name}[/bold]: {value}")
+        console.print(f"[bold]{escape(name)}[/bold]: {escape(str(value))}")

@@ -93,9 +93,16 @@ def _files(paths: list[Path]) -> list[Path]:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
     if len(paths) != 1 or not paths[0].is_dir():
+        names = [p.stem.lower() for p in paths]
+        order = [name for name in VIEW_NAMES if name in names]
+        if sorted(names) == sorted(order) and names != order:
+            raise InputError(f"views: expected in the order {' '.join(order)}, got {' '.join(names)}")
         return paths
     inside = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in PICTURES)
-    named = {p.stem: p for p in inside if p.stem in VIEW_NAMES}
-    if set(VIEW_NAMES[1:]) <= named.keys():
-        return [named[name] for name in VIEW_NAMES if name in named]
-    return inside
+    named = {p.stem.lower(): p for p in inside if p.stem.lower() in VIEW_NAMES}
+    if not named:
+        return inside
+    missing = [name for name in VIEW_NAMES[1:] if name not in named]
+    if missing:
+        raise InputError(f"{paths[0]}: has {', '.join(named)}, but no {', '.join(missing)}")
+    return [named[name] for name in VIEW_NAMES if name in named]

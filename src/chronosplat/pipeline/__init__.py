@@ -42,9 +42,10 @@ def reconstruct_capture(
         InputError: bad input, in one line. Nothing is left behind then.
         UnavailableError: something that this machine lacks, weights among it.
     """
+    output = output.resolve()  # "." has no name, and a link stays one
     check_folder(output)
     usual, asked = asdict(VideoOptions()), asdict(config.video)
-    strange = [f"--{name}" for name in asked if asked[name] != usual[name]]
+    strange = [f"--{name}" for name in asked if asked[name] != usual[name] and name != "max_frames"]
     if strange and not is_video(Path(config.input)):
         raise InputError(f"{', '.join(strange)}: for videos only; {config.input} is none")
     if isinstance(find_preset(config.model).config, LRM4DConfig):

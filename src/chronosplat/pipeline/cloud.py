@@ -29,8 +29,8 @@ SINGLE_VIEW_WARNING = "all pictures come from one viewpoint: the back of the obj
 
 def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say) -> Report:
     """See :func:`chronosplat.pipeline.reconstruct_capture`."""
-    usual = asdict(SequenceOptions())
-    strange = [f"--{name.replace('_', '-')}" for name, value in asdict(config.sequence).items() if value != usual[name]]
+    usual, asked = (o | o.pop("drawing") for o in (asdict(SequenceOptions()), asdict(config.sequence)))
+    strange = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value != usual[name]]
     if strange:
         raise InputError(f"{', '.join(strange)}: for --model l4gm only; {config.model} takes posed pictures, or a video alone")
     torch.manual_seed(config.seed)
@@ -81,9 +81,9 @@ def load_views(config: ReconstructConfig) -> Views:
 
     Ten times the pixels of each of a hundred pictures would ask for more memory than most machines have.
     """
-    views = load_capture(config.input, config.split, config.size, config.max_frames, config.video)
+    views = load_capture(config.input, config.split, config.size, config.video.max_frames, config.video)
     notes = list(views.notes)
-    if config.max_frames is None and len(views) > MOST_FRAMES:
+    if config.video.max_frames is None and len(views) > MOST_FRAMES:
         notes.append(f"{MOST_FRAMES} of {len(views)} pictures are used, evenly chosen; --max-frames takes more")
         views = views[[round(i * (len(views) - 1) / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)]]
     width, height = views.cameras.width, views.cameras.height

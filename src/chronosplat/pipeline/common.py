@@ -55,7 +55,6 @@ class ReconstructConfig:
     weights: str = ""
     split: str = "train"
     size: int | None = None
-    max_frames: int | None = None
     device: str = "cpu"
     seed: int = 0
     ply: bool = False
@@ -105,7 +104,7 @@ class Clock:
 def write_report(config: ReconstructConfig, report: Report, folder: Path, leave_out: tuple[str, ...] = ()) -> None:
     """Write config.yaml and report.json, which lists all files of the folder but those that will not stay."""
     report.version = chronosplat.__version__
-    (folder / "config.yaml").write_text(as_yaml(asdict(config)))
+    (folder / "config.yaml").write_text(as_yaml(asdict(config)), encoding="utf-8")
     found = (p for p in folder.rglob("*") if p.is_file())
     report.files = sorted({*(str(p.relative_to(folder)) for p in found), "report.json"} - set(leave_out))
     (folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
@@ -113,4 +112,4 @@ def write_report(config: ReconstructConfig, report: Report, folder: Path, leave_
 
 def as_yaml(values: dict[str, Any]) -> str:
     """A mapping as YAML, one line for each name; JSON values are YAML values."""
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
+    return "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())

@@ -6,6 +6,7 @@ interrupted, and the same command goes on from it. At the end the folder is rena
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -27,12 +28,13 @@ from chronosplat.multiview import load_given, save_views
 from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
 from chronosplat.pipeline.source import USUAL_FPS, Source, open_source
 from chronosplat.pipeline.views import ViewsConfig, imagine
-from chronosplat.pipeline.working import WORKING, finish_folder, stamp_of, working_folder
+from chronosplat.pipeline.working import WORKING, finish_folder, stamps_of, working_folder
 from chronosplat.render import render
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.chunks import model_cameras
 from chronosplat.shapes import InputError
 
+NOTE = "note.txt"  # beside the views: what to say of them
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPARED = 24  # frames whose renderings are compared with the video
 
@@ -42,6 +44,12 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
     options, dtype = config.sequence, precision_of(config)
     if options.interpolate not in (1, 3):
         raise InputError(f"interpolate: expected 1 (off) or 3 (three times the frame rate), got {options.interpolate}")
+    if options.interp_weights and options.interpolate == 1:
+        raise InputError("--interp-weights: goes with --interpolate 3")
+    unused = [f"--{name}" for name in ("diffusion", "lgm_weights") if getattr(options, name)]
+    unused += ["--prompt"] if options.drawing.prompt else []
+    if options.views and unused:
+        raise InputError(f"{', '.join(unused).replace('_', '-')}: the other sides are given by --views; leave one or the other out")
     torch.manual_seed(config.seed)
     clock = Clock()
     notes: list[str] = []
@@ -63,8 +71,8 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
         tell(note)
     frames = len(source.pictures.times)
     chunk = choose_chunk(options.chunk, frames, network, dtype, config.device, 1 + (between_weights is not None))
-    stamp = stamp_of(config, [weights, between_weights], dtype)
-    with working_folder(output, stamp, chunk, options.chunk is None, tell) as work:
+    stamps = stamps_of(config, [weights, between_weights], network.input_size, dtype, output)
+    with working_folder(output, stamps, chunk, options.chunk is None, tell) as work:
         folder = work.folder
         with clock("views"):
             first_views = first_views_of(config, source, folder, network.input_size, tell, progressed)
@@ -80,6 +88,8 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
                     write_frames(folder, progress.added)
         del model, between, plan
         report = finish(config, folder, source, network, clock, say)
+        if not config.ply:
+            shutil.rmtree(folder / "ply", ignore_errors=True)  # of an earlier run that was asked for them
         report.notes = notes
         report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch.")}
         write_report(config, report, folder, WORKING)
@@ -137,28 +147,30 @@ def first_views_of(config: ReconstructConfig, source: Source, folder: Path, size
     kept = folder / "views"
     if not kept.is_dir():
         views = source.first_views
+        note = ""
         if views is None:
-            views = generated_views(config, source, size, tell, progressed)
+            views, note = generated_views(config, source, size, progressed)
         with atomic_folder(kept) as fresh:
             save_views(views, fresh)
+            if note:
+                (fresh / NOTE).write_text(note)
+    if (kept / NOTE).is_file():
+        tell((kept / NOTE).read_text())
     return load_given([kept], size, "none").views
 
 
-def generated_views(config: ReconstructConfig, source: Source, size: int, tell: Say, progressed: Progressed) -> Tensor:
-    """ImageDream's views, made consistent by LGM, of the first frame."""
+def generated_views(config: ReconstructConfig, source: Source, size: int, progressed: Progressed) -> tuple[Tensor, str]:
+    """ImageDream's views, made consistent by LGM, of the first frame, and what to say of them."""
     options = config.sequence
 
     def first_frame(size: int) -> Tensor:
         images, alphas = next(source.pictures.frames(size, range(1)))
         return images * alphas + 1 - alphas
 
-    made = imagine(
-        ViewsConfig(options.drawing, options.diffusion, options.lgm_weights, config.device, config.seed), first_frame, progressed
-    )
-    if made.views.shape[1] != size:
-        raise InputError(f"lgm: takes {made.views.shape[1]} pixels, the model {size}")
-    tell(f"the other sides were generated by ImageDream and LGM (azimuth {made.azimuth} degrees, seed {config.seed}); --views takes yours")
-    return made.views
+    wanted = ViewsConfig(options.drawing, options.diffusion, options.lgm_weights, config.device, config.seed)
+    made = imagine(wanted, first_frame, progressed, size)
+    note = f"the other sides were generated by ImageDream and LGM (azimuth {made.azimuth} degrees, seed {config.seed}); --views takes yours"
+    return made.views, note
 
 
 def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dtype) -> L4GM:

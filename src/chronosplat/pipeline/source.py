@@ -54,7 +54,7 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
     if not is_video(path):
         views = load_capture(path, config.split)
         rig = sort_into_rig(views)
-        rig = replace(rig, times=rig.times[: config.max_frames])
+        rig = replace(rig, times=rig.times[: config.video.max_frames])
         first, more = (rig.views_of(0, size), []) if given is None else checked_views(given, rig, size)
         found = "" if given or first is None else ", and the first moment from all four sides"
         notes.append(f"{path.name}: the first camera is the video ({len(rig.times)} moments){found}")
@@ -64,7 +64,7 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
         rate = video_fps(path)
         fps = rate / max(1, round(rate / USUAL_FPS))
         notes.append(f"{path.name}: {rate:g} frames a second, reconstructed at {fps:g}; --fps takes others")
-    clip = open_clip(path, replace(config.video, fps=fps, max_frames=config.max_frames))
+    clip = open_clip(path, replace(config.video, fps=fps))
     if given is None:
         return Source(clip, None, [*clip.notes, *notes])
     if config.video.crop == "auto":

@@ -18,7 +18,7 @@ from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder, check_folder
 from chronosplat.models.l4gm import L4GM
 from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
-from chronosplat.multiview import Diffusion, DiffusionOptions, Generated, consistent_views, fetch_diffusion, save_views
+from chronosplat.multiview import VIEW_NAMES, Diffusion, DiffusionOptions, Generated, consistent_views, fetch_diffusion, save_views
 from chronosplat.pipeline.common import Progressed, Say
 from chronosplat.shapes import InputError
 
@@ -38,11 +38,11 @@ class ViewsConfig:
     seed: int = 0
 
 
-def imagine(config: ViewsConfig, picture: Callable[[int], Tensor] | None, progressed: Progressed) -> Generated:
+def imagine(config: ViewsConfig, picture: Callable[[int], Tensor] | None, progressed: Progressed, size: int | None = None) -> Generated:
     """Views of the object in a picture, or of a text alone.
 
     Args:
-        picture: gives the picture [S, S, 3] on white for LGM's size S; None: the text alone.
+        picture: gives the picture [S, S, 3] on white for LGM's size S; None: the text alone. size: what S must be.
 
     Raises:
         InputError: neither picture nor text, or weights that do not fit.
@@ -54,6 +54,10 @@ def imagine(config: ViewsConfig, picture: Callable[[int], Tensor] | None, progre
     diffusion = Diffusion(config.diffusion or fetch_diffusion("mvdream" if picture is None else "imagedream"), config.device, half)
     lgm_file = find_weights("lgm", config.lgm_weights or None)
     network = check_l4gm_file("lgm", lgm_file)
+    if size is not None and network.input_size != size:
+        raise InputError(f"lgm: takes {network.input_size} pixels, the model {size}")
+    if network.views != len(VIEW_NAMES):
+        raise InputError(f"lgm: expected a model of {len(VIEW_NAMES)} views, got one of {network.views}")
     seen = None if picture is None else picture(network.input_size)
     drawn = diffusion.draw(seen, config.drawing, config.seed, lambda done, steps: progressed("drawing the other sides", done, steps))
     lgm = load_model("lgm", lgm_file, config.device)  # after the diffusion has let go of its memory
@@ -70,6 +74,7 @@ def make_views(input: str, matting: str, config: ViewsConfig, output: Path, say:
     Raises:
         InputError, UnavailableError: see open_picture and imagine.
     """
+    output = output.resolve()
     check_folder(output)
     source = open_picture(input, matting) if input else None
     for note in () if source is None else source.notes:
@@ -87,5 +92,6 @@ def make_views(input: str, matting: str, config: ViewsConfig, output: Path, say:
         Image.fromarray((sheet.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(folder / "drawn.png")
         write_ply(visible(made.gaussians), folder / "object.ply")
         report = {"version": chronosplat.__version__, "input": input, "matting": matting, **asdict(config), "azimuth": made.azimuth}
+        report["notes"] = [] if source is None else list(source.notes)
         (folder / "report.json").write_text(json.dumps(report, indent=1))
     return made

@@ -56,7 +56,7 @@ def out_of_memory(chunk: int) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         less = f"try --chunk {max(2, chunk // 2)}" if chunk > 2 else "try --precision bf16, or a machine with more"
-        raise InputError(f"chunk: the memory ran out with {chunk} frames at once; {less}; what is done is kept") from error
+        raise InputError(f"chunk: the memory ran out with {chunk} frames at once; {less}") from error
 
 
 def available_memory(device: str) -> int:
