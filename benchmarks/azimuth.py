@@ -1,0 +1,66 @@
+"""How often the coarse-to-fine azimuth search gives the answer of all 360 renderings, and with how many.
+
+    python benchmarks/azimuth.py --scenes 150
+
+Random clouds; the picture shows in turns the same cloud, the cloud with other colours and shaken means, and another cloud.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import torch
+
+from chronosplat.cameras import orbit
+from chronosplat.gaussians import Gaussians3D
+from chronosplat.models.l4gm import L4GMConfig
+from chronosplat.multiview import align
+from chronosplat.render import render
+
+CONFIG = L4GMConfig(input_size=32)
+
+
+def cloud(seed: int, count: int = 12) -> Gaussians3D:
+    """Gaussians of random colours around the origin."""
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=random)
+
+    means = 0.8 * (draw(count, 3) - 0.5)
+    return Gaussians3D(means, draw(count, 4) - 0.5, 0.03 + 0.1 * draw(count, 3), 0.3 + 0.7 * draw(count), draw(count, 3))
+
+
+def main() -> None:
+    """Count and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=150)
+    scenes = parser.parse_args().scenes
+    torch.manual_seed(0)
+    same, looked = 0, 0
+    for seed in range(scenes):
+        scene = cloud(seed)
+        shaken = replace(scene, colors=0.7 * scene.colors.roll(1, 0), means=scene.means + 0.05 * torch.randn(scene.means.shape))
+        shown = (scene, shaken, cloud(seed + 10_000))[seed % 3]
+        picture = render(shown, orbit([37.0 * seed % 360], 0.0, CONFIG.input_size)).rgb[0]
+        errors = align.azimuth_errors(scene, picture, list(range(-180, 180)), CONFIG)
+        counted = 0
+        plain = align.azimuth_errors
+
+        def counting(*arguments: object, plain=plain) -> list[float]:  # noqa: ANN001
+            nonlocal counted
+            found = plain(*arguments)  # pyright: ignore[reportArgumentType]
+            counted += len(found)
+            return found
+
+        align.azimuth_errors = counting  # pyright: ignore[reportAttributeAccessIssue]
+        best = align.best_azimuth(scene, picture, CONFIG)
+        align.azimuth_errors = plain
+        same += errors[best + 180] <= min(errors)
+        looked += counted
+    print(f"{same} of {scenes} as all 360 renderings say, with {looked / scenes:.0f} renderings in the mean")
+
+
+if __name__ == "__main__":
+    main()
