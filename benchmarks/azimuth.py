@@ -45,20 +45,15 @@ def main() -> None:
         shown = (scene, shaken, cloud(seed + 10_000))[seed % 3]
         picture = render(shown, orbit([37.0 * seed % 360], 0.0, CONFIG.input_size)).rgb[0]
         errors = align.azimuth_errors(scene, picture, list(range(-180, 180)), CONFIG)
-        counted = 0
-        plain = align.azimuth_errors
+        asked: list[int] = []
 
-        def counting(*arguments: object, plain=plain) -> list[float]:  # noqa: ANN001
-            nonlocal counted
-            found = plain(*arguments)  # pyright: ignore[reportArgumentType]
-            counted += len(found)
-            return found
+        def errors_of(azimuths: list[int], errors: list[float] = errors, asked: list[int] = asked) -> list[float]:
+            asked.extend(azimuths)
+            return [errors[azimuth + 180] for azimuth in azimuths]
 
-        align.azimuth_errors = counting  # pyright: ignore[reportAttributeAccessIssue]
-        best = align.best_azimuth(scene, picture, CONFIG)
-        align.azimuth_errors = plain
+        best = align.coarse_to_fine(errors_of)
         same += errors[best + 180] <= min(errors)
-        looked += counted
+        looked += len(asked)
     print(f"{same} of {scenes} as all 360 renderings say, with {looked / scenes:.0f} renderings in the mean")
 
 

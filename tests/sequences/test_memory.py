@@ -232,3 +232,19 @@ def test_file_pages_that_can_be_dropped_count_as_free(monkeypatch: pytest.Monkey
     details = "anon 1000000\nfile 2500000\ninactive_file 2000000\nactive_file 500000\n"
     files = {MEMINFO: meminfo(9000), MOST: "4000000\n", USED: "3500000\n", DETAILS: details}
     assert free_on(monkeypatch, files) >= 2_500_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: cannot allocate"), torch.OutOfMemoryError("tried to allocate")],
+)
+@pytest.mark.parametrize(("chunk", "words"), [(16, "16 frames at once; try --chunk 8"), (2, "2 frames at once; try --precision bf16")])
+def test_memory_that_runs_out_after_all_names_a_smaller_chunk(error: Exception, chunk: int, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught, memory.out_of_memory(chunk):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not fit"), memory.out_of_memory(8):
+        raise RuntimeError("shapes do not fit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def choose_matte(mode: str, pictures: list[NDArray[np.uint8]], what: str) -> Mat
 def rembg_missing() -> str | None:
     """Why rembg cannot be used, or None."""
     try:
-        import rembg  # noqa: F401  # pyright: ignore[reportMissingImports] - an extra
+        import_module("rembg")
     except (ImportError, SystemExit) as error:  # it exits where its own back end is missing
         return f"matting: rembg cannot be used ({error}); install it: pip install 'chronosplat[matting]'"
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,11 +30,16 @@ def best_azimuth(gaussians: Gaussians3D, picture: Tensor, config: L4GMConfig, el
         InputError: a picture of another shape.
     """
     check_shape("picture", picture, f"{config.input_size} {config.input_size} 3")
+    return coarse_to_fine(lambda azimuths: azimuth_errors(gaussians, picture, azimuths, config, elevation))
+
+
+def coarse_to_fine(errors_of: Callable[[list[int]], list[float]]) -> int:
+    """The whole degree in [-180, 180) of least error; ``errors_of`` tells those of a list of degrees."""
     errors: dict[int, float] = {}
 
     def look(azimuths: list[int]) -> None:
         fresh = [a for a in azimuths if a not in errors]
-        errors.update(zip(fresh, azimuth_errors(gaussians, picture, fresh, config, elevation), strict=True))
+        errors.update(zip(fresh, errors_of(fresh), strict=True))
 
     coarse = list(range(-180, 180, COARSE))
     look(coarse)

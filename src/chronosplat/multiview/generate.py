@@ -14,7 +14,7 @@ from torch import Tensor
 from chronosplat.cameras import orbit
 from chronosplat.captures.picture import find_object
 from chronosplat.gaussians import Gaussians3D
-from chronosplat.models.l4gm import L4GM, input_maps
+from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
 from chronosplat.multiview.align import best_azimuth
 from chronosplat.multiview.diffusion import Diffusion, DiffusionOptions, Step, resized
 from chronosplat.render import render
@@ -59,7 +59,7 @@ def generate_views(
         raise InputError("multiview: give a picture, or a text with --prompt")
     if picture is not None:
         check_shape("picture", picture, f"{lgm.config.input_size} {lgm.config.input_size} 3")
-    check_views(lgm)
+    check_views(lgm.config)
     return consistent_views(lgm, diffusion.draw(picture, options, seed, step), picture, options.elevation)
 
 
@@ -75,7 +75,7 @@ def consistent_views(lgm: L4GM, drawn: Tensor, picture: Tensor | None, elevation
     Raises:
         InputError: an LGM that takes another number of views.
     """
-    check_views(lgm)
+    check_views(lgm.config)
     config = lgm.config
     views = resized(drawn, config.input_size) if picture is not None else torch.stack([framed(v, config.input_size) for v in drawn])
     predicted = lgm(input_maps(views[None, None], config, elevation).to(next(lgm.parameters()).device))
@@ -85,14 +85,14 @@ def consistent_views(lgm: L4GM, drawn: Tensor, picture: Tensor | None, elevation
     return Generated(render(gaussians, cameras).rgb.clamp(0, 1).cpu(), drawn, gaussians, azimuth)
 
 
-def check_views(lgm: L4GM) -> None:
+def check_views(config: L4GMConfig) -> None:
     """Refuse a model of another number of views than are drawn.
 
     Raises:
         InputError: saying the number.
     """
-    if lgm.config.views != 4:
-        raise InputError(f"lgm: expected a model of 4 views, got one of {lgm.config.views}")
+    if config.views != 4:
+        raise InputError(f"lgm: expected a model of 4 views, got one of {config.views}")
 
 
 def framed(drawing: Tensor, size: int) -> Tensor:

@@ -18,7 +18,8 @@ from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder, check_folder
 from chronosplat.models.l4gm import L4GM
 from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
-from chronosplat.multiview import VIEW_NAMES, Diffusion, DiffusionOptions, Generated, consistent_views, fetch_diffusion, save_views
+from chronosplat.multiview import Diffusion, DiffusionOptions, Generated, consistent_views, fetch_diffusion, save_views
+from chronosplat.multiview.generate import check_views
 from chronosplat.pipeline.common import Progressed, Say
 from chronosplat.shapes import InputError
 
@@ -56,8 +57,7 @@ def imagine(config: ViewsConfig, picture: Callable[[int], Tensor] | None, progre
     network = check_l4gm_file("lgm", lgm_file)
     if size is not None and network.input_size != size:
         raise InputError(f"lgm: takes {network.input_size} pixels, the model {size}")
-    if network.views != len(VIEW_NAMES):
-        raise InputError(f"lgm: expected a model of {len(VIEW_NAMES)} views, got one of {network.views}")
+    check_views(network)
     seen = None if picture is None else picture(network.input_size)
     drawn = diffusion.draw(seen, config.drawing, config.seed, lambda done, steps: progressed("drawing the other sides", done, steps))
     lgm = load_model("lgm", lgm_file, config.device)  # after the diffusion has let go of its memory
