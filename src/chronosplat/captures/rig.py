@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chronosplat.cameras import FOVY, RADIUS, Similarity
 from chronosplat.captures.normalize import normalizing_similarity
-from chronosplat.captures.views import Views
+from chronosplat.captures.views import Views, on_white
 from chronosplat.shapes import InputError
 
 ANGLE, DISTANCE = 5.0, 0.1  # degrees, and share of the radius, by which a camera may stand off its place
@@ -60,7 +60,7 @@ class Rig:
             picture = self.picture(moment, place, size)
             if picture is None:
                 return None
-            white.append(picture[0] * picture[1] + 1 - picture[1])
+            white.append(on_white(*picture))
         return torch.stack(white)
 
 

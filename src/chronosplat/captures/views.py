@@ -63,7 +63,7 @@ class Views:
 
     def on_white(self) -> Tensor:
         """[F, H, W, 3] composited on white."""
-        return self.images * self.alphas + 1 - self.alphas
+        return on_white(self.images, self.alphas)
 
     def resized(self, width: int, height: int) -> Views:
         """The views at another size: anti-aliased, colours weighted by coverage."""
@@ -92,6 +92,11 @@ class Views:
         images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
         Ks = intrinsics(size, size, fovy).to(self.cameras.Ks).expand(len(self), 3, 3)
         return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notes)
+
+
+def on_white(images: Tensor, alphas: Tensor) -> Tensor:
+    """[..., H, W, 3] straight colours composited on white."""
+    return images * alphas + 1 - alphas
 
 
 def _window(pictures: Tensor, rows: list[int], columns: list[int]) -> Tensor:

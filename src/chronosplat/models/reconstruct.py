@@ -9,6 +9,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views, fit_size, normalizing_similarity, sort_into_rig
+from chronosplat.captures.views import on_white
 from chronosplat.gaussians import Clock, Gaussians4D, GaussianSequence
 from chronosplat.models.heads import PredictedGaussians
 from chronosplat.models.l4gm import L4GM, input_maps
@@ -89,7 +90,7 @@ def reconstruct_frames(model: L4GM, views: Views) -> GaussianSequence:
     for moment, place in rig.where:
         picture = rig.picture(moment, place, config.input_size)
         assert picture is not None
-        rgb[moment, place] = picture[0] * picture[1] + 1 - picture[1]
+        rgb[moment, place] = on_white(*picture)
     with torch.no_grad():
         predicted = model(input_maps(rgb[None], config).to(next(model.parameters()).device))
     return GaussianSequence(**{name: value[0] for name, value in predicted.fields().items()}, times=rig.times, world=rig.world)

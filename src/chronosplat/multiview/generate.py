@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.captures.picture import find_object
+from chronosplat.captures.views import on_white
 from chronosplat.gaussians import Gaussians3D
 from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
 from chronosplat.multiview.align import best_azimuth
@@ -102,4 +103,4 @@ def framed(drawing: Tensor, size: int) -> Tensor:
         images, alphas = find_object(pixels, "auto", "drawing").framed(size)
     except InputError:
         return resized(drawing[None], size)[0]
-    return images * alphas + 1 - alphas
+    return on_white(images, alphas)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chronosplat.captures.matting import Matte, choose_matte
 from chronosplat.captures.picture import frame_picture, read_pixels
+from chronosplat.captures.views import on_white
 from chronosplat.captures.window import object_box, whole_window
 from chronosplat.shapes import InputError
 
@@ -68,7 +69,7 @@ def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") ->
         if box is None:
             raise InputError(f"{path}: no object found in it; is the matte right? see --matting")
         boxes.append(box)
-        white.append(images * alphas + 1 - alphas)
+        white.append(on_white(images, alphas))
         if matte.kind != "alpha":
             notes.append(matte.note)
     has_front = len(files) == 4

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Clip, Rig
+from chronosplat.captures.views import on_white
 from chronosplat.export import sequence_pictures, write_ply, write_video
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder
@@ -165,7 +166,7 @@ def generated_views(config: ReconstructConfig, source: Source, size: int, progre
 
     def first_frame(size: int) -> Tensor:
         images, alphas = next(source.pictures.frames(size, range(1)))
-        return images * alphas + 1 - alphas
+        return on_white(images, alphas)
 
     wanted = ViewsConfig(options.drawing, options.diffusion, options.lgm_weights, config.device, config.seed)
     made = imagine(wanted, first_frame, progressed, size)
@@ -201,5 +202,5 @@ def compare(scene: StoredSequence, pictures: Clip | Rig, network: L4GMConfig, de
     for index, (images, alphas) in zip(chosen, pictures.frames(network.input_size, chosen), strict=True):
         gaussians = replace(scene.frame(index * factor), world=Similarity())
         rendered = render(gaussians, camera, device=device).rgb.cpu()
-        found.append(mean_psnr(rendered, (images * alphas + 1 - alphas)[None]))
+        found.append(mean_psnr(rendered, on_white(images, alphas)[None]))
     return sum(found) / len(found)

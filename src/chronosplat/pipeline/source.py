@@ -11,6 +11,7 @@ from torch import Tensor
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Clip, Rig, is_video, load_capture, open_clip, sort_into_rig
 from chronosplat.captures.decode import video_fps
+from chronosplat.captures.views import on_white
 from chronosplat.metrics import mean_psnr
 from chronosplat.multiview import GivenViews, load_given
 from chronosplat.pipeline.common import ReconstructConfig
@@ -77,7 +78,7 @@ def open_source(config: ReconstructConfig, size: int) -> Source:
 def checked_views(given: GivenViews, pictures: Clip | Rig, size: int) -> tuple[Tensor, list[str]]:
     """The given views, the video's first frame in front where there is no front view, and a warning where the two differ."""
     images, alphas = next(pictures.frames(size, range(1)))
-    front = (images * alphas + 1 - alphas)[None]
+    front = on_white(images, alphas)[None]
     if not given.has_front:
         return torch.cat([front, given.views[1:]]), []
     shown = (torch.minimum(given.views[:1], front) < NEARLY_WHITE).any(-1)

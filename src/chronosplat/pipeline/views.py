@@ -13,6 +13,7 @@ from torch import Tensor
 
 import chronosplat
 from chronosplat.captures import open_picture
+from chronosplat.captures.views import on_white
 from chronosplat.export import write_ply
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder, check_folder
@@ -83,7 +84,7 @@ def make_views(input: str, matting: str, config: ViewsConfig, output: Path, say:
     def framed(size: int) -> Tensor:
         assert source is not None
         images, alphas = source.framed(size)
-        return images * alphas + 1 - alphas
+        return on_white(images, alphas)
 
     made = imagine(config, None if source is None else framed, progressed)
     with atomic_folder(output) as folder:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
+from chronosplat.captures.views import on_white
 from chronosplat.files import write_tensors
 from chronosplat.gaussians import SequenceWriter
 from chronosplat.models.heads import PredictedSplats
@@ -143,7 +144,7 @@ def _chunks_of(source: Pictures, spans: list[Span], size: int) -> Iterator[Tenso
     for span in spans:
         while len(shared) < len(span):
             images, alphas = next(frames)
-            shared.append(images * alphas + 1 - alphas)
+            shared.append(on_white(images, alphas))
         yield torch.stack(shared)
         shared = shared[-1:]
 
