@@ -14,7 +14,7 @@ import torch
 
 import chronosplat as cs
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.evaluate.setups import alternating_canonical
 
 
 def main() -> None:

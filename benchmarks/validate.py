@@ -19,7 +19,8 @@ from PIL import Image
 
 import chronosplat as cs
 from chronosplat.assets import GltfModel
-from chronosplat.evaluate.alternating import alternating_canonical, nearest_inputs
+from chronosplat.evaluate.baselines import nearest_inputs
+from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.metrics import mean_psnr
 from chronosplat.train.config import VALIDATION
 

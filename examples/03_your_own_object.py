@@ -9,7 +9,7 @@ import numpy as np
 
 from chronosplat.assets.procedural.parts import assemble, icosphere, paint
 from chronosplat.captures import save_transforms
-from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.evaluate.setups import alternating_canonical
 
 
 def main(folder: Path) -> None:

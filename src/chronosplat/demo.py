@@ -15,7 +15,8 @@ from PIL import Image
 
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import load_capture, save_transforms
-from chronosplat.evaluate.alternating import alternating_canonical, nearest_inputs
+from chronosplat.evaluate.baselines import nearest_inputs
+from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.files import atomic_folder
 from chronosplat.gaussians import load_scene
 from chronosplat.metrics import mean_psnr

@@ -19,7 +19,7 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import orbit
 from chronosplat.captures import save_transforms
 from chronosplat.cli import main
-from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.gaussians import Gaussians3D, save_scene
 
 

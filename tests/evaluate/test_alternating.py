@@ -8,7 +8,9 @@ import torch
 
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL, orbit
-from chronosplat.evaluate.alternating import Split, alternating_canonical, nearest_inputs
+from chronosplat.evaluate.baselines import nearest_inputs
+from chronosplat.evaluate.setups import alternating_canonical
+from chronosplat.evaluate.studio import Split
 
 SIZE = 16
 

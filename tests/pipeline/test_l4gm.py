@@ -18,7 +18,7 @@ from PIL import Image
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import save_transforms
 from chronosplat.cli import main
-from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
 from chronosplat.gaussians import Gaussians3D, GaussianSequence, load_scene
 from chronosplat.sequences.run import STATE

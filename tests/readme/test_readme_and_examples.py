@@ -13,7 +13,7 @@ import pytest
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import save_transforms
 from chronosplat.cli import DATA_VERBS, VERBS
-from chronosplat.evaluate.alternating import alternating_canonical
+from chronosplat.evaluate.setups import alternating_canonical
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

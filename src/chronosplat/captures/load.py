@@ -52,6 +52,19 @@ def load_capture(
     return views if size is None else fit_size(views, size)
 
 
+def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views | None]:
+    """The pictures of a posed capture that may go in, and those of its test (or val) split, if it has one.
+
+    Raises:
+        InputError: as for :func:`load_capture`.
+    """
+    inputs = load_capture(path, "train", size)
+    for split in ("test", "val"):
+        if transforms.has_split(Path(path), split):
+            return inputs, load_capture(path, split, size)
+    return inputs, None
+
+
 def fit_size(views: Views, size: int | None = None) -> Views:
     """Views whose longer side is ``size`` (None: as it is) and whose sides are divisible by 8, with a note if changed.
 

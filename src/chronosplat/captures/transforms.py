@@ -39,6 +39,14 @@ def find_json(folder: Path, split: str) -> Path:
     raise InputError(f"{folder}: no capture in it; expected transforms_{split}.json or transforms.json, or give a video file")
 
 
+def has_split(path: Path, split: str) -> bool:
+    """Whether a capture has pictures of its own for a split: a file, or nerfstudio's list of names."""
+    if path.is_dir() and (path / f"transforms_{split}.json").is_file():
+        return True
+    common = path / "transforms.json" if path.is_dir() else path
+    return common.is_file() and bool(_read_json(common).get(f"{split}_filenames"))
+
+
 def load_transforms(path: Path, split: str) -> Views:
     """Read a capture.
 

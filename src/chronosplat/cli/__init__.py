@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 
 from chronosplat.cli.capture import multiview, reconstruct
 from chronosplat.cli.common import console
+from chronosplat.cli.evaluation import evaluate
 from chronosplat.cli.scene import demo, export, info, render
 from chronosplat.cli.training import data_render, train
 from chronosplat.shapes import InputError, UnavailableError
@@ -21,6 +22,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "multiview": multiview,
     "render": render,
     "export": export,
+    "eval": evaluate,
     "train": train,
     "demo": demo,
     "info": info,

@@ -1,0 +1,64 @@
+"""From how many sides each moment is seen: what the pictures can decide, and what only the prediction knows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import Cameras
+
+APART = 20.0  # degrees between viewing directions that count as two
+REACH = 2.5  # mean distances between pictures in time that count as the same moment
+
+
+def picture_spacing(times: Tensor) -> float:
+    """Mean distance in time between pictures [F]; 0 if all show one moment."""
+    return float(times.max() - times.min()) / max(len(times) - 1, 1)
+
+
+def sides_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct moments [M] of the pictures, and the number of directions from which each is seen [M].
+
+    Pictures within REACH mean distances of a moment count for it; directions within APART degrees are one.
+    """
+    moments = torch.unique(times.double())
+    reach = REACH * picture_spacing(times) + 1e-9
+    forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
+    counts = []
+    for moment in moments:
+        near = forwards[((times.double() - moment).abs() <= reach).nonzero()[:, 0].cpu()]
+        different: list[Tensor] = []
+        for direction in near:
+            if all(float(direction @ other) < math.cos(math.radians(APART)) for other in different):
+                different.append(direction)
+        counts.append(len(different))
+    return moments, torch.tensor(counts)
+
+
+def well_seen(cameras: Cameras, times: Tensor) -> bool:
+    """Whether at least half of the moments are seen from two sides or more."""
+    return float(sides_seen(cameras, times)[1].double().median()) >= 2
+
+
+def hold_back(cameras: Cameras, times: Tensor, share: float) -> list[int]:
+    """Pictures to hold back: about ``share`` of them, at even moments, from as different directions as there are.
+
+    Of each direction at least one picture stays, unless there is only one.
+    """
+    count = round(share * len(times))
+    if len(times) < 4 or share <= 0:
+        return []
+    count = min(max(count, 2), len(times) // 2)
+    forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
+    order = times.double().cpu().argsort(stable=True)
+    apart = 1 - forwards @ forwards.T
+    chosen = [int(order[len(order) // (2 * count)])]
+    span = max(float(times.max() - times.min()), 1e-9)
+    moment = (times.double().cpu()[:, None] - times.double().cpu()[None]).abs() / span
+    while len(chosen) < count:  # farthest first, in direction and time
+        distance = (apart.clamp_max(0.5) + moment)[:, chosen].min(1).values
+        distance[chosen] = -1
+        chosen.append(int(distance.argmax()))
+    return sorted(chosen)

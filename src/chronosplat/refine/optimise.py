@@ -1,0 +1,155 @@
+"""One optimisation: batches of views, Adam with a step size for each field, and marks at which the state is looked at."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from chronosplat.losses import mse
+from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.parameters import Fields, bounded, freed
+from chronosplat.refine.pictures import Pictures, show
+from chronosplat.refine.poses import Corrections
+
+BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long: so many steps, or so many seconds."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def share(self, part: float) -> Budget:
+        """A part of it, of at least one step."""
+        steps = None if self.steps is None else max(1, round(self.steps * part))
+        return Budget(steps, None if self.seconds is None else self.seconds * part)
+
+    def spent(self, steps: int, seconds: float) -> float:
+        """Which share of it is gone."""
+        return steps / self.steps if self.steps is not None else seconds / (self.seconds or math.inf)
+
+
+@dataclass
+class Outcome:
+    """Where an optimisation ended.
+
+    Attributes:
+        fields: the Gaussians' fields, at the end or when it broke off. steps: taken.
+        broken: why it broke off ("" if it did not): the loss became NaN, or the user asked.
+        marks: share of the budget -> what was found there.
+    """
+
+    fields: Fields
+    steps: int
+    broken: str = ""
+    marks: dict[float, float] = field(default_factory=dict)
+    corrections: Corrections | None = None
+
+
+Look = Callable[[float, Mapping[str, Tensor]], None]
+
+
+def optimise(
+    start: Mapping[str, Tensor],
+    pictures: Pictures,
+    train: Sequence[int],
+    config: RefineConfig,
+    budget: Budget,
+    sizes: Mapping[str, float],
+    dropping: bool = True,
+    marks: Sequence[float] = (),
+    look: Look = lambda _share, _fields: None,
+) -> Outcome:
+    """Optimise fields against the pictures ``train``.
+
+    Args:
+        start: fields of the scene at the start, bounded.
+        sizes: step size of each field, which falls to ``config.final`` of it; 0 leaves the field alone.
+        dropping: leave Gaussians out at random.
+        marks: shares at which ``look`` is called with the fields (time spent there is not counted).
+
+    Returns:
+        The outcome. A loss that is not finite ends it at the last state that was.
+    """
+    free = freed(start)
+    for name, t in free.items():
+        t.requires_grad_(sizes[name] > 0)
+    corrections = Corrections(len(pictures), config, pictures.rgb.device)
+    groups = [{"params": [t], "size": sizes[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
+    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
+    draws = torch.Generator().manual_seed(config.seed)
+    queue: list[int] = []
+    waiting = sorted(marks)
+    began, looking, steps = time.perf_counter(), 0.0, 0
+    outcome = Outcome({}, 0, corrections=corrections)
+    try:
+        while True:
+            share = budget.spent(steps, time.perf_counter() - began - looking)
+            while waiting and share >= waiting[0] - 1e-9:
+                paused = time.perf_counter()
+                look(waiting.pop(0), _still(free))
+                looking += time.perf_counter() - paused
+            if share >= 1 - 1e-9:
+                break
+            while len(queue) < min(config.batch, len(train)):
+                queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
+            chosen, queue = queue[: config.batch], queue[config.batch :]
+            loss = _loss(free, pictures, chosen, config, corrections, draws, dropping)
+            if not bool(torch.isfinite(loss)):
+                outcome.broken = "the loss is not a number any more"
+                break
+            adam.zero_grad()
+            loss.backward()
+            for group in adam.param_groups:
+                group["lr"] = group["size"] * config.final**share
+            adam.step()
+            _bound(free, config)
+            steps += 1
+    except KeyboardInterrupt:
+        outcome.broken = "interrupted"
+    outcome.fields, outcome.steps = _still(free), steps
+    return outcome
+
+
+def _still(free: Mapping[str, Tensor]) -> Fields:
+    with torch.no_grad():
+        return {name: t.clone() for name, t in bounded(free).items()}
+
+
+def _loss(
+    free: Fields,
+    pictures: Pictures,
+    chosen: list[int],
+    config: RefineConfig,
+    corrections: Corrections,
+    draws: torch.Generator,
+    dropping: bool,
+) -> Tensor:
+    fields = bounded(free)
+    if dropping and config.drop > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
+        kept = (torch.rand(len(fields["means"]), generator=draws) >= config.drop).nonzero()[:, 0].to(fields["means"].device)
+        fields = {name: t.index_select(0, kept) for name, t in fields.items()}
+        fields["opacities"] = (fields["opacities"] / (1 - config.drop)).clamp(max=0.999)
+    rgb, alpha = show(fields, pictures, chosen, config.backend, viewmats=corrections.poses(pictures.viewmats))
+    rgb = corrections.exposed(rgb, chosen)
+    wanted = pictures.rgb[chosen]
+    loss = mse(rgb, wanted) + config.absolute * (rgb - wanted).abs().mean()
+    if pictures.masked:
+        loss = loss + config.alpha * mse(alpha, pictures.alpha[chosen])
+    if config.binary > 0 and fields["opacities"].requires_grad:
+        loss = loss + config.binary * (fields["opacities"] * (1 - fields["opacities"])).mean()
+    return loss
+
+
+def _bound(free: Fields, config: RefineConfig) -> None:
+    """No needles: the shortest axis is at least so long that a Gaussian seen from its side has an area."""
+    with torch.no_grad():
+        longest = free["scales"].amax(-1, keepdim=True)
+        free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.needle)))

@@ -1,0 +1,57 @@
+"""What is optimised: the fields of a scene without bounds, one group of Adam's for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chronosplat.gaussians import Gaussians3D, Gaussians4D
+
+Fields = dict[str, Tensor]
+
+
+def _logit(x: Tensor) -> Tensor:
+    return torch.logit(x.clamp(1e-3, 1 - 1e-3))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+# field -> to numbers without bounds, and back
+UNBOUNDED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "means": (_same, _same),
+    "velocities": (_same, _same),
+    "time_centers": (_same, _same),
+    "time_sigmas": (torch.log, torch.exp),
+    "scales": (lambda x: x.clamp_min(1e-7).log(), torch.exp),
+    "quats": (lambda x: F.normalize(x, dim=-1), _same),
+    "opacities": (_logit, torch.sigmoid),
+    "colors": (_same, _same),
+}
+
+
+def freed(fields: Mapping[str, Tensor]) -> Fields:
+    """Fields as leaves without bounds, in float32, ready for an optimiser."""
+    return {name: UNBOUNDED[name][0](t.detach().float()).clone().requires_grad_() for name, t in fields.items()}
+
+
+def bounded(free: Mapping[str, Tensor]) -> Fields:
+    """The inverse of :func:`freed`: differentiable."""
+    return {name: UNBOUNDED[name][1](t) for name, t in free.items()}
+
+
+def fields_of(scene: Gaussians3D | Gaussians4D) -> Fields:
+    """A scene's Gaussians by field, in float32."""
+    return {name: t.detach().float() for name, t in scene.tensors().items()}
+
+
+def with_fields(scene: Gaussians3D | Gaussians4D, fields: Mapping[str, Tensor]) -> Gaussians3D | Gaussians4D:
+    """The scene with other Gaussians; quaternions have unit length and colours lie in [0, 1]."""
+    found = {name: t.detach() for name, t in fields.items()}
+    found |= {"quats": F.normalize(found["quats"], dim=-1), "colors": found["colors"].clamp(0, 1)}
+    return replace(scene, **found)

@@ -1,0 +1,247 @@
+"""The door: a scene and the views that it came from in, a better scene out; or views alone in, and a scene from random points.
+
+Where the pictures say much (most moments are seen from several sides), the cloud is started anew from the prediction and
+optimised freely; where they say little, its geometry moves in small steps only. Either way views are held back first to find
+when to stop; if nothing is gained on them the prediction is returned as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from chronosplat.captures import Views
+from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
+from chronosplat.refine.config import FAST, RANDOM, RefineConfig
+from chronosplat.refine.coverage import hold_back, picture_spacing, well_seen
+from chronosplat.refine.hull import random_in_hull
+from chronosplat.refine.optimise import Budget, optimise
+from chronosplat.refine.parameters import Fields, fields_of, with_fields
+from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on, show
+from chronosplat.refine.start import count_for, thinned_and_widened
+from chronosplat.shapes import InputError
+
+Progressed = Callable[[float, float], None]  # share done, PSNR on the held-back views so far (NaN before there is one)
+MARKS = tuple(i / 8 for i in range(1, 9))  # shares of an optimisation at which it is looked at
+GENTLE_GAIN = 0.02  # dB that gentle steps must gain on held-back views; these were inputs of the prediction, which flatters it
+GENTLE_MOST = 160  # steps; more of them fit the one side that is seen at the cost of all others
+SHORTEST = 80  # steps of a free run that are always made: with views held back it overfits sooner than with all
+
+
+@dataclass
+class Refined:
+    """A scene and what was done to it.
+
+    Attributes:
+        facts: for a report: mode, steps, seconds, number of Gaussians, PSNR on held-back views before and after.
+        notes: for the user.
+    """
+
+    scene: Scene
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an optimisation starts, and how large its steps are."""
+
+    fields: Fields
+    sizes: Mapping[str, float]
+    dropping: bool
+    width: float | None = None
+
+
+@dataclass
+class Found:
+    """What the runs with held-back views found: the best start, when to stop, and the state that was best."""
+
+    psnr: float
+    start: int = 0
+    until: float = 0.0
+    fields: Fields | None = None
+    steps: int = 0
+    broken: str = ""
+
+
+def refine(scene: Scene, views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None) -> Refined:
+    """Optimise a scene against its input views.
+
+    Args:
+        scene: any kind, on the device to work on. views: in the scene's world and seconds.
+        progressed: called now and then.
+
+    Returns:
+        The refined scene and what was done. Ctrl-C ends it early with the best found so far.
+
+    Raises:
+        InputError: the scene and the views are of different worlds or times.
+    """
+    if isinstance(scene, GaussianSequence):
+        from chronosplat.refine.sequence import refine_sequence  # late: it stands on this module
+
+        return refine_sequence(scene, views, config, progressed)
+    check_fit(scene, views)
+    pictures = pictures_for(scene, views)
+    fields = fields_of(scene)
+    free = isinstance(scene, Gaussians4D) and len(views) > 1 and well_seen(views.cameras, views.times)
+    starts = [Start(fields, config.gentle, False)]
+    if isinstance(scene, Gaussians4D) and free:
+        assert pictures.times is not None
+        starts = [
+            Start(thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed), config.free, True, width)
+            for width in config.widths
+        ]
+    held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
+    before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
+    if not free and config.steps is not None:
+        config = replace(config, steps=min(config.steps, GENTLE_MOST))
+    done = run(starts, pictures, held, -math.inf if free else before + GENTLE_GAIN, config, progressed)
+    notes = notices(views, pictures)
+    facts = {"mode": "free" if free else "gentle", "psnr_held_back_before": _rounded(before), **done.facts}
+    if done.fields is None:
+        notes.append("refinement gains nothing on held-back views: the prediction is kept")
+        return Refined(scene, facts | {"kept": True, "gaussians": len(scene)}, notes)
+    if done.broken:
+        notes.append(f"refinement stopped early ({done.broken}); the best state so far is kept")
+    return Refined(with_fields(scene, done.fields), facts | {"kept": False, "gaussians": len(done.fields["means"])}, notes)
+
+
+def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None) -> Refined:
+    """Per-scene optimisation without a prediction: the same optimiser, from random points in the visual hull.
+
+    The time sigma of the start is searched among the config's widths; steps are always free.
+
+    Raises:
+        InputError: the silhouettes have nothing in common.
+    """
+    began = time.perf_counter()
+    cloud = random_in_hull(views, count_for(views.alphas), config.seed)
+    pictures = pictures_for(cloud, views)
+    assert pictures.times is not None
+    spacing, one = picture_spacing(pictures.times), torch.ones_like(cloud.opacities)
+    fields = fields_of(cloud)
+    starts = [Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, RANDOM, True, width) for width in config.widths]
+    held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
+    done = run(starts, pictures, held, -math.inf, config, progressed, began)
+    assert done.fields is not None
+    return Refined(with_fields(cloud, done.fields), {"mode": "from random points", **done.facts}, notices(views, pictures))
+
+
+@dataclass
+class Done:
+    """The fields that an optimisation ended with (None: nothing was gained), and why it broke off, if it did."""
+
+    fields: Fields | None
+    broken: str
+    facts: dict[str, Any]
+
+
+def run(
+    starts: list[Start],
+    pictures: Pictures,
+    held: list[int],
+    floor: float,
+    config: RefineConfig,
+    progressed: Progressed,
+    began: float | None = None,
+) -> Done:
+    """Find the best start and how long to run with views held back, then run with all of them.
+
+    Args:
+        floor: PSNR on the held-back views below which nothing counts as found.
+        began: when the budget's seconds began to run; now by default.
+    """
+    began = time.perf_counter() if began is None else began
+    budget = Budget(config.steps, None if config.seconds is None else max(config.seconds - (time.perf_counter() - began), 1e-3))
+    found = search(starts, pictures, held, floor, config, budget, progressed) if held else Found(math.nan, until=1.0)
+    facts: dict[str, Any] = {"held_back": len(held), "psnr_held_back": _rounded(found.psnr) if found.fields else None, "seed": config.seed}
+    fields, steps, broken = found.fields, found.steps, found.broken
+    if found.until > 0 and not broken:
+        start, first, until, rest = starts[found.start], 0.0, 1.0, budget
+        if held:
+            first, rest = config.search, budget.share(1 - config.search)
+            if config.seconds is not None:
+                rest = Budget(seconds=max(config.seconds - (time.perf_counter() - began), 1e-3))
+            steps_left = found.steps * (1 - config.search) / config.search
+            until = max(found.until, min(1.0, SHORTEST / steps_left)) if start.dropping else found.until
+        outcome = optimise(
+            start.fields, pictures, range(len(pictures)), config, rest.share(until), start.sizes, start.dropping, MARKS,
+            lambda share, _: progressed(first + (1 - first) * share, found.psnr),
+        )  # fmt: skip
+        fields, steps, broken = outcome.fields, steps + outcome.steps, outcome.broken
+        facts |= {"until": round(until, 3), "width": start.width}
+    return Done(fields, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken})
+
+
+def search(
+    starts: list[Start], pictures: Pictures, held: list[int], floor: float, config: RefineConfig, budget: Budget, progressed: Progressed
+) -> Found:
+    """Run from every start without the held-back pictures, and note where their PSNR was best."""
+    train = [i for i in range(len(pictures)) if i not in set(held)]
+    best = Found(floor)
+    for index, start in enumerate(starts):
+
+        def look(share: float, fields: Mapping[str, torch.Tensor], index: int = index) -> None:
+            psnr = psnr_on(fields, pictures, held, config.backend)
+            if psnr > best.psnr:
+                best.psnr, best.start, best.until, best.fields = psnr, index, share, dict(fields)
+            progressed(config.search * (index + share) / len(starts), psnr)
+
+        part = budget.share(config.search / len(starts))
+        outcome = optimise(start.fields, pictures, train, config, part, start.sizes, start.dropping, marks=MARKS, look=look)
+        best.steps += outcome.steps
+        if outcome.broken:
+            best.broken = outcome.broken
+            break
+    return best
+
+
+def check_fit(scene: Gaussians3D | Gaussians4D, views: Views) -> None:
+    """Refuse views that cannot be of the scene.
+
+    Raises:
+        InputError: moments outside the scene's, or cameras that see nothing of it.
+    """
+    if isinstance(scene, Gaussians4D):
+        first, last = scene.seconds
+        low, high = views.seconds
+        slack = 0.05 * (last - first) + 1e-6
+        if low < first - slack or high > last + slack:
+            raise InputError(
+                f"views: taken from {low:g} to {high:g} s, but the scene shows {first:g} to {last:g} s; they are not of one capture"
+            )
+    check_seen(scene, views)
+
+
+def check_seen(scene: Gaussians3D | Gaussians4D, views: Views) -> None:
+    """Refuse cameras that see nothing of a scene.
+
+    Raises:
+        InputError: they are of different worlds.
+    """
+    pictures = pictures_for(scene, views)
+    with torch.no_grad():
+        some = range(0, len(pictures), max(1, len(pictures) // 4))
+        seen = max(float(show(fields_of(scene), pictures, [i], "auto", cull=False)[1].mean()) for i in some)
+    if seen < 1e-3:
+        raise InputError("views: their cameras see nothing of the scene; are both in the same world?")
+
+
+def notices(views: Views, pictures: Pictures) -> list[str]:
+    """What the user should know of these views."""
+    notes = []
+    if len(views) < 2:
+        notes.append("warning: a single input view; refinement can only touch up what it shows")
+    if not pictures.masked:
+        notes.append("the views have no masks: refinement compares colours only")
+    return notes
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None
