@@ -20,6 +20,7 @@ kaykit_rogue_hooded babylon_desk_fan q_easy_enemies_frog quaternius_bunny_monste
 .venv/bin/chronosplat train --output "$STATE" --assets "$ASSETS" --exclude $EXCLUDE --init "$INIT" \
   --steps "$STEPS" --lr "$LR" --threads "$THREADS"
 if [ -n "$ASSETS" ]; then
-  .venv/bin/python benchmarks/validate.py "$ASSETS" --weights "$STATE/weights.safetensors" --json "$STATE/validation.json"
+  METHODS="white nearest feed-forward" runs/validate.sh "$ASSETS" "$STATE/validation" --weights "$STATE/weights.safetensors"
+  cat "$STATE/validation/table.md"
 fi
 echo "when it is better than the shipped weights: cp $STATE/weights.safetensors $SHIPPED"

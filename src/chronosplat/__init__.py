@@ -5,6 +5,7 @@ from chronosplat.captures import VideoOptions, Views, load_capture, open_clip
 from chronosplat.export import export
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, load_scene, save_scene
 from chronosplat.models.weights import load_model
+from chronosplat.refine import refine
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 
@@ -22,6 +23,7 @@ __all__ = [
     "load_model",
     "load_scene",
     "open_clip",
+    "refine",
     "render",
     "save_scene",
 ]

@@ -58,4 +58,5 @@ def test_runs_refer_to_what_exists() -> None:
     assert shutil.which("bash")
     script = (ROOT / "runs/mini.sh").read_text()
     assert "chronosplat train" in script
-    assert (ROOT / "benchmarks/validate.py").is_file()
+    assert "runs/validate.sh" in script
+    assert "chronosplat eval" in (ROOT / "runs/validate.sh").read_text()

@@ -9,7 +9,7 @@ from chronosplat.captures import transforms
 from chronosplat.captures.clip import VideoOptions
 from chronosplat.captures.decode import SUFFIXES
 from chronosplat.captures.video import MOST_FRAMES, load_video
-from chronosplat.captures.views import Views
+from chronosplat.captures.views import Views, evenly
 from chronosplat.shapes import InputError
 
 MULTIPLE = 8  # networks cut pictures into patches of this size
@@ -48,7 +48,7 @@ def load_capture(
     else:
         raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
     if max_frames and len(views) > max_frames:
-        views = views[[round(i * (len(views) - 1) / max(max_frames - 1, 1)) for i in range(max_frames)]]
+        views = views[evenly(len(views), max_frames)]
     return views if size is None else fit_size(views, size)
 
 

@@ -13,6 +13,15 @@ from torch import Tensor
 from chronosplat.cameras import RADIUS, Cameras, Similarity
 
 
+def distinct(cameras: Cameras) -> Cameras:
+    """Each camera once, in order of first appearance, however long it filmed."""
+    _, which = torch.unique(cameras.viewmats, dim=0, return_inverse=True)
+    first: dict[int, int] = {}
+    for index, number in enumerate(which.tolist()):
+        first.setdefault(number, index)
+    return cameras[sorted(first.values())]
+
+
 def look_at_point(cameras: Cameras) -> Tensor:
     """[3] the point nearest to all optical axes (least squares), float64.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import FOVY, RADIUS, Similarity
-from chronosplat.captures.normalize import normalizing_similarity
+from chronosplat.captures.normalize import distinct, normalizing_similarity
 from chronosplat.captures.views import Views, on_white
 from chronosplat.shapes import InputError
 
@@ -75,9 +75,7 @@ def sort_into_rig(views: Views, places: int = 4, fovy: float = FOVY, radius: flo
         InputError: the reference camera does not look at the object from elevation 0.
     """
     cameras = views.cameras
-    _, which = torch.unique(cameras.viewmats, dim=0, return_inverse=True)
-    distinct = [which.tolist().index(number) for number in range(int(which.max()) + 1)]  # a camera counts once, however long it filmed
-    world = normalizing_similarity(cameras[sorted(distinct)], views.up)
+    world = normalizing_similarity(distinct(cameras), views.up)
     reach = float((cameras.centers[0].double() - world.translation).norm())
     world = replace(world, scale=reach / radius)
     centers = cameras.transformed(world.inverse()).centers.double()

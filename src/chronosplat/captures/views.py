@@ -94,6 +94,11 @@ class Views:
         return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notes)
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """At most ``most`` of the indices of ``count`` things, evenly chosen, first and last among them."""
+    return list(range(count)) if count <= most else [round(i * (count - 1) / max(most - 1, 1)) for i in range(most)]
+
+
 def on_white(images: Tensor, alphas: Tensor) -> Tensor:
     """[..., H, W, 3] straight colours composited on white."""
     return images * alphas + 1 - alphas

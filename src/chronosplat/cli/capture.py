@@ -26,6 +26,7 @@ def reconstruct(
     weights: str = "",
     split: str = "train",
     size: int | None = None,
+    refine: str = "",
     ply: bool = False,
     ply_frames: int = 24,
     video: Video = VideoOptions(),
@@ -37,6 +38,7 @@ def reconstruct(
     INPUT is a folder with transforms JSON, such a file, or a video. A 4d-lrm model makes one cloud that moves, l4gm a set of
     Gaussians for every frame; a long l4gm run that was interrupted goes on when the same command is given again. Examples:
       chronosplat reconstruct fox/ -o outputs/fox --ply
+      chronosplat reconstruct fox/ --refine best
       chronosplat reconstruct cat.mp4
       chronosplat reconstruct cat.mp4 --model l4gm --interpolate 3
       chronosplat reconstruct cat.mp4 --model l4gm --views right.png back.png left.png
@@ -48,13 +50,15 @@ def reconstruct(
         weights: a safetensors file instead of the preset's weights.
         split: which frames of a capture with splits.
         size: resize the longer side to so many pixels; by default larger pictures are reduced to 128 (not for l4gm).
+        refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (some ten times as
+            long), or so many seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C ends it with the best so far.
         ply: also write a PLY sequence.
         ply_frames: files of the PLY sequence of a 4d-lrm scene; an l4gm scene has one for every frame.
     """
     device = common.prepare()
     target = output or Path("outputs") / (Path(input).stem or Path(input).resolve().name)
     config = ReconstructConfig(
-        input, model, weights, split, size, device, common.seed, ply, ply_frames, video=video, sequence=sequence,
+        input, model, weights, split, size, device, common.seed, ply, ply_frames, refine=refine, video=video, sequence=sequence,
     )  # fmt: skip
     with stages(f"reconstructing {input}") as progressed:
         report = reconstruct_capture(config, target, say, progressed)

@@ -94,9 +94,9 @@ def stages(what: str) -> Iterator[Progressed]:
     with Progress(*columns, console=console, transient=True) as progress:
         tasks: dict[str, TaskID] = {"": progress.add_task(what, total=None)}
 
-        def progressed(stage: str, done: int, steps: int) -> None:
+        def progressed(stage: str, done: int, steps: int, note: str = "") -> None:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=steps)
-            progress.update(tasks[stage], completed=done)
+            progress.update(tasks[stage], completed=done, description=f"{stage}, {note}" if note else stage)
 
         yield progressed

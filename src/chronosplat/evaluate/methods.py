@@ -12,7 +12,7 @@ from torch import Tensor
 from chronosplat.captures import Views
 from chronosplat.evaluate.baselines import nearest_inputs, white
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
-from chronosplat.refine import BEST, fit, refine, refinement
+from chronosplat.refine import BEST, fit, refine_scene, refinement
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 
@@ -75,7 +75,7 @@ class Bench:
         if config is None:
             raise InputError(f"methods: 'off' is called feed-forward here; {ABOUT}")
         began = time.perf_counter()
-        done = refine(scene, self.inputs, replace(config, seed=self.seed))
+        done = refine_scene(scene, self.inputs, replace(config, seed=self.seed))
         return self._shown(method, done.scene, seconds + time.perf_counter() - began, done.facts["steps"])
 
     def _predicted(self) -> tuple[Scene, float]:

@@ -17,6 +17,8 @@ from torch import Tensor
 from chronosplat.assets import MovingMesh, PreparedSurface, rasterize_mesh
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views, normalizing_similarity
+from chronosplat.captures.normalize import distinct
+from chronosplat.captures.views import evenly
 from chronosplat.data.clips import pose_clip
 from chronosplat.shapes import InputError
 
@@ -196,15 +198,6 @@ class CaptureStudio:
         return Views(torch.stack(images), torch.stack(alphas), Cameras.cat(list(cameras)), torch.stack(times), self.parts[0].up)
 
 
-def distinct(cameras: Cameras) -> Cameras:
-    """Each camera once, in order of first appearance, however long it filmed."""
-    _, which = torch.unique(cameras.viewmats, dim=0, return_inverse=True)
-    first: dict[int, int] = {}
-    for index, number in enumerate(which.tolist()):
-        first.setdefault(number, index)
-    return cameras[sorted(first.values())]
-
-
 def generator(seed: int, *what: object) -> np.random.Generator:
     """Random numbers that depend on the seed and on what they are for, and on nothing that was drawn before."""
     digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
@@ -219,6 +212,4 @@ def random_angles(seed: int, *what: object) -> tuple[float, float]:
 
 def thinned(items: Sequence[T], count: int) -> list[T]:
     """At most ``count`` of the items, evenly chosen, first and last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / max(count - 1, 1))] for i in range(count)]
+    return [items[i] for i in evenly(len(items), count)]

@@ -10,7 +10,7 @@ from chronosplat.files import check_folder
 from chronosplat.models.lrm4d import LRM4DConfig
 from chronosplat.models.presets import find_preset
 from chronosplat.pipeline.cloud import load_views, reconstruct_cloud
-from chronosplat.pipeline.common import Progressed, ReconstructConfig, Report, Say, SequenceOptions
+from chronosplat.pipeline.common import Progressed, ReconstructConfig, Report, Say, SequenceOptions, silent
 from chronosplat.pipeline.sequence import reconstruct_sequence
 from chronosplat.pipeline.views import ViewsConfig, make_views
 from chronosplat.shapes import InputError
@@ -28,15 +28,13 @@ __all__ = [
 ]
 
 
-def reconstruct_capture(
-    config: ReconstructConfig, output: Path, say: Say = lambda _: None, progressed: Progressed = lambda _what, _done, _all: None
-) -> Report:
+def reconstruct_capture(config: ReconstructConfig, output: Path, say: Say = lambda _: None, progressed: Progressed = silent) -> Report:
     """Run the whole way from a capture to a folder of results.
 
     Args:
         output: the folder to make: scene.safetensors, config.yaml, report.json, preview.mp4, and ply/ if asked.
         say: called with one line per stage and per notice.
-        progressed: called with a stage's name, how many of its steps are done, and how many there are.
+        progressed: called as :class:`Progressed` says.
 
     Raises:
         InputError: bad input, in one line. Nothing is left behind then.
@@ -49,5 +47,5 @@ def reconstruct_capture(
     if strange and not is_video(Path(config.input)):
         raise InputError(f"{', '.join(strange)}: for videos only; {config.input} is none")
     if isinstance(find_preset(config.model).config, LRM4DConfig):
-        return reconstruct_cloud(config, output, say)
+        return reconstruct_cloud(config, output, say, progressed)
     return reconstruct_sequence(config, output, say, progressed)

@@ -5,19 +5,24 @@ Everything is written into a folder beside the target and renamed at the end, so
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from chronosplat.captures import Views, fit_size, load_capture
+from chronosplat.captures.views import evenly
 from chronosplat.export import turntable_pictures, write_sequence, write_video
 from chronosplat.files import atomic_folder
-from chronosplat.gaussians import save_scene
+from chronosplat.gaussians import Gaussians4D, save_scene
 from chronosplat.metrics import mean_psnr
 from chronosplat.models.lrm4d import LRM4D
 from chronosplat.models.weights import load_model
-from chronosplat.pipeline.common import Clock, ReconstructConfig, Report, Say, SequenceOptions, write_report
+from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, SequenceOptions, write_report
+from chronosplat.pipeline.refined import asked_refinement, told
+from chronosplat.refine import refine_scene
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 
@@ -27,13 +32,14 @@ MOST_FRAMES = 48  # beyond this 4D-LRM gets no better (its figure 10)
 SINGLE_VIEW_WARNING = "all pictures come from one viewpoint: the back of the object is unseen and will be guessed"
 
 
-def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say) -> Report:
+def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say, progressed: Progressed) -> Report:
     """See :func:`chronosplat.pipeline.reconstruct_capture`."""
     usual, asked = (o | o.pop("drawing") for o in (asdict(SequenceOptions()), asdict(config.sequence)))
     strange = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value != usual[name]]
     if strange:
         raise InputError(f"{', '.join(strange)}: for --model l4gm only; {config.model} takes posed pictures, or a video alone")
     torch.manual_seed(config.seed)
+    wanted = asked_refinement(config, "fast")
     clock = Clock()
     with clock("load"):
         views = load_views(config)
@@ -45,9 +51,21 @@ def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say) -> Repo
     with clock("reconstruct"):
         scene = model.reconstruct(views)
     say(f"{len(scene)} Gaussians from {len(views)} pictures in {clock.seconds['reconstruct']:.1f} s")
+    facts: dict[str, Any] = {}
+    if wanted is not None:
+        with clock("refine"):
+            done = refine_scene(scene, views, wanted, told(progressed))
+        assert isinstance(done.scene, Gaussians4D)
+        scene, facts = done.scene, {"refinement": done.facts}
+        for note in done.notes:
+            notes.append(note)
+            say(note)
+        if not done.facts["kept"]:
+            say(f"refined to {len(scene)} Gaussians in {done.facts['steps']} steps, {clock.seconds['refine']:.1f} s")
     with atomic_folder(output) as folder:
         with clock("save"):
             notes_kept = {"model": config.model, "input_size": str(views.cameras.height)}
+            notes_kept |= {name: json.dumps(value) for name, value in facts.items()}
             save_scene(scene, folder / "scene.safetensors", notes_kept)
         with clock("compare"):
             rendered = render(scene, views.cameras, views.times, device=config.device).rgb.cpu()
@@ -70,6 +88,7 @@ def reconstruct_cloud(config: ReconstructConfig, output: Path, say: Say) -> Repo
             psnr_inputs=round(quality, 3),
             times=clock.rounded(),
             notes=notes,
+            facts=facts,
         )
         write_report(config, report, folder)
     say(f"PSNR on the input pictures {quality:.2f} dB; results in {output}")
@@ -85,7 +104,7 @@ def load_views(config: ReconstructConfig) -> Views:
     notes = list(views.notes)
     if config.video.max_frames is None and len(views) > MOST_FRAMES:
         notes.append(f"{MOST_FRAMES} of {len(views)} pictures are used, evenly chosen; --max-frames takes more")
-        views = views[[round(i * (len(views) - 1) / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)]]
+        views = views[evenly(len(views), MOST_FRAMES)]
     width, height = views.cameras.width, views.cameras.height
     if config.size is None and max(width, height) > TRAINED_SIZE:
         views = fit_size(views, TRAINED_SIZE)

@@ -8,14 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import chronosplat
 from chronosplat.captures import VideoOptions
 from chronosplat.multiview import DiffusionOptions
 
 Say = Callable[[str], None]
-Progressed = Callable[[str, int, int], None]
+
+
+class Progressed(Protocol):
+    """Called with a stage's name, how many of its steps are done, how many there are, and what else there is to say."""
+
+    def __call__(self, stage: str, done: int, steps: int, note: str = "") -> None:
+        """One report."""
+        ...
+
+
+def silent(stage: str, done: int, steps: int, note: str = "") -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,10 @@ class SequenceOptions:
 
 @dataclass(frozen=True)
 class ReconstructConfig:
-    """What a reconstruction was asked to do; kept beside its result as ``config.yaml``."""
+    """What a reconstruction was asked to do; kept beside its result as ``config.yaml``.
+
+    ``refine``: off, fast, best or seconds; empty means fast for a 4d-lrm model and off for l4gm.
+    """
 
     input: str
     model: str = "4d-lrm-mini"
@@ -61,6 +75,7 @@ class ReconstructConfig:
     ply_frames: int = 24
     preview_frames: int = 72
     preview_size: int = 256
+    refine: str = ""
     video: VideoOptions = field(default_factory=VideoOptions)
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Clip, Rig
-from chronosplat.captures.views import on_white
+from chronosplat.captures.views import evenly, on_white
 from chronosplat.export import sequence_pictures, write_ply, write_video
 from chronosplat.export.sequence import visible
 from chronosplat.files import atomic_folder
@@ -27,6 +27,7 @@ from chronosplat.models.precision import bf16_is_fast
 from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
 from chronosplat.multiview import load_given, save_views
 from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
+from chronosplat.pipeline.refined import REFINED, asked_refinement, refine_stored
 from chronosplat.pipeline.source import USUAL_FPS, Source, open_source
 from chronosplat.pipeline.views import ViewsConfig, imagine
 from chronosplat.pipeline.working import WORKING, finish_folder, stamps_of, working_folder
@@ -35,6 +36,7 @@ from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequenc
 from chronosplat.sequences.chunks import model_cameras
 from chronosplat.shapes import InputError
 
+SCENE = "scene.safetensors"
 NOTE = "note.txt"  # beside the views: what to say of them
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPARED = 24  # frames whose renderings are compared with the video
@@ -52,6 +54,9 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
     if options.views and unused:
         raise InputError(f"{', '.join(unused).replace('_', '-')}: the other sides are given by --views; leave one or the other out")
     torch.manual_seed(config.seed)
+    wanted = asked_refinement(config, "off")
+    if wanted is not None and options.interpolate > 1:
+        raise InputError("--refine: the frames that --interpolate puts in between have no pictures to refine against; leave one out")
     clock = Clock()
     notes: list[str] = []
 
@@ -85,14 +90,26 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
         with clock("reconstruct"), out_of_memory(work.chunk):
             for progress in run_sequence(plan, source.pictures, first_views, folder):
                 progressed("reconstructing", progress.done, progress.chunks)
-                if config.ply:
-                    write_frames(folder, progress.added)
+                if config.ply and wanted is None:
+                    write_frames(folder, folder / SCENE, progress.added)
         del model, between, plan
-        report = finish(config, folder, source, network, clock, say)
+        stored, facts = folder / SCENE, {}
+        if wanted is not None:
+            with clock("refine"):
+                stored, found = refine_stored(wanted, folder, source.pictures, model_cameras(network), kept, tell, progressed)
+            facts = {"refinement": found}
+        report = finish(config, stored, source, network, clock, say)
+        if wanted is not None and config.ply:
+            shutil.rmtree(folder / "ply", ignore_errors=True)
+            write_frames(folder, stored, range(frames))
         if not config.ply:
             shutil.rmtree(folder / "ply", ignore_errors=True)  # of an earlier run that was asked for them
         report.notes = notes
-        report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch.")}
+        report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch."), **facts}
+        if wanted is not None:
+            stored.replace(folder / SCENE)
+        else:
+            (folder / REFINED).unlink(missing_ok=True)  # of an earlier run
         write_report(config, report, folder, WORKING)
         finish_folder(work, output)
     facts = report.facts
@@ -100,16 +117,16 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
     return report
 
 
-def finish(config: ReconstructConfig, folder: Path, source: Source, network: L4GMConfig, clock: Clock, say: Say) -> Report:
+def finish(config: ReconstructConfig, stored: Path, source: Source, network: L4GMConfig, clock: Clock, say: Say) -> Report:
     """Compare the scene with its input, and film it, frame by frame from its file."""
-    scene = StoredSequence(folder / "scene.safetensors")
+    scene = StoredSequence(stored)
     say(f"{scene.count} Gaussians in each of {len(scene)} frames, in {clock.seconds['reconstruct']:.1f} s")
     with clock("compare"):
         quality = compare(scene, source.pictures, network, config.device)
     with clock("preview"):
         fps = (len(scene) - 1) / (scene.seconds[1] - scene.seconds[0]) if len(scene) > 1 else USUAL_FPS
         pictures = sequence_pictures(scene, config.preview_size, network.input_size, config.device)
-        write_video(pictures, folder / "preview.mp4", fps)
+        write_video(pictures, stored.parent / "preview.mp4", fps)
     return Report(
         version="",
         model=config.model,
@@ -182,9 +199,9 @@ def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dty
     return cast(L4GM, torch.compile(model)) if config.sequence.compile else model
 
 
-def write_frames(folder: Path, which: range) -> None:
+def write_frames(folder: Path, stored: Path, which: range) -> None:
     """PLY files of frames that are in the sequence's file; those that are there stay."""
-    scene = StoredSequence(folder / "scene.safetensors")
+    scene = StoredSequence(stored)
     (folder / "ply").mkdir(exist_ok=True)
     for index in which:
         path = folder / "ply" / f"frame_{index:04d}.ply"
@@ -195,7 +212,7 @@ def write_frames(folder: Path, which: range) -> None:
 def compare(scene: StoredSequence, pictures: Clip | Rig, network: L4GMConfig, device: str) -> float:
     """Mean PSNR in dB, on white, between evenly chosen frames of the video and the scene from the reference view."""
     frames = len(pictures.times)
-    chosen = sorted({round(i * (frames - 1) / max(COMPARED - 1, 1)) for i in range(COMPARED)})
+    chosen = evenly(frames, COMPARED)
     factor = (len(scene) - 1) // max(frames - 1, 1)
     camera = model_cameras(network)[0]
     found = []

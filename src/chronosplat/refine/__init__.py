@@ -2,6 +2,6 @@
 
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.refine import Refined, fit, refine
+from chronosplat.refine.refine import Refined, fit, refine, refine_scene
 
-__all__ = ["BEST", "FAST", "RefineConfig", "Refined", "fit", "random_in_hull", "refine", "refinement"]
+__all__ = ["BEST", "FAST", "RefineConfig", "Refined", "fit", "random_in_hull", "refine", "refine_scene", "refinement"]

@@ -7,6 +7,7 @@ when to stop; if nothing is gained on them the prediction is returned as it was.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
-from chronosplat.refine.config import FAST, RANDOM, RefineConfig
+from chronosplat.refine.config import BEST, FAST, RANDOM, RefineConfig, refinement
 from chronosplat.refine.coverage import hold_back, picture_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.optimise import Budget, optimise
@@ -26,6 +27,7 @@ from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on, show
 from chronosplat.refine.start import count_for, thinned_and_widened
 from chronosplat.shapes import InputError
 
+log = logging.getLogger("chronosplat")
 Progressed = Callable[[float, float], None]  # share done, PSNR on the held-back views so far (NaN before there is one)
 MARKS = tuple(i / 8 for i in range(1, 9))  # shares of an optimisation at which it is looked at
 GENTLE_GAIN = 0.02  # dB that gentle steps must gain on held-back views; these were inputs of the prediction, which flatters it
@@ -69,8 +71,45 @@ class Found:
     broken: str = ""
 
 
-def refine(scene: Scene, views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None) -> Refined:
+def refine(
+    scene: Scene,
+    views: Views,
+    how: str = "fast",
+    steps: int | None = None,
+    seconds: float | None = None,
+    cameras: bool = False,
+    exposure: bool = False,
+    seed: int = 0,
+) -> Scene:
     """Optimise a scene against its input views.
+
+    Args:
+        scene: any kind, on the device to work on. views: in the scene's world and seconds.
+        how: fast, best, or a number of seconds as text; or give
+        steps or seconds: the whole budget.
+        cameras: correct the cameras' poses, too. exposure: correct each picture's gain and shift, too.
+        seed: with steps, fast and best the result depends on nothing else.
+
+    Returns:
+        The refined scene; the scene itself where nothing is gained on held-back views.
+
+    Raises:
+        InputError: the scene and the views are of different worlds or times, or no time is given.
+    """
+    if steps is not None or seconds is not None:
+        config = replace(BEST, steps=steps, seconds=seconds)
+    else:
+        config = refinement(how)
+        if config is None:
+            return scene
+    done = refine_scene(scene, views, replace(config, cameras=cameras, exposure=exposure, seed=seed))
+    for note in done.notes:
+        log.warning(note)
+    return done.scene
+
+
+def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None) -> Refined:
+    """As :func:`refine`, by a config, with an account of what was done.
 
     Args:
         scene: any kind, on the device to work on. views: in the scene's world and seconds.

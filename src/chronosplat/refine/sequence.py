@@ -84,7 +84,7 @@ def refine_frames(
 
 
 def refine_sequence(scene: GaussianSequence, views: Views, config: RefineConfig, progressed: Progressed) -> Refined:
-    """See :func:`chronosplat.refine.refine`: every view goes to the frame nearest in time.
+    """See :func:`chronosplat.refine.refine_scene`: every view goes to the frame nearest in time.
 
     Raises:
         InputError: views of other moments than the sequence's.
