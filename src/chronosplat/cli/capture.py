@@ -50,7 +50,7 @@ def reconstruct(
         weights: a safetensors file instead of the preset's weights.
         split: which frames of a capture with splits.
         size: resize the longer side to so many pixels; by default larger pictures are reduced to 128 (not for l4gm).
-        refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (some ten times as
+        refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (some four times as
             long), or so many seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C ends it with the best so far.
         ply: also write a PLY sequence.
         ply_frames: files of the PLY sequence of a 4d-lrm scene; an l4gm scene has one for every frame.

@@ -47,18 +47,17 @@ def evaluate(
         times: moments of an animated model.
         lpips: auto, on or off; its weights (0.5 GB) come from the hub.
     """
-    from chronosplat.evaluate.benchmark import EvalConfig, as_dict
+    from chronosplat.evaluate.benchmark import EvalConfig, as_dict, check
     from chronosplat.evaluate.benchmark import evaluate as run
     from chronosplat.evaluate.report import markdown, write_report
 
     device = common.prepare()
     config = EvalConfig(captures, model, weights, setup, methods, views, size, times, lpips, common.seed, device)
-    with stages("evaluating") as progressed:
-        results = run(config, say, progressed)
+    check(config)
     output.mkdir(parents=True, exist_ok=True)
+    with (output / "rows.jsonl").open("w") as file, stages("evaluating") as progressed:
+        results = run(config, say, progressed, lambda row: print(json.dumps(as_dict(row)), file=file, flush=True))
     rows = [as_dict(row) for row in results.rows]
-    with atomic_file(output / "rows.jsonl") as fresh:
-        fresh.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with atomic_file(output / "table.md") as fresh:
         fresh.write_text(markdown(results.rows) + "\n")
     write_report(results, output / "report.html")

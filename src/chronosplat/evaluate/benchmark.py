@@ -107,8 +107,16 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
 
-def evaluate(config: EvalConfig, say: Say = lambda _: None, progressed: Progressed = lambda _what, _done, _all: None) -> Results:
+def evaluate(
+    config: EvalConfig,
+    say: Say = lambda _: None,
+    progressed: Progressed = lambda _what, _done, _all: None,
+    keep: Callable[[Row], None] = lambda _: None,
+) -> Results:
     """Run an evaluation.
+
+    Args:
+        keep: called with every row as it is measured, so that a long run that breaks off has not been for nothing.
 
     Raises:
         InputError: nothing to evaluate, unknown names, a capture that lacks what a set-up needs.
@@ -130,6 +138,7 @@ def evaluate(config: EvalConfig, say: Say = lambda _: None, progressed: Progress
         name = COUNTS_SETUP.format(setup) if counted else str(setup)
         for row in measured(studio, name, shots, model, methods, config, network, results):
             results.rows.append(row)
+            keep(row)
             say(f"{row.capture}, {row.setup}, {row.method}: {row.psnr:.2f} dB in {row.seconds:.1f} s")
     progressed("evaluating", len(jobs), len(jobs))
     return results

@@ -91,7 +91,7 @@ class RefineConfig:
 
 
 FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5))
-BEST = RefineConfig(steps=1200, widths=(2.0, 3.5, 6.0))
+BEST = RefineConfig(steps=800, widths=(2.0, 3.5, 6.0))
 
 
 def refinement(asked: str) -> RefineConfig | None:
