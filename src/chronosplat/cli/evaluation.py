@@ -10,6 +10,7 @@ import tyro
 
 from chronosplat.cli.common import Common, Shared, give, say, stages
 from chronosplat.files import atomic_file
+from chronosplat.shapes import InputError
 
 
 def evaluate(
@@ -47,16 +48,26 @@ def evaluate(
         times: moments of an animated model.
         lpips: auto, on or off; its weights (0.5 GB) come from the hub.
     """
-    from chronosplat.evaluate.benchmark import EvalConfig, as_dict, check
+    from chronosplat.evaluate.benchmark import EvalConfig, Row, as_dict, check
     from chronosplat.evaluate.benchmark import evaluate as run
     from chronosplat.evaluate.report import markdown, write_report
 
     device = common.prepare()
     config = EvalConfig(captures, model, weights, setup, methods, views, size, times, lpips, common.seed, device)
     check(config)
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / "rows.jsonl").open("w") as file, stages("evaluating") as progressed:
-        results = run(config, say, progressed, lambda row: print(json.dumps(as_dict(row)), file=file, flush=True))
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; give a folder for the results")
+    kept = 0
+
+    def keep(row: Row) -> None:
+        nonlocal kept
+        output.mkdir(parents=True, exist_ok=True)  # not before there is something to keep: bad input leaves all as it was
+        with (output / "rows.jsonl").open("a" if kept else "w") as file:
+            print(json.dumps(as_dict(row)), file=file)
+        kept += 1
+
+    with stages("evaluating") as progressed:
+        results = run(config, say, progressed, keep)
     rows = [as_dict(row) for row in results.rows]
     with atomic_file(output / "table.md") as fresh:
         fresh.write_text(markdown(results.rows) + "\n")

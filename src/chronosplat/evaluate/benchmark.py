@@ -18,7 +18,7 @@ from chronosplat.captures import is_video, load_splits
 from chronosplat.data.render import PROCEDURAL, open_mesh
 from chronosplat.evaluate.methods import DEFAULT, Bench, Reconstructs, Run, check_methods
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Shot, Split, Studio, split_of
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Shot, Split, Studio, split_of, thinned
 from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
 from chronosplat.metrics.lpips import LPIPS, load_lpips, mean_lpips
 from chronosplat.models.weights import load_model
@@ -29,6 +29,7 @@ Progressed = Callable[[str, int, int], None]
 MODELS = (".glb", ".gltf")
 SHOWN = 4  # targets of a clip in the report
 COUNTS_SETUP = "random, {} views"
+COUNTED = ("feed-forward", "fast")  # methods of the curve over the number of views
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def evaluate(
         studio = studios[capture]
         counted = isinstance(setup, int)
         shots = random_inputs(studio, setup) if isinstance(setup, int) else SETUPS[setup].shots(studio, config.times)
-        methods = tuple(m for m in config.methods if m in ("feed-forward", "fast")) if counted else config.methods
+        methods = tuple(m for m in config.methods if m in COUNTED) if counted else config.methods
         name = COUNTS_SETUP.format(setup) if counted else str(setup)
         for row in measured(studio, name, shots, model, methods, config, network, results):
             results.rows.append(row)
@@ -159,7 +160,7 @@ def measured(
     bench = Bench(model, split.inputs, split.targets, config.seed, config.device)
     white = split.targets.on_white()
     chosen = [round((i + 0.5) * len(white) / SHOWN) for i in range(SHOWN)] if len(white) > SHOWN else list(range(len(white)))
-    some = [round(i * (len(split.inputs) - 1) / max(SHOWN - 1, 1)) for i in range(min(SHOWN, len(split.inputs)))]
+    some = thinned(range(len(split.inputs)), SHOWN)
     shown = Shown(studio.name, setup, split.inputs.on_white()[some], white[chosen])
     results.shown.append(shown)
     for method in methods:
@@ -215,6 +216,12 @@ def check(config: EvalConfig) -> None:
     if config.times < 2 or config.size < 16:
         raise InputError(f"expected at least 2 times and 16 pixels, got {config.times} and {config.size}")
     check_methods(config.methods)
+    if min(config.counts, default=1) < 1:
+        raise InputError(f"views: expected at least one input picture, got {min(config.counts)}")
+    if not config.setups and not config.counts:
+        raise InputError(f"nothing to evaluate: give a set-up ({', '.join(SETUPS)}) or numbers of views")
+    if not config.methods or (not config.setups and not set(config.methods) & set(COUNTED)):
+        raise InputError(f"nothing to evaluate: give a method (with numbers of views alone: {' or '.join(COUNTED)})")
 
 
 def perceptual(config: EvalConfig, notes: list[str]) -> LPIPS | None:
@@ -236,7 +243,9 @@ def open_studio(capture: str, config: EvalConfig) -> Studio:
     Raises:
         InputError: no such thing, or a video, whose cameras and other sides nobody knows.
     """
-    file, _, clip = capture.partition("@")
+    file, _, clip = capture.rpartition("@")
+    if not file.lower().endswith(MODELS):  # an @ in the name of a folder
+        file, clip = capture, ""
     path = Path(file)
     if capture.startswith(PROCEDURAL) or path.suffix.lower() in MODELS:
         mesh = (
@@ -244,7 +253,8 @@ def open_studio(capture: str, config: EvalConfig) -> Studio:
             if path.suffix.lower() in MODELS
             else open_mesh(capture, None, config.seed)
         )
-        return MeshStudio(mesh, path.stem if clip or path.suffix else capture, config.size, config.times, seed=config.seed)
+        named = f"{path.stem}@{clip}" if clip else path.stem
+        return MeshStudio(mesh, named if path.suffix else capture, config.size, config.times, seed=config.seed)
     if is_video(path):
         raise InputError(
             f"{capture}: a video shows one side only and its cameras are unknown; an evaluation needs a posed capture or a .glb"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 300, 52, 170, 28, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 310, 70, 130, 28, 64
+NAME_MOST = 20  # letters of a group's name
 COLORS = ("#3366cc", "#dc3912", "#109618", "#ff9900", "#990099", "#0099c6", "#888888", "#b82e2e", "#66aa00", "#316395")
 Points = Sequence[tuple[float, float]]
 
@@ -26,7 +27,7 @@ def line_plot(title: str, x_label: str, y_label: str, series: Mapping[str, Point
         return across, HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     parts = _frame(title, x_label, y_label, low, high)
-    for x in sorted(set(xs)) if len(set(xs)) <= 12 else _ticks(min(xs), max(xs)):
+    for x in _log_ticks(min(xs), max(xs)) if log_x else _ticks(min(xs), max(xs)):
         across = place(x, low)[0]
         parts.append(f'<text x="{across:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{x:g}</text>')
     for index, (name, some) in enumerate(series.items()):
@@ -61,10 +62,10 @@ def bar_plot(title: str, y_label: str, groups: Mapping[str, Mapping[str, float]]
             x, y = start + index * thick, HEIGHT - BOTTOM - height
             parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{thick:.1f}" height="{height:.1f}" fill="{color}">')
             parts.append(f"<title>{escape(group)}, {escape(name)}: {value:.2f}</title></rect>")
-        short = group if len(group) <= 12 else group[:11] + "."
-        parts.append(
-            f'<text x="{start + slot * 0.42:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle" font-size="9">{escape(short)}</text>'
-        )
+        middle, y = start + slot * 0.42, HEIGHT - BOTTOM + 11
+        short = group if len(group) <= NAME_MOST else group[: NAME_MOST - 2] + ".."
+        turn = f'transform="rotate(-24 {middle:.1f} {y})"'
+        parts.append(f'<text x="{middle:.1f}" y="{y}" text-anchor="end" font-size="9" {turn}>{escape(short)}</text>')
     parts += [_legend(index, name, COLORS[index % len(COLORS)]) for index, name in enumerate(names)]
     return _svg(parts)
 
@@ -80,6 +81,14 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     step *= next(m for m in (1, 2, 5, 10) if (high - low) / (step * m) <= count)
     first = math.ceil(low / step)
     return [round(i * step, 9) for i in range(first, math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of every decade in the range; its ends, where that leaves fewer than two."""
+    low = max(low, 1e-3)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(max(high, low))) + 1)
+    found = [m * 10.0**d for d in decades for m in (1, 2, 5) if low * 0.99 <= m * 10.0**d <= high * 1.01]
+    return found if len(found) > 1 else [float(f"{v:.2g}") for v in sorted({low, high})]
 
 
 def _frame(title: str, x_label: str, y_label: str, low: float, high: float) -> list[str]:

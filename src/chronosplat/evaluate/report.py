@@ -93,9 +93,12 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = []
         for method in methods:
             some = [r for r in _of(rows, setup) if r.method == method]
-            cells.append(f"{_mean([r.psnr for r in some]):.2f} ({_mean([r.psnr_canonical for r in some]):.2f})" if some else "")
+            canonical = _mean([r.psnr_canonical for r in some])
+            beside = f" ({canonical:.2f})" if math.isfinite(canonical) else ""
+            cells.append(f"{_mean([r.psnr for r in some]):.2f}{beside}" if some else "")
         lines.append(f"| {setup} | " + " | ".join(cells) + " |")
-    seconds = [f"{_mean([r.seconds for r in rows if r.method == m and _count_of(r.setup) is None]):.1f} s" for m in methods]
+    means = [_mean([r.seconds for r in rows if r.method == m and _count_of(r.setup) is None]) for m in methods]
+    seconds = [f"{mean:.1f} s" if math.isfinite(mean) else "" for mean in means]
     return "\n".join([*lines, "| *wall time* | " + " | ".join(seconds) + " |"])
 
 

@@ -49,8 +49,7 @@ class Split:
     canonical: Tensor  # [F] bool: which targets are canonical views, not random ones
 
     def __post_init__(self) -> None:
-        same = (self.inputs.times[None] - self.targets.times[:, None]).abs() < 1e-9
-        same &= (self.inputs.cameras.viewmats[None] - self.targets.cameras.viewmats[:, None]).abs().amax((2, 3)) < 1e-6
+        same = alike(self.targets, self.inputs)
         if bool(same.any()):
             raise InputError(f"targets: {int(same.any(1).sum())} of {len(self.targets)} are also inputs; ask for other pictures")
 
@@ -70,8 +69,8 @@ class Studio(Protocol):
         """Whether there is such a picture."""
         ...
 
-    def shoot(self, shots: Sequence[Shot]) -> Views:
-        """The pictures of the shots, in their order."""
+    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
+        """The pictures of the shots, in their order; for ``inputs``, of those that may go in."""
         ...
 
 
@@ -85,10 +84,19 @@ def split_of(studio: Studio, inputs: Sequence[Shot]) -> Split:
     canonical = [shot for shot in asked if studio.has(shot) and shot not in set(inputs)]
     others = [studio.random_shot(t, "targets") for t in studio.target_moments]
     others = [shot for shot in others if shot not in set(inputs) and shot not in set(canonical)]
-    if not canonical and not others:
-        raise InputError(f"{studio.name}: every picture goes in, none is left to ask for; give a capture with more views, or use fewer")
-    flags = torch.tensor([True] * len(canonical) + [False] * len(others))
-    return Split(studio.shoot(inputs), studio.shoot([*canonical, *others]), flags)
+    given, flags = studio.shoot(inputs, "inputs"), torch.tensor([True] * len(canonical) + [False] * len(others))
+    if len(flags):
+        targets = studio.shoot([*canonical, *others])
+        left = ~(alike(targets, given).any(1) | alike(targets, targets).tril(-1).any(1))  # different shots may be one picture of a capture
+        if bool(left.any()):
+            return Split(given, targets[left], flags[left])
+    raise InputError(f"{studio.name}: every picture goes in, none is left to ask for; give a capture with more views, or use fewer")
+
+
+def alike(these: Views, those: Views) -> Tensor:
+    """[F, G] bool: whether two pictures are of one camera and one moment."""
+    apart = (these.cameras.viewmats[:, None] - those.cameras.viewmats[None]).abs().amax((2, 3))
+    return ((these.times[:, None] - those.times[None]).abs() < 1e-9) & (apart < 1e-6)
 
 
 class MeshStudio:
@@ -114,7 +122,7 @@ class MeshStudio:
         """Always, at a moment that there is."""
         return shot.moment in self.input_moments
 
-    def shoot(self, shots: Sequence[Shot]) -> Views:
+    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
         """See Studio."""
         for moment in sorted({shot.moment for shot in shots}):
             fresh = [shot for shot in dict.fromkeys(shots) if shot.moment == moment and shot not in self.taken]
@@ -164,13 +172,13 @@ class CaptureStudio:
         """Whether a camera of the capture stands there, within five degrees."""
         return self._find(shot) is not None
 
-    def shoot(self, shots: Sequence[Shot]) -> Views:
+    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
         """See Studio.
 
         Raises:
             InputError: the capture has no such picture; says which.
         """
-        found = {shot: self._find(shot) for shot in shots}
+        found = {shot: self._find(shot, purpose) for shot in shots}
         if missing := [shot for shot, index in found.items() if index is None]:
             first = missing[0]
             raise InputError(
@@ -181,9 +189,9 @@ class CaptureStudio:
         chosen = [index for shot in shots if (index := found[shot]) is not None]
         return self._pictures(chosen)
 
-    def _find(self, shot: Shot) -> int | None:
+    def _find(self, shot: Shot, purpose: str = "targets") -> int | None:
         best, where = NEAR, None
-        for index, place in enumerate(self.places):
+        for index, place in enumerate(self.places[: len(self.parts[0])] if purpose == "inputs" else self.places):
             if place.moment == shot.moment:
                 off = max(abs((place.azimuth - shot.azimuth + 180) % 360 - 180), abs(place.elevation - shot.elevation))
                 if off < best:

@@ -41,14 +41,15 @@ def ssim(predicted: Tensor, target: Tensor) -> float:
     """Structural similarity (Wang et al., 2004), the mean over pictures [F, H, W, 3].
 
     Gaussian window of 11x11 pixels and sigma 1.5, K1 0.01, K2 0.03, range 1, clipped to [0, 1] first; each channel alone, the mean over
-    the pixels whose window lies inside the picture. Equal to torchmetrics'.
+    all pixels of the picture, which is mirrored at its border. Equal to torchmetrics' (since its 1.4.2).
 
     Raises:
         InputError: pictures smaller than the window.
     """
     if min(target.shape[-3:-1]) < SSIM_WINDOW:
         raise InputError(f"ssim: expected pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW}, got {target.shape[-2]}x{target.shape[-3]}")
-    x, y = (t.clamp(0, 1).double().permute(0, 3, 1, 2) for t in (predicted, target))
+    border = (SSIM_WINDOW // 2,) * 4
+    x, y = (F.pad(t.clamp(0, 1).double().permute(0, 3, 1, 2), border, mode="reflect") for t in (predicted, target))
     mean_x, mean_y, xx, yy, xy = (_windowed(t) for t in (x, y, x * x, y * y, x * y))
     variances = (xx - mean_x**2).clamp_min(0) + (yy - mean_y**2).clamp_min(0)
     covariance = xy - mean_x * mean_y

@@ -41,13 +41,20 @@ def told(progressed: Progressed) -> Any:
 
 
 def refine_stored(
-    config: RefineConfig, folder: Path, pictures: Clip | Rig, cameras: Cameras, notes: dict[str, str], tell: Say, progressed: Progressed
+    config: RefineConfig,
+    folder: Path,
+    pictures: Clip | Rig,
+    cameras: Cameras,
+    notes: dict[str, str],
+    tell: Say,
+    progressed: Progressed,
+    device: str = "cpu",
 ) -> tuple[Path, dict[str, Any]]:
     """Refine a stored sequence frame by frame against its video, the first frame against all of its views.
 
     Args:
         folder: the run's, with ``scene.safetensors`` and ``views/``. cameras: the network's, the video's first.
-        notes: metadata of the scene file.
+        notes: metadata of the scene file. device: where to work, one frame at a time.
 
     Returns:
         The refined sequence's file, and facts for the report.
@@ -62,7 +69,7 @@ def refine_stored(
             if index == 0:
                 still = torch.zeros(len(sides), dtype=torch.float64)
                 views = Views(sides, torch.ones_like(sides[..., :1]), cameras, still)
-            yield replace(scene.frame(index), world=Similarity()), views
+            yield replace(scene.frame(index), world=Similarity()).to(device), views
 
     facts: dict[str, Any] = {}
     kept = notes | {"refinement": json.dumps({"steps": config.steps, "seconds": config.seconds, "seed": config.seed})}
@@ -72,7 +79,7 @@ def refine_stored(
             progressed("refining", index + 1, count)
             facts = facts_of(pace, config)
         writer.flush()
-    if facts["kept"]:
+    if facts["kept"] and not facts["stopped"]:
         tell("refinement gains nothing on held-back views: the prediction is kept")
     if facts["stopped"]:
         tell(f"refinement stopped early ({facts['stopped']}); the frames so far are kept")

@@ -34,9 +34,11 @@ from chronosplat.pipeline.working import WORKING, finish_folder, stamps_of, work
 from chronosplat.render import render
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.chunks import model_cameras
+from chronosplat.sequences.run import STATE
 from chronosplat.shapes import InputError
 
 SCENE = "scene.safetensors"
+REFINED_PLY = "refined-ply"
 NOTE = "note.txt"  # beside the views: what to say of them
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPARED = 24  # frames whose renderings are compared with the video
@@ -80,6 +82,8 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
     stamps = stamps_of(config, [weights, between_weights], network.input_size, dtype, output)
     with working_folder(output, stamps, chunk, options.chunk is None, tell) as work:
         folder = work.folder
+        if not (folder / STATE).is_file():
+            shutil.rmtree(folder / "ply", ignore_errors=True)  # of a refined scene that is gone
         with clock("views"):
             first_views = first_views_of(config, source, folder, network.input_size, tell, progressed)
         with clock("load"):
@@ -91,24 +95,30 @@ def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, prog
             for progress in run_sequence(plan, source.pictures, first_views, folder):
                 progressed("reconstructing", progress.done, progress.chunks)
                 if config.ply and wanted is None:
-                    write_frames(folder, folder / SCENE, progress.added)
+                    write_frames(folder / "ply", folder / SCENE, progress.added)
         del model, between, plan
         stored, facts = folder / SCENE, {}
         if wanted is not None:
             with clock("refine"):
-                stored, found = refine_stored(wanted, folder, source.pictures, model_cameras(network), kept, tell, progressed)
+                cameras = model_cameras(network)
+                stored, found = refine_stored(wanted, folder, source.pictures, cameras, kept, tell, progressed, config.device)
             facts = {"refinement": found}
         report = finish(config, stored, source, network, clock, say)
         if wanted is not None and config.ply:
-            shutil.rmtree(folder / "ply", ignore_errors=True)
-            write_frames(folder, stored, range(frames))
+            shutil.rmtree(folder / REFINED_PLY, ignore_errors=True)
+            write_frames(folder / REFINED_PLY, stored, range(frames))
         if not config.ply:
             shutil.rmtree(folder / "ply", ignore_errors=True)  # of an earlier run that was asked for them
         report.notes = notes
         report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch."), **facts}
         if wanted is not None:
+            (folder / STATE).unlink()  # what follows cannot be gone on from
+            if config.ply:
+                shutil.rmtree(folder / "ply", ignore_errors=True)
+                (folder / REFINED_PLY).rename(folder / "ply")
             stored.replace(folder / SCENE)
         else:
+            shutil.rmtree(folder / REFINED_PLY, ignore_errors=True)
             (folder / REFINED).unlink(missing_ok=True)  # of an earlier run
         write_report(config, report, folder, WORKING)
         finish_folder(work, output)
@@ -202,9 +212,9 @@ def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dty
 def write_frames(folder: Path, stored: Path, which: range) -> None:
     """PLY files of frames that are in the sequence's file; those that are there stay."""
     scene = StoredSequence(stored)
-    (folder / "ply").mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for index in which:
-        path = folder / "ply" / f"frame_{index:04d}.ply"
+        path = folder / f"frame_{index:04d}.ply"
         if not path.exists():
             write_ply(visible(scene.frame(index).in_world()), path)
 

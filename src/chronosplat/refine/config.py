@@ -44,7 +44,7 @@ class RefineConfig:
             final run then sees all views. 0 trusts the defaults.
         held_back: share of the views that these runs do not see.
         widths: what the search chooses from, where the moments are seen from several sides: the Gaussians' least time
-            sigma, in mean distances between pictures in time.
+            sigma, in mean distances between pictures in time. hull: the same for starts from random points in the visual hull.
         free, gentle: step sizes where most moments are seen from several sides, and where they are not.
         final: the last share of a step size; it falls exponentially from 1.
         drop: share of the Gaussians left out of a step at random, so that none relies on others to hide its errors.
@@ -63,6 +63,7 @@ class RefineConfig:
     search: float = 0.35
     held_back: float = 0.17
     widths: tuple[float, ...] = (3.5,)
+    hull: tuple[float, ...] = ()
     final: float = 0.1
     drop: float = 0.1
     alpha: float = 0.3
@@ -83,15 +84,21 @@ class RefineConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"refine: expected {name} above 0, got {value:g}; leave refinement out for none")
-        if self.batch < 1:
+        if not self.batch >= 1:
             raise InputError(f"refine: expected a batch of at least 1 view, got {self.batch}")
+        if not self.needle > 1:
+            raise InputError(f"refine: expected needle above 1, got {self.needle:g}")
+        if not 0 < self.final <= 1:
+            raise InputError(f"refine: expected final in (0, 1], got {self.final:g}")
+        if not self.widths or not all(0 < width < float("inf") for width in self.widths):
+            raise InputError(f"refine: expected widths above 0, at least one, got {self.widths}")
         for name in ("search", "held_back", "drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 
 
 FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5))
-BEST = RefineConfig(steps=800, widths=(2.0, 3.5, 6.0))
+BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0))
 
 
 def refinement(asked: str) -> RefineConfig | None:

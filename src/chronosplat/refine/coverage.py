@@ -54,11 +54,17 @@ def hold_back(cameras: Cameras, times: Tensor, share: float) -> list[int]:
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
     order = times.double().cpu().argsort(stable=True)
     apart = 1 - forwards @ forwards.T
+    alike = apart < 1 - math.cos(math.radians(APART))
     chosen = [int(order[len(order) // (2 * count)])]
     span = max(float(times.max() - times.min()), 1e-9)
     moment = (times.double().cpu()[:, None] - times.double().cpu()[None]).abs() / span
     while len(chosen) < count:  # farthest first, in direction and time
         distance = (apart.clamp_max(0.5) + moment)[:, chosen].min(1).values
+        others = alike.clone()
+        others[:, chosen] = False
+        distance[(alike.sum(1) > 1) & ((others.sum(1) - others.diagonal().long()) < 1)] = -1  # the last one of its direction
         distance[chosen] = -1
+        if float(distance.max()) < 0:
+            break
         chosen.append(int(distance.argmax()))
     return sorted(chosen)

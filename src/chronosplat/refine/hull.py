@@ -17,11 +17,14 @@ CARVED_BY = 4  # pictures from different sides, the nearest in time, in whose al
 ROUNDS = 40
 
 
-def random_in_hull(views: Views, count: int, seed: int = 0, sigma: float = 0.5, opacity: float = 0.1) -> Gaussians4D:
+def random_in_hull(
+    views: Views, count: int, seed: int = 0, sigma: float = 0.5, opacity: float = 0.1, like: Gaussians4D | None = None
+) -> Gaussians4D:
     """A cloud of ``count`` Gaussians at rest, at random moments of the pictures, inside the silhouettes near those moments.
 
     Args:
         sigma: time sigma in scene time ([-1, 1] is the whole capture). opacity: of all Gaussians.
+        like: a scene whose world and clock are to be used.
 
     Returns:
         A scene in the capture's world and seconds, like a prediction. Colours are those of the picture nearest in time.
@@ -30,12 +33,12 @@ def random_in_hull(views: Views, count: int, seed: int = 0, sigma: float = 0.5, 
         InputError: the silhouettes have nothing in common.
     """
     draws = torch.Generator().manual_seed(seed)
-    world = normalizing_similarity(views.cameras, views.up)
     first, last = views.seconds
-    clock = Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0)
-    cameras = views.cameras.transformed(world.inverse())
+    world = normalizing_similarity(views.cameras, views.up) if like is None else like.world
+    clock = Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0) if like is None else like.clock
+    cameras = views.cameras.transformed(world.inverse()).to(dtype=torch.float32)
     times = clock.scene_time(views.times).float()
-    pictures = torch.cat([views.on_white(), views.alphas], -1)
+    pictures = torch.cat([views.on_white(), views.alphas], -1).float()
     carvers = {float(t): _carvers(cameras, (times - t).abs()) for t in torch.unique(times)}
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(ROUNDS):

@@ -21,7 +21,7 @@ BETAS = (0.9, 0.99)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long: so many steps, or so many seconds."""
+    """How long: so many steps, so many seconds, or whichever comes first."""
 
     steps: int | None = None
     seconds: float | None = None
@@ -33,7 +33,8 @@ class Budget:
 
     def spent(self, steps: int, seconds: float) -> float:
         """Which share of it is gone."""
-        return steps / self.steps if self.steps is not None else seconds / (self.seconds or math.inf)
+        by_steps = 0.0 if self.steps is None else steps / self.steps
+        return max(by_steps, 0.0 if self.seconds is None else seconds / self.seconds)
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Outcome:
 Look = Callable[[float, Mapping[str, Tensor]], None]
 
 
+@torch.enable_grad()  # also where the caller asks for no gradients
 def optimise(
     start: Mapping[str, Tensor],
     pictures: Pictures,
@@ -76,13 +78,14 @@ def optimise(
         marks: shares at which ``look`` is called with the fields (time spent there is not counted).
 
     Returns:
-        The outcome. A loss that is not finite ends it at the last state that was.
+        The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
-    free = freed(start)
-    for name, t in free.items():
-        t.requires_grad_(sizes[name] > 0)
+    free = freed({name: t for name, t in start.items() if sizes[name] > 0})
+    fixed = {name: t.detach().float() for name, t in start.items() if name not in free}
     corrections = Corrections(len(pictures), config, pictures.rgb.device)
     groups = [{"params": [t], "size": sizes[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
+    if not groups:
+        return Outcome(fixed, 0, corrections=corrections)
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
     draws = torch.Generator().manual_seed(config.seed)
     queue: list[int] = []
@@ -94,19 +97,22 @@ def optimise(
             share = budget.spent(steps, time.perf_counter() - began - looking)
             while waiting and share >= waiting[0] - 1e-9:
                 paused = time.perf_counter()
-                look(waiting.pop(0), _still(free))
+                look(waiting.pop(0), _still(fixed, free))
                 looking += time.perf_counter() - paused
             if share >= 1 - 1e-9:
                 break
             while len(queue) < min(config.batch, len(train)):
                 queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
             chosen, queue = queue[: config.batch], queue[config.batch :]
-            loss = _loss(free, pictures, chosen, config, corrections, draws, dropping)
+            loss = _loss(fixed | bounded(free), pictures, chosen, config, corrections, draws, dropping)
             if not bool(torch.isfinite(loss)):
                 outcome.broken = "the loss is not a number any more"
                 break
             adam.zero_grad()
             loss.backward()
+            if not _all_finite(adam):
+                outcome.broken = "a gradient is not a number any more"
+                break
             for group in adam.param_groups:
                 group["lr"] = group["size"] * config.final**share
             adam.step()
@@ -114,17 +120,22 @@ def optimise(
             steps += 1
     except KeyboardInterrupt:
         outcome.broken = "interrupted"
-    outcome.fields, outcome.steps = _still(free), steps
+    outcome.fields, outcome.steps = _still(fixed, free), steps
     return outcome
 
 
-def _still(free: Mapping[str, Tensor]) -> Fields:
+def _still(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
     with torch.no_grad():
-        return {name: t.clone() for name, t in bounded(free).items()}
+        return fixed | {name: t.clone() for name, t in bounded(free).items()}
+
+
+def _all_finite(adam: torch.optim.Adam) -> bool:
+    found = [t.grad.isfinite().all() for group in adam.param_groups for t in group["params"] if t.grad is not None]
+    return bool(torch.stack(found).all())
 
 
 def _loss(
-    free: Fields,
+    fields: Fields,
     pictures: Pictures,
     chosen: list[int],
     config: RefineConfig,
@@ -132,7 +143,6 @@ def _loss(
     draws: torch.Generator,
     dropping: bool,
 ) -> Tensor:
-    fields = bounded(free)
     if dropping and config.drop > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
         kept = (torch.rand(len(fields["means"]), generator=draws) >= config.drop).nonzero()[:, 0].to(fields["means"].device)
         fields = {name: t.index_select(0, kept) for name, t in fields.items()}
@@ -150,6 +160,8 @@ def _loss(
 
 def _bound(free: Fields, config: RefineConfig) -> None:
     """No needles: the shortest axis is at least so long that a Gaussian seen from its side has an area."""
+    if "scales" not in free:
+        return
     with torch.no_grad():
         longest = free["scales"].amax(-1, keepdim=True)
         free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.needle)))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +58,7 @@ class Start:
     sizes: Mapping[str, float]
     dropping: bool
     width: float | None = None
+    origin: str = "prediction"
 
 
 @dataclass
@@ -125,6 +127,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
         from chronosplat.refine.sequence import refine_sequence  # late: it stands on this module
 
         return refine_sequence(scene, views, config, progressed)
+    began = time.perf_counter()
     check_fit(scene, views)
     pictures = pictures_for(scene, views)
     fields = fields_of(scene)
@@ -136,15 +139,24 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
             Start(thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed), config.free, True, width)
             for width in config.widths
         ]
+        if config.hull and config.search > 0 and pictures.masked:  # where the prediction misleads, random points start better
+            with suppress(InputError):  # silhouettes without a hull
+                starts += starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
-    if not free and config.steps is not None:
-        config = replace(config, steps=min(config.steps, GENTLE_MOST))
-    done = run(starts, pictures, held, -math.inf if free else before + GENTLE_GAIN, config, progressed)
+    floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST)
+    done = run(starts, pictures, held, floor, config, progressed, began, most)
     notes = notices(views, pictures)
     facts = {"mode": "free" if free else "gentle", "psnr_held_back_before": _rounded(before), **done.facts}
+    if done.fields is not None and (done.broken or (free and not config.cameras and not config.exposure)):
+        fits = [psnr_on(f, pictures, range(len(pictures)), config.backend) for f in (fields, done.fields)]
+        if fits[1] < fits[0]:  # too short to get as far as the prediction
+            done.fields = None
     if done.fields is None:
-        notes.append("refinement gains nothing on held-back views: the prediction is kept")
+        why = f"stopped early ({done.broken}), nothing is gained" if done.broken else "gains nothing on held-back views"
+        if not done.broken and free:
+            why = "was too short to gain anything"
+        notes.append(f"refinement {why}: the prediction is kept")
         return Refined(scene, facts | {"kept": True, "gaussians": len(scene)}, notes)
     if done.broken:
         notes.append(f"refinement stopped early ({done.broken}); the best state so far is kept")
@@ -162,14 +174,23 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
     began = time.perf_counter()
     cloud = random_in_hull(views, count_for(views.alphas), config.seed)
     pictures = pictures_for(cloud, views)
-    assert pictures.times is not None
-    spacing, one = picture_spacing(pictures.times), torch.ones_like(cloud.opacities)
-    fields = fields_of(cloud)
-    starts = [Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, RANDOM, True, width) for width in config.widths]
+    starts = starts_from(cloud, pictures, config.widths)
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     done = run(starts, pictures, held, -math.inf, config, progressed, began)
-    assert done.fields is not None
-    return Refined(with_fields(cloud, done.fields), {"mode": "from random points", **done.facts}, notices(views, pictures))
+    notes = notices(views, pictures)
+    if done.broken:
+        notes.append(f"refinement stopped early ({done.broken}); the best state so far is kept")
+    found = starts[0].fields if done.fields is None else done.fields
+    return Refined(with_fields(cloud, found), {"mode": "from random points", **done.facts}, notes)
+
+
+def starts_from(cloud: Gaussians4D, pictures: Pictures, widths: Sequence[float]) -> list[Start]:
+    """Starts from random points, with each of the widths as time sigmas."""
+    assert pictures.times is not None
+    spacing, one = picture_spacing(pictures.times), torch.ones_like(cloud.opacities)
+    fields = fields_of(cloud.to(pictures.rgb.device))
+    one = one.to(pictures.rgb.device)
+    return [Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, RANDOM, True, width, "random points") for width in widths]
 
 
 @dataclass
@@ -188,16 +209,20 @@ def run(
     floor: float,
     config: RefineConfig,
     progressed: Progressed,
-    began: float | None = None,
+    began: float,
+    most: int | None = None,
 ) -> Done:
     """Find the best start and how long to run with views held back, then run with all of them.
 
     Args:
         floor: PSNR on the held-back views below which nothing counts as found.
-        began: when the budget's seconds began to run; now by default.
+        began: when the budget's seconds began to run. most: steps, whatever the budget.
     """
-    began = time.perf_counter() if began is None else began
-    budget = Budget(config.steps, None if config.seconds is None else max(config.seconds - (time.perf_counter() - began), 1e-3))
+
+    def left() -> float | None:
+        return None if config.seconds is None else max(config.seconds - (time.perf_counter() - began), 1e-3)
+
+    budget = Budget(min((n for n in (config.steps, most) if n is not None), default=None), left())
     found = search(starts, pictures, held, floor, config, budget, progressed) if held else Found(math.nan, until=1.0)
     facts: dict[str, Any] = {"held_back": len(held), "psnr_held_back": _rounded(found.psnr) if found.fields else None, "seed": config.seed}
     fields, steps, broken = found.fields, found.steps, found.broken
@@ -205,16 +230,17 @@ def run(
         start, first, until, rest = starts[found.start], 0.0, 1.0, budget
         if held:
             first, rest = config.search, budget.share(1 - config.search)
-            if config.seconds is not None:
-                rest = Budget(seconds=max(config.seconds - (time.perf_counter() - began), 1e-3))
-            steps_left = found.steps * (1 - config.search) / config.search
+            rest = replace(rest, seconds=left())
+            steps_left = max(found.steps, 1) * (1 - config.search) / config.search
             until = max(found.until, min(1.0, SHORTEST / steps_left)) if start.dropping else found.until
         outcome = optimise(
             start.fields, pictures, range(len(pictures)), config, rest.share(until), start.sizes, start.dropping, MARKS,
             lambda share, _: progressed(first + (1 - first) * share, found.psnr),
         )  # fmt: skip
         fields, steps, broken = outcome.fields, steps + outcome.steps, outcome.broken
-        facts |= {"until": round(until, 3), "width": start.width}
+        if broken and found.fields is not None:  # the search may have got further
+            fields = max(found.fields, fields, key=lambda f: psnr_on(f, pictures, range(len(pictures)), config.backend))
+        facts |= {"until": round(until, 3), "width": start.width, "start": start.origin}
     return Done(fields, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken})
 
 

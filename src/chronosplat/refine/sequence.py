@@ -72,8 +72,9 @@ def refine_frames(
                     pace.until, pace.best = share, psnr
 
             train = [i for i in range(len(pictures)) if i not in held]
-            optimise(fields, pictures, train, config, pace.budget, config.gentle, False, marks=MARKS, look=look)
-        if pace.until > 0:
+            found = optimise(fields, pictures, train, config, pace.budget, config.gentle, False, marks=MARKS, look=look)
+            pace.broken = found.broken
+        if pace.until > 0 and not pace.broken:
             outcome = optimise(fields, pictures, range(len(pictures)), config, pace.budget.share(pace.until), config.gentle, False)
             fields, pace.broken = outcome.fields, outcome.broken
             pace.steps, pace.frames = pace.steps + outcome.steps, pace.frames + 1
@@ -116,7 +117,7 @@ def refine_sequence(scene: GaussianSequence, views: Views, config: RefineConfig,
     notes = notices(views, pictures_for(scene.frame(which[0]), views[[0]]))
     if count < len(scene):
         notes.append(f"{len(scene) - count} of {len(scene)} frames have no views and stay as they were")
-    if pace.until == 0:
+    if pace.frames == 0 and not pace.broken:
         notes.append("refinement gains nothing on held-back views: the prediction is kept")
     if pace.broken:
         notes.append(f"refinement stopped early ({pace.broken}); the best state so far is kept")
@@ -132,7 +133,7 @@ def facts_of(pace: Pace, config: RefineConfig) -> dict[str, object]:
         "mode": "gentle, frame by frame",
         "psnr_held_back_before": rounded[0],
         "psnr_held_back": rounded[1],
-        "kept": pace.until == 0,
+        "kept": pace.frames == 0,
         "frames": pace.frames,
         "steps": pace.steps,
         "until": round(pace.until, 3),

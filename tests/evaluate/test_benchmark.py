@@ -1,0 +1,256 @@
+"""The benchmark end to end at a small size, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from chronosplat.assets.procedural import procedural_object
+from chronosplat.captures import save_transforms
+from chronosplat.evaluate import benchmark
+from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, open_studio, perceptual
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio
+from chronosplat.metrics import lpips
+from chronosplat.metrics.lpips import LPIPS
+from chronosplat.models.hub import HubFile
+from chronosplat.shapes import InputError, UnavailableError
+from tests.evaluate.kit import Knowing, mesh_studio, ring, row, scene_studio
+
+BLOB = "procedural:blob"
+SMALL = EvalConfig((BLOB,), size=32, times=8, methods=("white", "nearest", "feed-forward"), setups=("alternating", "video"), lpips="off")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched."""
+
+    def fetch(wanted: HubFile, _licence: str) -> Path:
+        raise UnavailableError(f"{wanted.repo} is not on this machine and cannot be downloaded")
+
+    monkeypatch.setattr(lpips, "fetch", fetch)
+
+
+def changed(**what: object) -> EvalConfig:
+    return EvalConfig(**{**SMALL.__dict__, **what})  # pyright: ignore[reportArgumentType]
+
+
+@cache
+def evaluated() -> tuple[Results, tuple[str, ...], tuple[Row, ...], tuple[tuple[str, int, int], ...]]:
+    """Results, what was said, which rows were kept, and how progress went."""
+    said: list[str] = []
+    kept: list[Row] = []
+    progress: list[tuple[str, int, int]] = []
+    config = changed(counts=(1, 2), seed=3, methods=("white", "nearest", "feed-forward"))
+    results = evaluate(config, said.append, lambda *at: progress.append(at), kept.append)
+    return results, tuple(said), tuple(kept), tuple(progress)
+
+
+def test_a_row_for_every_setup_and_method() -> None:
+    results, said, kept, progress = evaluated()
+    expected = [(s, m) for s in ("alternating", "video") for m in ("white", "nearest", "feed-forward")]
+    expected += [("random, 1 views", "feed-forward"), ("random, 2 views", "feed-forward")]
+    assert [(r.setup, r.method) for r in results.rows] == expected
+    assert list(kept) == results.rows
+    assert len(said) == len(expected)
+    assert all(re.fullmatch(r"procedural:blob, .*: -?\d+\.\d\d dB in \d+\.\d s", line) for line in said)
+    assert progress == tuple(("evaluating", i, 4) for i in range(5))
+
+
+def test_rows_say_where_they_come_from() -> None:
+    for found in evaluated()[0].rows:
+        assert (found.capture, found.model, found.seed, found.device) == (BLOB, "4d-lrm-mini", 3, "cpu")
+        assert (found.width, found.height) == (32, 32)
+        assert re.fullmatch(r"([0-9a-f]{7,40}(-dirty)?)?|.*-g[0-9a-f]{7,40}(-dirty)?", found.commit)
+        assert found.commit == benchmark.commit()
+        assert found.threads == torch.get_num_threads()
+
+
+def test_figures_are_of_the_right_pictures() -> None:
+    rows = {(r.setup, r.method): r for r in evaluated()[0].rows}
+    counts = {setup: (r.inputs, r.targets) for (setup, _), r in rows.items()}
+    assert counts == {"alternating": (8, 32), "video": (11, 29), "random, 1 views": (1, 40), "random, 2 views": (2, 40)}
+    for found in rows.values():
+        canonical = found.targets - 8
+        mean = (canonical * found.psnr_canonical + 8 * found.psnr_random) / found.targets
+        assert found.psnr == pytest.approx(mean)
+        assert found.psnr_foreground < found.psnr < 60
+        assert -1 <= found.ssim < 1
+        assert found.flicker > 0
+        assert math.isnan(found.lpips)
+    for setup in ("alternating", "video"):
+        white, nearest, model = (rows[setup, m] for m in ("white", "nearest", "feed-forward"))
+        assert min(nearest.psnr_foreground, model.psnr_foreground) > white.psnr_foreground + 3
+        assert (white.gaussians, white.seconds) == (0, 0.0)
+        assert model.gaussians > 0
+        assert model.seconds > 0
+
+
+def test_pictures_for_the_report() -> None:
+    results = evaluated()[0]
+    assert [s.setup for s in results.shown] == ["alternating", "video", "random, 1 views", "random, 2 views"]
+    for shown in results.shown:
+        assert shown.targets.shape == (4, 32, 32, 3)
+        assert all(t.shape == shown.targets.shape for t in shown.rendered.values())
+        assert float(shown.targets.std()) > 0.01
+    assert list(results.shown[0].rendered) == ["white", "nearest", "feed-forward"]
+    assert [len(s.inputs) for s in results.shown] == [4, 4, 1, 2]
+    two = results.shown[3].inputs
+    assert not torch.equal(two[0], two[1])  # both inputs are shown, not one of them twice
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    again = evaluate(changed(setups=("alternating",), methods=("feed-forward",), seed=3)).rows[0]
+    first = next(r for r in evaluated()[0].rows if (r.setup, r.method) == ("alternating", "feed-forward"))
+    assert (again.psnr, again.ssim, again.flicker) == (first.psnr, first.ssim, first.flicker)
+
+
+def test_the_count_curve_runs_the_model_and_fast_refinement_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    class Bench(benchmark.Bench):
+        def run(self, method: str) -> benchmark.Run:
+            ran.append(method)
+            return super().run("feed-forward")
+
+    monkeypatch.setattr(benchmark, "Bench", Bench)
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
+    monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
+    rows = evaluate(changed(setups=(), counts=(3,), methods=("white", "feed-forward", "fast", "scratch=fast", "10"))).rows
+    assert ran == ["feed-forward", "fast"]
+    assert [r.setup for r in rows] == ["random, 3 views"] * 2
+
+
+def test_what_was_not_measured_is_null_in_json() -> None:
+    found = as_dict(row(lpips=math.nan, flicker=math.nan))
+    assert found["lpips"] is None
+    assert found["flicker"] is None
+    assert found["psnr"] == 20.0
+    assert found["capture"] == "a"
+
+
+# what is wrong: config, words in the message
+REFUSED: dict[str, tuple[Callable[[Path], EvalConfig], str]] = {
+    "no captures": (lambda _: changed(captures=()), "^captures: none given; expected .glb files, procedural:FAMILY"),
+    "unknown set-up": (
+        lambda _: changed(setups=("random", "rotaing")),
+        "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video$",
+    ),
+    "unknown method": (lambda _: changed(methods=("white", "slow")), "^unknown method 'slow'"),
+    "nothing to evaluate": (lambda _: changed(setups=()), "set-up"),
+    "no method": (lambda _: changed(methods=()), "method"),
+    "no method for the counts": (lambda _: changed(setups=(), counts=(2,), methods=("white",)), "method"),
+    "no views": (lambda _: changed(counts=(4, 0)), "^views: expected at least one input picture, got 0$"),
+    "unknown lpips": (lambda _: changed(lpips="yes"), "^lpips: expected auto, on or off, got 'yes'$"),
+    "one moment": (lambda _: changed(times=1), "^expected at least 2 times and 16 pixels, got 1 and 32$"),
+    "too small": (lambda _: changed(size=8), "^expected at least 2 times and 16 pixels, got 8 and 8$"),
+    "unknown model": (lambda _: changed(model="4d-lrm-mimi"), "did you mean 4d-lrm-mini"),
+    "unknown family": (lambda _: changed(captures=("procedural:dragon",)), "^procedural:dragon: unknown family; known: creature"),
+    "a video": (lambda t: changed(captures=(str(t / "a.mp4"),)), "a video shows one side only and its cameras are unknown"),
+    "missing folder": (lambda t: changed(captures=(str(t / "gone"),)), "gone: no such file or folder$"),
+    "missing model file": (lambda t: changed(captures=(str(t / "gone.glb@Run"),)), "gone.glb: no such file$"),
+    "folder without a capture": (lambda t: changed(captures=(str(t),)), "no capture in it; expected transforms_train.json"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused(what: str, tmp_path: Path) -> None:
+    make, message = REFUSED[what]
+    with pytest.raises(InputError, match=message):
+        evaluate(make(tmp_path))
+
+
+@pytest.mark.parametrize("what", ["no captures", "unknown set-up", "unknown method", "nothing to evaluate", "no method", "no views"])
+def test_refused_before_anything_runs(what: str, tmp_path: Path) -> None:
+    make, message = REFUSED[what]
+    with pytest.raises(InputError, match=message):
+        check(make(tmp_path))
+
+
+def test_lpips_that_must_be_there_is_refused_without_its_weights() -> None:
+    with pytest.raises(UnavailableError, match="is not on this machine"):
+        evaluate(changed(lpips="on"))
+
+
+def test_lpips_is_left_out_with_a_note() -> None:
+    notes: list[str] = []
+    assert perceptual(changed(lpips="auto"), notes) is None
+    assert notes == ["LPIPS left out: timm/vgg16.tv_in1k is not on this machine and cannot be downloaded"]
+    assert perceptual(changed(lpips="off"), notes) is None
+    assert len(notes) == 1
+    results = evaluate(changed(lpips="auto", setups=("alternating",), methods=("white",)))
+    assert results.notes == notes
+    assert math.isnan(results.rows[0].lpips)
+
+
+def test_lpips_is_measured_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = LPIPS().eval()
+    monkeypatch.setattr(benchmark, "load_lpips", lambda: network)
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
+    monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
+    white, perfect = evaluate(changed(lpips="on", setups=("interpolation",), methods=("white", "feed-forward"))).rows
+    assert white.lpips > 1e-4
+    assert perfect.lpips == pytest.approx(0, abs=1e-6)
+
+
+def test_studios_by_name(tmp_path: Path) -> None:
+    save_transforms(ring(), tmp_path / "posed", "train")
+    posed = open_studio(str(tmp_path / "posed"), changed(size=16))
+    assert isinstance(posed, CaptureStudio)
+    assert posed.name == "posed"
+    assert posed.input_moments == list(range(8))
+    mesh = open_studio(BLOB, changed(size=24))
+    assert isinstance(mesh, MeshStudio)
+    assert (mesh.name, mesh.size, len(mesh.seconds)) == (BLOB, 24, 8)
+
+
+def test_a_capture_on_disk_is_what_was_saved(tmp_path: Path) -> None:
+    """Figures from a folder are those of the mesh, but for the rounding of pixels."""
+    save_transforms(ring(), tmp_path / "posed", "train")
+    config = changed(captures=(str(tmp_path / "posed"),), size=16, setups=("rotating",), methods=("white", "nearest"))
+    rows = evaluate(config).rows
+    assert [r.inputs for r in rows] == [8, 8]
+    assert all(r.targets >= 30 for r in rows)
+    assert rows[0].psnr_canonical == pytest.approx(white_canonical(), abs=0.05)
+
+
+def white_canonical() -> float:
+    from chronosplat.evaluate.setups import rotating
+    from chronosplat.evaluate.studio import split_of
+    from chronosplat.metrics import mean_psnr
+
+    studio = mesh_studio(8)
+    split = split_of(studio, rotating(studio, 8))
+    wanted = split.targets.on_white()[split.canonical]
+    return mean_psnr(torch.ones_like(wanted), wanted)
+
+
+@pytest.mark.parametrize("animation", ["Run", "1"])
+def test_animations_of_one_file_have_names_of_their_own(animation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[Path, str | int]] = []
+
+    def model(path: Path, clip: str | int) -> object:
+        opened.append((path, clip))
+        return procedural_object(3, "blob")
+
+    monkeypatch.setattr(benchmark, "GltfModel", model)
+    named, plain = open_studio(f"some/fox.glb@{animation}", SMALL), open_studio("some/fox.glb", SMALL)
+    assert opened == [(Path("some/fox.glb"), int(animation) if animation.isdigit() else animation), (Path("some/fox.glb"), 0)]
+    assert (named.name, plain.name) == (f"fox@{animation}", "fox")
+
+
+def test_a_model_that_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its moments are one: what a set-up takes at one of them is asked for at none."""
+    still = replace(procedural_object(3, "blob"), duration=0.0)
+    monkeypatch.setattr(benchmark, "GltfModel", lambda *_: still)
+    rows = evaluate(changed(captures=("still.glb",), methods=("white",), setups=("alternating", "rotating"), size=16)).rows
+    assert [r.setup for r in rows] == ["alternating", "rotating"]
+    assert math.isnan(rows[0].psnr_canonical)  # all four sides went in
+    assert rows[0].targets == 8

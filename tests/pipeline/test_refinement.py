@@ -1,0 +1,220 @@
+"""`reconstruct --refine` from end to end, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chronosplat.assets.procedural import procedural_object
+from chronosplat.captures import save_transforms
+from chronosplat.cli import main
+from chronosplat.evaluate.setups import alternating_canonical
+from chronosplat.export import read_ply
+from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, load_scene
+from chronosplat.gaussians.scene_file import read_notes
+from chronosplat.pipeline import refined as refined_module
+from chronosplat.pipeline.refined import REFINED
+from chronosplat.refine import FAST
+from tests.pipeline.kit import Kit, kit
+
+__all__ = ["kit"]
+FILES = ["config.yaml", "preview.mp4", "report.json", "scene.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures of a moving object, 24x24."""
+    folder = tmp_path_factory.mktemp("refinement") / "capture"
+    save_transforms(alternating_canonical(procedural_object(3, "blob"), 24, times=8, samples=1).inputs, folder, "train")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(capture: Path) -> Path:
+    """The prediction."""
+    return reconstructed(capture, "plain", "--refine", "off")
+
+
+@pytest.fixture(scope="module")
+def usual(capture: Path) -> Path:
+    """With the usual refinement, in fewer steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refined_module, "refinement", lambda asked: short() if asked == "fast" else pytest.fail(asked))
+        return reconstructed(capture, "usual")
+
+
+def short() -> Any:
+    return type(FAST)(steps=80, search=0.4)
+
+
+def reconstructed(capture: Path, name: str, *more: str) -> Path:
+    output = capture.parent / name
+    small = ["--seed", "4", "--json"]
+    assert main(["reconstruct", str(capture), "-o", str(output), *small, *more]) == 0
+    return output
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_it_is_usual_and_the_report_and_the_file_say_what_was_done(usual: Path) -> None:
+    report, notes = report_of(usual), read_notes(usual / "scene.safetensors")
+    facts = report["facts"]["refinement"]
+    assert facts["mode"] == "free"
+    assert 0 < facts["steps"] <= 80
+    assert facts["seed"] == 4
+    assert report["gaussians"] == facts["gaussians"]
+    assert json.loads(notes["refinement"]) == facts
+    assert notes["model"] == "4d-lrm-mini"
+    assert report["times"]["refine"] > 0
+    assert sorted(p.name for p in usual.iterdir()) == FILES
+    scene = load_scene(usual / "scene.safetensors")
+    assert isinstance(scene, Gaussians4D)
+    assert len(scene) == facts["gaussians"]
+
+
+def test_off_leaves_the_prediction(plain: Path, usual: Path) -> None:
+    report = report_of(plain)
+    assert "refinement" not in report["facts"]
+    assert "refine" not in report["times"]
+    assert "refinement" not in read_notes(plain / "scene.safetensors")
+    scene = load_scene(plain / "scene.safetensors")
+    assert isinstance(scene, Gaussians4D)
+    assert report["gaussians"] == len(scene)
+    facts = report_of(usual)["facts"]["refinement"]
+    assert facts["kept"] or report_of(usual)["psnr_inputs"] > report["psnr_inputs"] - 0.1
+    assert 'refine: "off"' in (plain / "config.yaml").read_text()
+
+
+def test_so_many_seconds(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    folder = reconstructed(capture, "seconds", "--refine", "0.3")
+    captured = capsys.readouterr()
+    facts = json.loads(captured.out)["facts"]["refinement"]
+    assert facts["steps"] >= 1
+    assert facts == report_of(folder)["facts"]["refinement"]
+    assert facts["kept"] == ("the prediction is kept" in " ".join(captured.err.split()))
+
+
+BAD = {"nonsense": "expected off, fast, best or a number of seconds, got 'nonsense'", "0": "got 0", "-1": "got -1", "nan": "got nan"}
+
+
+@pytest.mark.parametrize("asked", BAD)
+@pytest.mark.parametrize("model", ["4d-lrm-mini", "l4gm"])
+def test_nonsense_is_refused_before_anything_is_written(asked: str, model: str, kit: Kit, capture: Path, capsys: Any) -> None:
+    arguments = ["reconstruct", str(capture), "-o", str(kit.folder / "out")] if model != "l4gm" else kit.arguments()
+    before = sorted(kit.folder.rglob("*"))
+    assert main([*arguments, "--refine", asked]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("chronosplat: refine: ")
+    assert BAD[asked] in lines[0]
+    assert sorted(kit.folder.rglob("*")) == before
+
+
+def test_ctrl_c_keeps_a_valid_result(capture: Path, plain: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("chronosplat.refine.optimise"), "_loss", interrupt)
+    folder = reconstructed(capture, "interrupted")
+    assert report_of(folder)["facts"]["refinement"]["stopped"] == "interrupted"
+    assert report_of(folder)["gaussians"] == report_of(plain)["gaussians"]
+    assert "stopped early (interrupted)" in " ".join(capsys.readouterr().err.split())
+
+
+def sequence_of(folder: Path) -> GaussianSequence:
+    scene = load_scene(folder / "scene.safetensors")
+    assert isinstance(scene, GaussianSequence)
+    return scene
+
+
+def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights give Gaussians whose held-back views need not gain: all steps are made."""
+    monkeypatch.setattr(refined_module, "refinement", lambda asked: None if asked == "off" else type(FAST)(steps=48, search=0.0))
+
+
+def test_l4gm_is_not_refined_unless_asked(kit: Kit) -> None:
+    assert main(kit.arguments()) == 0
+    assert "refinement" not in report_of(kit.folder / "out")["facts"]
+    assert "refinement" not in read_notes(kit.folder / "out/scene.safetensors")
+
+
+def test_l4gm_refines_its_stored_sequence(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    gaining(monkeypatch)
+    assert main(kit.arguments("--refine", "off", "--max-frames", "6", output="plain")) == 0
+    assert main(kit.arguments("--refine", "fast", "--max-frames", "6", "--ply")) == 0
+    out = kit.folder / "out"
+    before, after = sequence_of(kit.folder / "plain"), sequence_of(out)
+    assert after.means.shape == before.means.shape
+    assert torch.equal(after.times, before.times)
+    assert torch.equal(after.world.matrix(), before.world.matrix())
+    assert torch.equal(after.colors, before.colors.clamp(0, 1))
+    assert not torch.equal(after.means, before.means)
+    assert all(bool(t.isfinite().all()) for t in after.tensors().values())
+    facts = report_of(out)["facts"]
+    assert facts["output_frames"] == 6
+    assert facts["refinement"]["mode"] == "gentle, frame by frame"
+    assert facts["refinement"]["frames"] == 6
+    assert facts["refinement"]["kept"] is False
+    assert json.loads(read_notes(out / "scene.safetensors")["refinement"])["steps"] == 48
+    assert report_of(out)["psnr_inputs"] > report_of(kit.folder / "plain")["psnr_inputs"]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*FILES, "ply", "views"])
+    assert sorted(report_of(out)["files"]) == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert not (kit.folder / "out.partial").exists()
+    for index in (0, 5):
+        ply = read_ply(out / f"ply/frame_{index:04d}.ply")
+        assert isinstance(ply, Gaussians3D)
+        frame = after.frame(index).in_world()
+        torch.testing.assert_close(ply.means, frame.means[frame.opacities >= 1 / 255])
+
+
+def test_l4gm_with_the_usual_search_keeps_or_gains(kit: Kit) -> None:
+    assert main(kit.arguments("--refine", "fast", "--max-frames", "4", output="plain")) == 0
+    facts = report_of(kit.folder / "plain")["facts"]["refinement"]
+    assert facts["kept"] == (facts["frames"] == 0)
+    assert facts["psnr_held_back"] >= facts["psnr_held_back_before"]
+    assert sorted(p.name for p in (kit.folder / "plain").iterdir()) == sorted([*FILES, "views"])
+
+
+def test_interpolated_frames_have_nothing_to_refine_against(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(kit.folder.rglob("*"))
+    assert main(kit.arguments("--refine", "fast", "--interpolate", "3", "--interp-weights", str(kit.between))) == 2
+    assert "have no pictures to refine against" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert sorted(kit.folder.rglob("*")) == before
+    assert main(kit.arguments("--refine", "off", "--interpolate", "3", "--interp-weights", str(kit.between), "--max-frames", "2")) == 0
+
+
+@pytest.fixture
+def stopped(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Kit:
+    """A refined run with PLY files that broke off before its report was written."""
+    gaining(monkeypatch)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chronosplat.pipeline.sequence.write_report", interrupt)
+        assert main(kit.arguments("--refine", "fast", "--ply", "--max-frames", "4")) == 2
+    assert (kit.folder / "out.partial").is_dir()
+    return kit
+
+
+@pytest.mark.parametrize("asked", ["off", "fast"])
+def test_a_run_that_goes_on_after_a_refined_one_is_like_a_fresh_one(stopped: Kit, asked: str) -> None:
+    more = ("--refine", asked, "--ply", "--max-frames", "4")
+    assert main(stopped.arguments(*more)) == 0
+    assert main(stopped.arguments(*more, output="fresh")) == 0
+    out, fresh = stopped.folder / "out", stopped.folder / "fresh"
+    names = sorted(str(p.relative_to(fresh)) for p in fresh.rglob("*") if p.is_file())
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == names
+    for name in ["scene.safetensors", *(f"ply/frame_{i:04d}.ply" for i in range(4))]:
+        assert (out / name).read_bytes() == (fresh / name).read_bytes(), name
+    assert REFINED not in names

@@ -1,0 +1,115 @@
+"""From how many sides the moments are seen, and which pictures are held back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from chronosplat.cameras import CANONICAL, Cameras, orbit
+from chronosplat.refine.coverage import hold_back, picture_spacing, sides_seen, well_seen
+from tests.refine.kit import alternating, moments, video
+from tests.scenes import law
+
+SHARES = (0.05, 0.17, 0.3, 0.5)
+
+
+def rotating() -> tuple[Cameras, Tensor]:
+    azimuths = [15.0 * (i // 2) if i % 2 == 0 else 360 - 15.0 * (i // 2 + 1) for i in range(24)]
+    return orbit(azimuths, size=8), moments()
+
+
+def scattered(seed: int = 0, count: int = 24) -> tuple[Cameras, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    azimuths, heights = (360 * torch.rand(count, generator=random)).tolist(), (60 * torch.rand(count, generator=random) - 20).tolist()
+    return orbit(azimuths, heights, size=8), moments(count)
+
+
+def several_at_once() -> tuple[Cameras, Tensor]:
+    return orbit(list(CANONICAL) * 6, size=8), moments(6).repeat_interleave(4)
+
+
+RIGS = {"alternating": alternating, "rotating": rotating, "random": scattered, "several at once": several_at_once}
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_rigs_of_many_sides_are_well_seen(rig: str) -> None:
+    assert well_seen(*RIGS[rig]())
+
+
+@pytest.mark.parametrize("sides", [True, False])
+def test_a_video_is_not_well_seen(sides: bool) -> None:
+    assert not well_seen(*video(sides=sides))
+
+
+def test_a_single_moment_from_four_sides_is_well_seen_and_from_one_is_not() -> None:
+    same = torch.full((4,), 3.0, dtype=torch.float64)
+    assert well_seen(orbit(CANONICAL, size=8), same)
+    assert not well_seen(orbit([0.0, 5.0, 10.0, 15.0], size=8), same)
+    assert picture_spacing(same) == 0
+
+
+def test_sides_are_counted_for_each_moment() -> None:
+    found, counts = sides_seen(*video())
+    assert len(found) == 24
+    assert int(counts[0]) == 4
+    assert int(counts[-1]) == 1
+    assert sorted(counts.tolist(), reverse=True) == counts.tolist()
+
+
+@law
+@given(shift=st.integers(-(2**20), 2**20), power=st.integers(-12, 12), rig=st.sampled_from([*RIGS, "video"]))
+def test_shifts_and_scales_of_time_do_not_matter(shift: int, power: int, rig: str) -> None:
+    """Whole shifts of 32nds and powers of two are exact, so that not even ties may come out otherwise."""
+    cameras, _ = RIGS[rig]() if rig != "video" else video()
+    times = torch.arange(len(cameras), dtype=torch.float64) / 32
+    moved = (times + shift) * 2.0**power
+    assert well_seen(cameras, moved) == well_seen(cameras, times)
+    assert hold_back(cameras, moved, 0.17) == hold_back(cameras, times, 0.17)
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("rig", [*RIGS, "video"])
+def test_about_the_share_is_held_back_and_never_all(rig: str, share: float) -> None:
+    cameras, times = RIGS[rig]() if rig != "video" else video()
+    held = hold_back(cameras, times, share)
+    assert held == sorted(set(held))
+    assert 2 <= len(held) <= max(2, round(share * len(times)))
+    assert len(held) <= len(times) / 2
+    assert held == hold_back(cameras, times, share)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_few_pictures_none_is_held_back(count: int) -> None:
+    assert hold_back(orbit([90.0 * i for i in range(count)], size=8), moments(count), 0.5) == []
+
+
+def test_nothing_is_held_back_for_no_share() -> None:
+    assert hold_back(*alternating(), 0.0) == []
+
+
+def test_what_is_held_back_is_spread_over_directions_and_time() -> None:
+    cameras, times = alternating()
+    held = hold_back(cameras, times, 0.17)
+    assert sorted(i % 4 for i in held) == [0, 1, 2, 3]
+    chosen = times[held]
+    assert float(chosen.max() - chosen.min()) > 1.0
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("backs", [2, 3])
+def test_of_each_direction_with_several_pictures_one_stays(share: float, backs: int) -> None:
+    """Many pictures from the front, few from behind, first and last: those lie farthest from all others."""
+    azimuths = [0.0] * 6 + [180.0] * backs
+    times = torch.cat([moments(6), moments(backs)])
+    held = hold_back(orbit(azimuths, size=8), times, share)
+    assert {azimuths[i] for i in range(len(azimuths)) if i not in held} == {0.0, 180.0}
+
+
+def test_pictures_in_any_order_are_held_back_alike() -> None:
+    cameras, times = scattered(4)
+    order = torch.randperm(len(times), generator=torch.Generator().manual_seed(1))
+    held = hold_back(cameras[order], times[order], 0.17)
+    assert sorted(order[held].tolist()) == hold_back(cameras, times, 0.17)

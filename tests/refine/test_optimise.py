@@ -1,0 +1,250 @@
+"""One optimisation: it lowers the loss, keeps what it must, and ends as it should."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from chronosplat.refine import RefineConfig
+from chronosplat.refine.config import FREE, GENTLE
+from chronosplat.refine.optimise import Budget, Outcome, optimise
+from chronosplat.refine.parameters import Fields, fields_of
+from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
+from tests.refine.kit import blobs, few, views, wrong
+
+MODULE = importlib.import_module("chronosplat.refine.optimise")  # the package's attributes of these names are functions
+
+
+@cache
+def start() -> Fields:
+    return fields_of(wrong(blobs()))
+
+
+@cache
+def pictures() -> Pictures:
+    return pictures_for(blobs(), views())
+
+
+def run(steps: int = 6, config: RefineConfig | None = None, sizes: Mapping[str, float] = FREE, **more: Any) -> Outcome:
+    config = config or few()
+    return optimise(more.pop("start", start()), more.pop("pictures", pictures()), range(24), config, Budget(steps), sizes, **more)
+
+
+def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(t, b[name]) for name, t in a.items())
+
+
+def usable(fields: Mapping[str, Tensor]) -> bool:
+    return fields.keys() == start().keys() and all(bool(t.isfinite().all()) for t in fields.values())
+
+
+def broken_pictures() -> Pictures:
+    rgb = pictures().rgb.clone()
+    rgb[:, 3, 3] = torch.nan
+    return replace(pictures(), rgb=rgb)
+
+
+def test_steps_lower_the_loss() -> None:
+    before = psnr_on(start(), pictures(), range(24), "cpu")
+    assert psnr_on(run(30, sizes=FREE, dropping=False).fields, pictures(), range(24), "cpu") > before + 3
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-3])
+def test_one_small_step_on_all_views_goes_downhill(size: float) -> None:
+    config = few(batch=24, absolute=0.0, binary=0.0, alpha=0.0)
+    before = psnr_on(start(), pictures(), range(24), "cpu")
+    after = run(1, config, dict.fromkeys(FREE, size), dropping=False)
+    assert psnr_on(after.fields, pictures(), range(24), "cpu") > before
+
+
+def test_the_start_is_left_as_it_was() -> None:
+    before = {name: t.clone() for name, t in start().items()}
+    run(3)
+    assert identical(start(), before)
+
+
+def test_step_sizes_of_zero_leave_fields_as_they_are() -> None:
+    """Bit for bit, also opacities near 0 and 1, which have no finite logit, and needles."""
+    given = dict(start())
+    given["opacities"] = torch.linspace(0, 1, len(given["opacities"]))
+    given["scales"] = given["scales"] * torch.tensor([1.0, 1.0, 0.01])
+    after = run(4, sizes={**dict.fromkeys(FREE, 0.0), "means": 1e-3}, start=given).fields
+    assert identical({**after, "means": given["means"]}, given)
+    assert not torch.equal(after["means"], given["means"])
+
+
+def test_gentle_steps_leave_colours_and_opacities() -> None:
+    after = run(4, sizes=GENTLE).fields
+    assert torch.equal(after["colors"], start()["colors"])
+    assert torch.equal(after["opacities"], start()["opacities"])
+
+
+def test_no_step_sizes_at_all_change_nothing() -> None:
+    assert identical(run(3, sizes=dict.fromkeys(FREE, 0.0)).fields, start())
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    torch.manual_seed(1)
+    one = run(8)
+    torch.manual_seed(2)
+    assert identical(run(8).fields, one.fields)
+    assert not identical(run(8, few(seed=1)).fields, one.fields)
+
+
+def test_looking_changes_nothing() -> None:
+    seen: list[float] = []
+
+    def look(share: float, fields: Mapping[str, Tensor]) -> None:
+        seen.append(share)
+        for t in fields.values():
+            t.zero_()
+
+    marks = (0.5, 0.25, 1.0, 0.75)
+    assert identical(run(8, marks=marks, look=look).fields, run(8).fields)
+    assert seen == sorted(marks)
+
+
+def test_more_marks_than_steps_are_all_visited_in_order() -> None:
+    seen: list[float] = []
+    marks = tuple(i / 8 for i in range(1, 9))
+    found = run(3, marks=marks, look=lambda share, _: seen.append(share))
+    assert seen == list(marks)
+    assert found.steps == 3
+    assert not found.broken
+
+
+def test_every_view_is_used_before_any_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    usual = MODULE.show
+
+    def spy(fields: Fields, shown: Pictures, chosen: list[int], *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
+        used.extend(chosen)
+        return usual(fields, shown, chosen, *rest, **more)
+
+    monkeypatch.setattr(MODULE, "show", spy)
+    optimise(start(), pictures(), range(2, 14), few(batch=4), Budget(6), FREE)
+    assert sorted(used[:12]) == sorted(used[12:]) == list(range(2, 14))
+
+
+def test_a_batch_larger_than_the_views_takes_what_there_is() -> None:
+    assert run(2, few(batch=100)).steps == 2
+
+
+def test_a_nan_picture_ends_it_with_the_last_finite_fields() -> None:
+    found = run(5, pictures=broken_pictures())
+    assert "not a number" in found.broken
+    assert found.steps == 0
+    torch.testing.assert_close(found.fields["means"], start()["means"])
+    assert usable(found.fields)
+
+
+def after_calls(count: int, then: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The loss, and from a call on something made of it."""
+    usual, calls = MODULE._loss, [0]
+
+    def loss(*arguments: Any) -> Tensor:
+        calls[0] += 1
+        value = usual(*arguments)
+        return value if calls[0] <= count else then(value)
+
+    return loss
+
+
+def interrupting(value: Tensor) -> Tensor:
+    raise KeyboardInterrupt
+
+
+class Poison(torch.autograd.Function):
+    """A finite value with gradients that are not."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * torch.nan
+
+
+@pytest.mark.parametrize("then", [lambda value: value * torch.nan, lambda value: value / 0, Poison.apply])
+def test_what_is_no_number_ends_it_with_the_last_finite_fields(then: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = run(3, few(final=1.0))
+    monkeypatch.setattr(MODULE, "_loss", after_calls(3, then))
+    found = run(9, few(final=1.0))
+    assert "not a number" in found.broken
+    assert found.steps == 3
+    assert identical(found.fields, wanted.fields)
+
+
+def test_an_interrupted_step_ends_it_with_what_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = run(3, few(final=1.0))
+    monkeypatch.setattr(MODULE, "_loss", after_calls(3, interrupting))
+    found = run(9, few(final=1.0))
+    assert (found.broken, found.steps) == ("interrupted", 3)
+    assert identical(found.fields, wanted.fields)
+
+
+def test_an_interrupted_look_ends_it_with_what_was_reached() -> None:
+    def look(_share: float, _fields: object) -> None:
+        raise KeyboardInterrupt
+
+    found = run(8, marks=(0.5,), look=look)
+    assert (found.broken, found.steps) == ("interrupted", 4)
+    assert usable(found.fields)
+
+
+def test_seconds_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    monkeypatch.setattr(MODULE.time, "perf_counter", tick)
+    found = optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE)
+    assert 5 <= found.steps <= 10
+    assert usable(found.fields)
+
+
+def test_time_spent_looking_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    def look(_share: float, _fields: object) -> None:
+        now[0] += 50.0
+
+    monkeypatch.setattr(MODULE.time, "perf_counter", tick)
+    assert optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
+
+
+def test_no_needles_and_opacities_between_0_and_1() -> None:
+    given = dict(start())
+    given["scales"] = given["scales"] * torch.tensor([1.0, 1.0, 0.001])
+    given["opacities"] = torch.linspace(0, 1, len(given["opacities"]))
+    after = run(5, few(needle=5.0), {**FREE, "opacities": 2.0, "scales": 1.0}, start=given).fields
+    assert float((after["scales"].amax(-1) / after["scales"].amin(-1)).max()) <= 5.0 * (1 + 1e-5)
+    assert bool(((after["opacities"] > 0) & (after["opacities"] < 1)).all())
+    assert usable(after)
+
+
+def test_it_works_where_no_gradients_are_asked_for() -> None:
+    with torch.no_grad():
+        found = run(3)
+    assert identical(found.fields, run(3).fields)
+
+
+def test_the_fast_renderer_and_the_reference_optimise_alike() -> None:
+    fast, slow = (run(3, few(backend=backend, batch=2)).fields for backend in ("cpu", "reference"))
+    for name, t in fast.items():
+        torch.testing.assert_close(t, slow[name], rtol=1e-3, atol=1e-3, msg=name)
+    assert float((fast["means"] - start()["means"]).abs().max()) > 5e-3
