@@ -188,8 +188,8 @@ def decode(path: Path) -> Image.Image:
 def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
     """Write views in the D-NeRF form: RGBA PNGs and ``transforms_SPLIT.json`` (one focal length for all frames).
 
-    The world is turned so that its up is +Z, as readers of this form expect; ``time`` is normalised, and the extra key
-    ``duration`` keeps the seconds.
+    The world is turned so that its up is +Z, as readers of this form expect; ``time`` is normalised, as D-NeRF has it;
+    ``timestamp`` is in seconds, so that splits which begin at different moments stay on one clock.
     """
     (folder / split).mkdir(parents=True, exist_ok=True)
     turn = torch.eye(4, dtype=torch.float64)
@@ -203,7 +203,8 @@ def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
         rgba = torch.cat([views.images[i], views.alphas[i]], -1)
         Image.fromarray((rgba.numpy() * 255 + 0.5).astype(np.uint8)).save(folder / split / f"r_{i:04d}.png")
         time = (float(views.times[i]) - first) / duration
-        frames.append({"file_path": f"./{split}/r_{i:04d}", "time": time, "transform_matrix": poses[i].tolist()})
+        moment = {"time": time, "timestamp": float(views.times[i])}
+        frames.append({"file_path": f"./{split}/r_{i:04d}", **moment, "transform_matrix": poses[i].tolist()})
     angle = 2 * math.atan(0.5 * views.cameras.width / float(views.cameras.Ks[0, 0, 0]))
     meta = {"camera_angle_x": angle, "duration": duration, "w": views.cameras.width, "h": views.cameras.height, "frames": frames}
     (folder / f"transforms_{split}.json").write_text(json.dumps(meta, indent=1))

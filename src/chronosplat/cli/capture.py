@@ -27,6 +27,8 @@ def reconstruct(
     split: str = "train",
     size: int | None = None,
     refine: str = "",
+    refine_cameras: bool = False,
+    refine_exposure: bool = False,
     ply: bool = False,
     ply_frames: int = 24,
     video: Video = VideoOptions(),
@@ -52,13 +54,16 @@ def reconstruct(
         size: resize the longer side to so many pixels; by default larger pictures are reduced to 128 (not for l4gm).
         refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (some four times as
             long), or so many seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C ends it with the best so far.
+        refine_cameras: let refinement correct the cameras' poses, too.
+        refine_exposure: let refinement correct each picture's gain and shift, too.
         ply: also write a PLY sequence.
         ply_frames: files of the PLY sequence of a 4d-lrm scene; an l4gm scene has one for every frame.
     """
     device = common.prepare()
     target = output or Path("outputs") / (Path(input).stem or Path(input).resolve().name)
     config = ReconstructConfig(
-        input, model, weights, split, size, device, common.seed, ply, ply_frames, refine=refine, video=video, sequence=sequence,
+        input, model, weights, split, size, device, common.seed, ply, ply_frames, refine=refine, refine_cameras=refine_cameras,
+        refine_exposure=refine_exposure, video=video, sequence=sequence,
     )  # fmt: skip
     with stages(f"reconstructing {input}") as progressed:
         report = reconstruct_capture(config, target, say, progressed)

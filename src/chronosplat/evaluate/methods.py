@@ -66,7 +66,7 @@ class Bench:
         if method.startswith(SCRATCH):
             seconds = self._seconds_of(method.removeprefix(SCRATCH))
             began = time.perf_counter()
-            done = fit(self.inputs, replace(BEST, steps=None, seconds=seconds, widths=SCRATCH_WIDTHS, seed=self.seed))
+            done = fit(self.inputs, replace(BEST, steps=None, seconds=seconds, widths=SCRATCH_WIDTHS, seed=self.seed), device=self.device)
             return self._shown(method, done.scene, time.perf_counter() - began, done.facts["steps"])
         scene, seconds = self._predicted()
         if method == "feed-forward":

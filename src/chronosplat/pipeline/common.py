@@ -61,7 +61,8 @@ class SequenceOptions:
 class ReconstructConfig:
     """What a reconstruction was asked to do; kept beside its result as ``config.yaml``.
 
-    ``refine``: off, fast, best or seconds; empty means fast for a 4d-lrm model and off for l4gm.
+    ``refine``: off, fast, best or seconds; empty means fast for a 4d-lrm model and off for l4gm. ``refine_cameras`` corrects poses,
+    too, ``refine_exposure`` each picture's gain and shift.
     """
 
     input: str
@@ -76,6 +77,8 @@ class ReconstructConfig:
     preview_frames: int = 72
     preview_size: int = 256
     refine: str = ""
+    refine_cameras: bool = False
+    refine_exposure: bool = False
     video: VideoOptions = field(default_factory=VideoOptions)
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
 

@@ -17,6 +17,7 @@ from chronosplat.multiview import load_given
 from chronosplat.pipeline.common import Progressed, ReconstructConfig, Say
 from chronosplat.refine import RefineConfig, refinement
 from chronosplat.refine.sequence import facts_of, refine_frames
+from chronosplat.shapes import InputError
 
 REFINED = "refined.safetensors"
 
@@ -25,10 +26,12 @@ def asked_refinement(config: ReconstructConfig, usual: str) -> RefineConfig | No
     """The refinement that the user asked for, or the usual one of the model's kind.
 
     Raises:
-        InputError: neither off, fast, best nor a number of seconds above 0.
+        InputError: neither off, fast, best nor a number of seconds above 0; corrections without refinement.
     """
     found = refinement(config.refine or usual)
-    return None if found is None else replace(found, seed=config.seed)
+    if found is None and (config.refine_cameras or config.refine_exposure):
+        raise InputError("--refine-cameras and --refine-exposure: go with --refine fast, best or seconds")
+    return None if found is None else replace(found, seed=config.seed, cameras=config.refine_cameras, exposure=config.refine_exposure)
 
 
 def told(progressed: Progressed) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 
 APART = 20.0  # degrees between viewing directions that count as two
+SAME_SIZE = 1.25  # largest ratio of an object's areas in a film for which it stays where it is
 REACH = 2.5  # mean distances between pictures in time that count as the same moment
 
 
@@ -40,6 +41,18 @@ def sides_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
 def well_seen(cameras: Cameras, times: Tensor) -> bool:
     """Whether at least half of the moments are seen from two sides or more."""
     return float(sides_seen(cameras, times)[1].double().median()) >= 2
+
+
+def keeps_its_size(cameras: Cameras, alphas: Tensor) -> bool:
+    """Whether the object covers about the same area in all pictures [F, H, W, 1] of a camera that takes at least three.
+
+    Then it stays where it is, and what other sides showed at other moments still holds.
+    """
+    areas = alphas.double().sum((1, 2, 3)).cpu()
+    _, which = torch.unique(cameras.viewmats.cpu(), dim=0, return_inverse=True)
+    films = [areas[which == camera] for camera in range(int(which.max()) + 1)]
+    films = [film for film in films if len(film) >= 3]
+    return bool(films) and all(float(film.max()) <= SAME_SIZE * float(film.min()) for film in films)
 
 
 def hold_back(cameras: Cameras, times: Tensor, share: float) -> list[int]:

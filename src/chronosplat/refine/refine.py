@@ -19,8 +19,8 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
-from chronosplat.refine.config import BEST, FAST, RANDOM, RefineConfig, refinement
-from chronosplat.refine.coverage import hold_back, picture_spacing, well_seen
+from chronosplat.refine.config import BEST, FAST, GENTLE_GAIN, RANDOM, RefineConfig, refinement
+from chronosplat.refine.coverage import hold_back, keeps_its_size, picture_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
@@ -31,7 +31,6 @@ from chronosplat.shapes import InputError
 log = logging.getLogger("chronosplat")
 Progressed = Callable[[float, float], None]  # share done, PSNR on the held-back views so far (NaN before there is one)
 MARKS = tuple(i / 8 for i in range(1, 9))  # shares of an optimisation at which it is looked at
-GENTLE_GAIN = 0.02  # dB that gentle steps must gain on held-back views; these were inputs of the prediction, which flatters it
 GENTLE_MOST = 160  # steps; more of them fit the one side that is seen at the cost of all others
 SHORTEST = 80  # steps of a free run that are always made: with views held back it overfits sooner than with all
 
@@ -133,15 +132,20 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     fields = fields_of(scene)
     free = isinstance(scene, Gaussians4D) and len(views) > 1 and well_seen(views.cameras, views.times)
     starts = [Start(fields, config.gentle, False)]
+    random_points: list[Start] = []
+    stays = keeps_its_size(views.cameras, views.alphas)
+    if isinstance(scene, Gaussians4D) and config.hull and config.search > 0 and pictures.masked and (free or stays):
+        with suppress(InputError):  # silhouettes without a hull
+            random_points = starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
     if isinstance(scene, Gaussians4D) and free:
         assert pictures.times is not None
         starts = [
             Start(thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed), config.free, True, width)
             for width in config.widths
         ]
-        if config.hull and config.search > 0 and pictures.masked:  # where the prediction misleads, random points start better
-            with suppress(InputError):  # silhouettes without a hull
-                starts += starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
+        starts += random_points  # where the prediction misleads, they start better
+    elif random_points:  # what the other sides showed at their moments still holds, which a prediction from one side forgets
+        starts, free = random_points, True
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
     floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST)
@@ -163,7 +167,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     return Refined(with_fields(scene, done.fields), facts | {"kept": False, "gaussians": len(done.fields["means"])}, notes)
 
 
-def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None) -> Refined:
+def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None, device: str = "cpu") -> Refined:
     """Per-scene optimisation without a prediction: the same optimiser, from random points in the visual hull.
 
     The time sigma of the start is searched among the config's widths; steps are always free.
@@ -172,7 +176,7 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
         InputError: the silhouettes have nothing in common.
     """
     began = time.perf_counter()
-    cloud = random_in_hull(views, count_for(views.alphas), config.seed)
+    cloud = random_in_hull(views, count_for(views.alphas), config.seed).to(device)
     pictures = pictures_for(cloud, views)
     starts = starts_from(cloud, pictures, config.widths)
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
@@ -187,9 +191,8 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
 def starts_from(cloud: Gaussians4D, pictures: Pictures, widths: Sequence[float]) -> list[Start]:
     """Starts from random points, with each of the widths as time sigmas."""
     assert pictures.times is not None
-    spacing, one = picture_spacing(pictures.times), torch.ones_like(cloud.opacities)
     fields = fields_of(cloud.to(pictures.rgb.device))
-    one = one.to(pictures.rgb.device)
+    spacing, one = picture_spacing(pictures.times), torch.ones_like(fields["opacities"])
     return [Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, RANDOM, True, width, "random points") for width in widths]
 
 

@@ -16,7 +16,7 @@ import torch
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, GaussianSequence
 from chronosplat.gaussians.scenes import SPLAT_SHAPES
-from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.config import GENTLE_GAIN, RefineConfig
 from chronosplat.refine.coverage import hold_back
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import fields_of, with_fields
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FEWEST_STEPS = 8  # of a frame
 MARKS = tuple(i / 4 for i in range(1, 5))
-GAIN = 0.02  # dB on held-back views of the first frame for which all frames are refined
 
 
 @dataclass
@@ -63,7 +62,7 @@ def refine_frames(
         held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 and pace.best is None else []
         if held:
             pace.before = pace.best = psnr_on(fields, pictures, held, config.backend)
-            pace.until, floor = 0.0, pace.before + GAIN
+            pace.until, floor = 0.0, pace.before + GENTLE_GAIN
 
             def look(share: float, found: object, floor: float = floor) -> None:
                 assert isinstance(found, dict)
