@@ -218,3 +218,13 @@ def test_a_run_that_goes_on_after_a_refined_one_is_like_a_fresh_one(stopped: Kit
     for name in ["scene.safetensors", *(f"ply/frame_{i:04d}.ply" for i in range(4))]:
         assert (out / name).read_bytes() == (fresh / name).read_bytes(), name
     assert REFINED not in names
+
+
+def test_corrections_are_part_of_the_refinement(capture: Path, capsys: Any) -> None:
+    folder = reconstructed(capture, "corrected", "--refine", "0.3", "--refine-cameras", "--refine-exposure")
+    config = (folder / "config.yaml").read_text()
+    assert "refine_cameras: true" in config
+    assert "refine_exposure: true" in config
+    assert main(["reconstruct", str(capture), "-o", str(folder.parent / "no"), "--refine", "off", "--refine-cameras"]) == 2
+    assert "go with --refine fast, best or seconds" in capsys.readouterr().err
+    assert not (folder.parent / "no").exists()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
-from chronosplat.refine.coverage import hold_back, picture_spacing, sides_seen, well_seen
+from chronosplat.refine.coverage import SAME_SIZE, hold_back, keeps_its_size, picture_spacing, sides_seen, well_seen
 from tests.refine.kit import alternating, moments, video
 from tests.scenes import law
 
@@ -113,3 +113,24 @@ def test_pictures_in_any_order_are_held_back_alike() -> None:
     order = torch.randperm(len(times), generator=torch.Generator().manual_seed(1))
     held = hold_back(cameras[order], times[order], 0.17)
     assert sorted(order[held].tolist()) == hold_back(cameras, times, 0.17)
+
+
+def film(areas: list[float]) -> Tensor:
+    """Pictures of 10x10 with so many covered pixels each."""
+    return torch.stack([(torch.arange(100) < area).float().view(10, 10, 1) for area in areas])
+
+
+@pytest.mark.parametrize(("areas", "stays"), [([40, 45, 50], True), ([40, 45, 51], False), ([40, 0, 40], False), ([40, 40], False)])
+def test_an_object_that_keeps_its_size_in_a_film_stays_where_it_is(areas: list[float], stays: bool) -> None:
+    assert SAME_SIZE == 1.25
+    assert keeps_its_size(orbit([0.0] * len(areas), size=10), film(areas)) is stays
+
+
+def test_single_pictures_of_other_sides_do_not_count() -> None:
+    cameras = orbit([0.0, 90.0, 0.0, 180.0, 0.0], size=10)
+    assert keeps_its_size(cameras, film([40, 90, 42, 5, 44]))
+    assert not keeps_its_size(cameras[[0, 1, 3]], film([40, 90, 5]))
+
+
+def test_every_film_has_to_keep_its_size() -> None:
+    assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), film([40, 20, 40, 40, 40, 60]))
