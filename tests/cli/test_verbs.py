@@ -127,14 +127,16 @@ def test_train_writes_weights_that_reconstruct(capture: Path, tmp_path: Path, ca
 def test_demo_compares_with_held_back_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["heldout"] == 72
+    assert facts["heldout"] == 96
     assert facts["report"]["frames"] == 24
     assert facts["psnr_heldout"] > facts["psnr_white"] + 3
     assert (tmp_path / "demo/comparison.png").is_file()
     assert len(list((tmp_path / "demo/reconstruction/ply").glob("frame_*.ply"))) == 24
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"], ["data", "render", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["reconstruct", "--help"], ["data", "render", "--help"], ["train", "--help"], ["eval", "--help"]]
+)
 def test_every_help_has_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

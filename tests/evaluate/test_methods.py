@@ -78,8 +78,9 @@ class Optimiser:
         self.now += config.seconds or 5.0
         return Refined(scene, {"steps": 7})
 
-    def fit(self, views: Views, config: RefineConfig) -> Refined:
+    def fit(self, views: Views, config: RefineConfig, device: str) -> Refined:
         assert views is split().inputs
+        assert device == "cpu"
         self.fitted.append(config)
         self.now += config.seconds or 0.0
         return Refined(scene_studio(8).scene, {"steps": 9})

@@ -305,7 +305,7 @@ def notices(views: Views, pictures: Pictures) -> list[str]:
     """What the user should know of these views."""
     notes = []
     if len(views) < 2:
-        notes.append("warning: a single input view; refinement can only touch up what it shows")
+        notes.append("a single input view; refinement can only touch up what it shows")
     if not pictures.masked:
         notes.append("the views have no masks: refinement compares colours only")
     return notes
