@@ -1,6 +1,6 @@
 """Turn the dial: a prediction, refined for longer and longer, measured on pictures that were held back.
 
-    python examples/05_refine.py
+python examples/05_refine.py
 """
 
 from __future__ import annotations
