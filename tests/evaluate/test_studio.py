@@ -112,8 +112,8 @@ def test_a_capture_with_one_camera_per_moment() -> None:
     assert studio.input_moments == list(range(0, 24, 2))
     assert studio.target_moments == list(range(24))
     found = split_of(studio, SETUPS["random"].shots(studio, 24))
-    assert torch.equal(found.inputs.times, studio.parts[0].times)
-    assert torch.equal(found.targets.images, studio.parts[-1].images)  # all that were held back, and nothing else
+    assert torch.equal(found.inputs.times, studio.pictures.times[: studio.inputs])
+    assert torch.equal(found.targets.images, studio.pictures.images[studio.inputs :])  # all that were held back, and nothing else
     with pytest.raises(InputError, match=r"^dnerf: the set-up needs a camera at azimuth .* use --setup random$"):
         split_of(studio, SETUPS["alternating"].shots(studio, 24))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig
 from chronosplat.render import render
 
+OPTIMISE = importlib.import_module("chronosplat.refine.optimise")  # the package's attribute of that name is a function
 S = TypeVar("S", Gaussians3D, Gaussians4D, GaussianSequence)
 SIZE, COUNT, FRAMES = 32, 300, 24
 CLOCK, SECONDS = Clock(offset=1.0, rate=1.0), (0.0, 2.0)
@@ -119,3 +122,16 @@ def few(steps: int = 40, **more: object) -> RefineConfig:
 def same(a: Scene, b: Scene) -> bool:
     """Whether two scenes have the same numbers, bit for bit."""
     return all(torch.equal(t, b.tensors()[name]) for name, t in a.tensors().items())
+
+
+def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One Ctrl-C at a step."""
+    usual, calls = OPTIMISE._loss, [0]
+
+    def loss(*arguments: Any) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == call:
+            raise KeyboardInterrupt
+        return usual(*arguments)
+
+    monkeypatch.setattr(OPTIMISE, "_loss", loss)

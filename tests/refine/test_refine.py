@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
@@ -20,10 +18,8 @@ from chronosplat.refine.optimise import Budget, Outcome
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.pictures import pictures_for, show
 from chronosplat.refine.refine import GENTLE_MOST
-from tests.refine.kit import blobs, few, photographed, same, seen_as, still, unseen, video, views, wrong
+from tests.refine.kit import OPTIMISE, blobs, few, interrupted_at, photographed, same, seen_as, still, unseen, video, views, wrong
 from tests.scenes import tilted_world
-
-OPTIMISE = importlib.import_module("chronosplat.refine.optimise")
 
 
 @cache
@@ -187,6 +183,11 @@ def test_corrections_go_with_a_refinement(asked: dict[str, bool]) -> None:
     done = refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras, 0.3)), few(80, **asked))
     assert not done.facts["stopped"]
     assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 0.5
+    told = {"cameras": ("cameras_turned_degrees", "cameras_moved"), "exposure": ("exposure_gain", "exposure_shift")}
+    for what, names in told.items():
+        for name in names:
+            assert (name in done.facts) == asked.get(what, False)
+            assert done.facts.get(name, 1.0) > 0
 
 
 def test_from_random_points_it_gets_better_than_white() -> None:
@@ -197,19 +198,6 @@ def test_from_random_points_it_gets_better_than_white() -> None:
     assert done.facts["mode"] == "from random points"
     assert seen_as(done.scene, views()) > white + 8
     assert seen_as(done.scene, unseen()) > white + 5
-
-
-def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One Ctrl-C at a step."""
-    usual, calls = OPTIMISE._loss, [0]
-
-    def loss(*arguments: Any) -> torch.Tensor:
-        calls[0] += 1
-        if calls[0] == call:
-            raise KeyboardInterrupt
-        return usual(*arguments)
-
-    monkeypatch.setattr(OPTIMISE, "_loss", loss)
 
 
 @pytest.mark.parametrize("call", [1, 3, 14, 15, 16, 24])

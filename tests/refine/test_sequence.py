@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,10 +16,8 @@ from chronosplat.gaussians import Gaussians3D, GaussianSequence
 from chronosplat.gaussians.scenes import SPLAT_SHAPES
 from chronosplat.refine import Refined, refine_scene
 from chronosplat.refine.sequence import FEWEST_STEPS, refine_frames
-from tests.refine.kit import few, photographed, same, seen_as, three_frames, wrong
+from tests.refine.kit import few, interrupted_at, photographed, same, seen_as, three_frames, wrong
 from tests.scenes import tilted_world
-
-OPTIMISE = importlib.import_module("chronosplat.refine.optimise")
 
 
 @cache
@@ -124,19 +121,6 @@ def test_without_views_to_hold_back_all_steps_are_made() -> None:
     done = list(refine_frames(frames, 3, few(30)))
     assert done[-1][1].steps == 30
     assert all(not same(after, before) for (after, _), (before, _) in zip(done, frames, strict=True))
-
-
-def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One Ctrl-C at a step."""
-    usual, calls = OPTIMISE._loss, [0]
-
-    def loss(*arguments: Any) -> torch.Tensor:
-        calls[0] += 1
-        if calls[0] == call:
-            raise KeyboardInterrupt
-        return usual(*arguments)
-
-    monkeypatch.setattr(OPTIMISE, "_loss", loss)
 
 
 @pytest.mark.parametrize(("call", "frames"), [(1, 0), (20, 0), (35, 1), (65, 2)])

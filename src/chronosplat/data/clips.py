@@ -12,6 +12,7 @@ from chronosplat.assets.mesh import Floats, unit
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
 
+ELEVATIONS = (-5.0, 60.0)  # L4GM: degrees between which random views lie
 FIXED_VIEWS = 16  # L4GM's rig: a ring at elevation 0, every 22.5 degrees
 
 
@@ -77,7 +78,7 @@ def fixed_ring(size: int) -> Cameras:
     return orbit([360 / FIXED_VIEWS * i for i in range(FIXED_VIEWS)], 0.0, size)
 
 
-def random_views(count: int, size: int, rng: np.random.Generator, elevations: tuple[float, float] = (-5.0, 60.0)) -> Cameras:
+def random_views(count: int, size: int, rng: np.random.Generator, elevations: tuple[float, float] = ELEVATIONS) -> Cameras:
     """L4GM's random views: azimuth uniform, elevation uniform in ``elevations`` (degrees)."""
     return orbit(list(rng.uniform(0, 360, count)), list(rng.uniform(*elevations, count)), size)
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from chronosplat.assets import MovingMesh
 from chronosplat.cameras import CANONICAL
-from chronosplat.evaluate.studio import MeshStudio, Shot, Split, Studio, split_of, thinned
+from chronosplat.evaluate.studio import TIMES, MeshStudio, Shot, Split, Studio, split_of, thinned
 from chronosplat.shapes import InputError
 
-TIMES = 24
 ROTATION_STEP = 15.0  # degrees between the pictures of a rotating camera
 
 

@@ -19,7 +19,7 @@ from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.captures.normalize import distinct
 from chronosplat.captures.views import evenly
-from chronosplat.data.clips import pose_clip
+from chronosplat.data.clips import ELEVATIONS, pose_clip
 from chronosplat.shapes import InputError
 
 TIMES = 24
@@ -149,9 +149,11 @@ class CaptureStudio:
 
     def __init__(self, name: str, inputs: Views, held_back: Views | None = None, seed: int = 0) -> None:
         self.name, self.seed = name, seed
-        self.parts = (inputs,) if held_back is None else (inputs, held_back)
-        cameras = Cameras.cat([part.cameras for part in self.parts])
-        seconds = torch.cat([part.times for part in self.parts])
+        parts = [inputs] if held_back is None else [inputs, held_back]
+        cameras = Cameras.cat([part.cameras for part in parts])
+        images, alphas, seconds = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "alphas", "times"))
+        self.pictures = Views(images, alphas, cameras, seconds, inputs.up)
+        self.inputs = len(inputs)  # the first ones; the others may only be asked for
         self.seconds, moments = torch.unique(seconds, return_inverse=True)
         world = normalizing_similarity(distinct(inputs.cameras), inputs.up)
         centers = cameras.transformed(world.inverse()).centers.double()
@@ -164,7 +166,7 @@ class CaptureStudio:
 
     def random_shot(self, moment: int, purpose: str, again: int = 0) -> Shot:
         """See Studio: one of the moment's pictures; of those that may go in, if it is to go in."""
-        count = len(self.parts[0]) if purpose == "inputs" else len(self.places)
+        count = self.inputs if purpose == "inputs" else len(self.places)
         there = [shot for shot in self.places[:count] if shot.moment == moment]
         return there[int(generator(self.seed, self.name, purpose, moment, again).integers(len(there)))]
 
@@ -187,23 +189,16 @@ class CaptureStudio:
                 f"({len(missing)} of {len(found)} pictures missing); use --setup random"
             )
         chosen = [index for shot in shots if (index := found[shot]) is not None]
-        return self._pictures(chosen)
+        return self.pictures[chosen]
 
     def _find(self, shot: Shot, purpose: str = "targets") -> int | None:
         best, where = NEAR, None
-        for index, place in enumerate(self.places[: len(self.parts[0])] if purpose == "inputs" else self.places):
+        for index, place in enumerate(self.places[: self.inputs] if purpose == "inputs" else self.places):
             if place.moment == shot.moment:
                 off = max(abs((place.azimuth - shot.azimuth + 180) % 360 - 180), abs(place.elevation - shot.elevation))
                 if off < best:
                     best, where = off, index
         return where
-
-    def _pictures(self, chosen: Sequence[int]) -> Views:
-        owner = [(part, i) for part in self.parts for i in range(len(part))]
-        images, alphas, cameras, times = zip(
-            *((p.images[i], p.alphas[i], p.cameras[[i]], p.times[i]) for p, i in (owner[k] for k in chosen)), strict=True
-        )
-        return Views(torch.stack(images), torch.stack(alphas), Cameras.cat(list(cameras)), torch.stack(times), self.parts[0].up)
 
 
 def generator(seed: int, *what: object) -> np.random.Generator:
@@ -215,7 +210,7 @@ def generator(seed: int, *what: object) -> np.random.Generator:
 def random_angles(seed: int, *what: object) -> tuple[float, float]:
     """Azimuth and elevation of a random view in degrees, by L4GM's ranges."""
     rng = generator(seed, *what)
-    return float(rng.uniform(0, 360)), float(rng.uniform(-5, 60))
+    return float(rng.uniform(0, 360)), float(rng.uniform(*ELEVATIONS))
 
 
 def thinned(items: Sequence[T], count: int) -> list[T]:

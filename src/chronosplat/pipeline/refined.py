@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ def asked_refinement(config: ReconstructConfig, usual: str) -> RefineConfig | No
     return None if found is None else replace(found, seed=config.seed, cameras=config.refine_cameras, exposure=config.refine_exposure)
 
 
-def told(progressed: Progressed) -> Any:
+def told(progressed: Progressed) -> Callable[[float, float], None]:
     """A refinement's progress as a stage of the reconstruction, with the PSNR on held-back views."""
 
     def step(share: float, psnr: float) -> None:
-        progressed("refining", round(100 * share), 100, f"held-back views {psnr:.2f} dB" if psnr == psnr else "")
+        progressed("refining", round(100 * share), 100, f"held-back views {psnr:.2f} dB" if math.isfinite(psnr) else "")
 
     return step
 

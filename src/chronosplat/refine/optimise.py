@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,14 +44,13 @@ class Outcome:
     Attributes:
         fields: the Gaussians' fields, at the end or when it broke off. steps: taken.
         broken: why it broke off ("" if it did not): the loss became NaN, or the user asked.
-        marks: share of the budget -> what was found there.
+        corrections: of cameras and exposures, as far as they were asked for.
     """
 
     fields: Fields
     steps: int
-    broken: str = ""
-    marks: dict[float, float] = field(default_factory=dict)
-    corrections: Corrections | None = None
+    broken: str
+    corrections: Corrections
 
 
 Look = Callable[[float, Mapping[str, Tensor]], None]
@@ -85,13 +84,13 @@ def optimise(
     corrections = Corrections(len(pictures), config, pictures.rgb.device)
     groups = [{"params": [t], "size": sizes[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
     if not groups:
-        return Outcome(fixed, 0, corrections=corrections)
+        return Outcome(fixed, 0, "", corrections)
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
     draws = torch.Generator().manual_seed(config.seed)
     queue: list[int] = []
     waiting = sorted(marks)
     began, looking, steps = time.perf_counter(), 0.0, 0
-    outcome = Outcome({}, 0, corrections=corrections)
+    outcome = Outcome({}, 0, "", corrections)
     try:
         while True:
             share = budget.spent(steps, time.perf_counter() - began - looking)

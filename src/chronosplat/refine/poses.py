@@ -26,6 +26,18 @@ class Corrections:
         groups = [([self.twists], POSE_STEP), ([self.gains, self.shifts], EXPOSURE_STEP)]
         return [{"params": tensors, "size": size} for tensors, size in groups if tensors[0].requires_grad]
 
+    def facts(self) -> dict[str, float]:
+        """How much was corrected, for a report: the mean over pictures."""
+        told: dict[str, float] = {}
+        with torch.no_grad():
+            if self.twists.requires_grad:
+                told["cameras_turned_degrees"] = round(float(torch.rad2deg(self.twists[1:, :3].norm(dim=-1).mean())), 4)
+                told["cameras_moved"] = round(float(self.twists[1:, 3:].norm(dim=-1).mean()), 6)
+            if self.gains.requires_grad:
+                told["exposure_gain"] = round(float(self.gains.abs().mean()), 5)
+                told["exposure_shift"] = round(float(self.shifts.abs().mean()), 5)
+        return told
+
     def poses(self, viewmats: Tensor) -> Tensor:
         """World-to-camera [F, 4, 4] after the correction: a rotation about the camera and a shift, both in camera axes."""
         if not self.twists.requires_grad:

@@ -10,43 +10,30 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
+from chronosplat.refine.account import Progressed, Refined, check_fit, notices
 from chronosplat.refine.config import BEST, FAST, GENTLE_GAIN, RANDOM, RefineConfig, refinement
 from chronosplat.refine.coverage import hold_back, keeps_its_size, picture_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
-from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on, show
+from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
+from chronosplat.refine.sequence import refine_sequence
 from chronosplat.refine.start import count_for, thinned_and_widened
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
-Progressed = Callable[[float, float], None]  # share done, PSNR on the held-back views so far (NaN before there is one)
 MARKS = tuple(i / 8 for i in range(1, 9))  # shares of an optimisation at which it is looked at
 GENTLE_MOST = 160  # steps; more of them fit the one side that is seen at the cost of all others
 SHORTEST = 80  # steps of a free run that are always made: with views held back it overfits sooner than with all
-
-
-@dataclass
-class Refined:
-    """A scene and what was done to it.
-
-    Attributes:
-        facts: for a report: mode, steps, seconds, number of Gaussians, PSNR on held-back views before and after.
-        notes: for the user.
-    """
-
-    scene: Scene
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,29 +110,13 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
         InputError: the scene and the views are of different worlds or times.
     """
     if isinstance(scene, GaussianSequence):
-        from chronosplat.refine.sequence import refine_sequence  # late: it stands on this module
-
         return refine_sequence(scene, views, config, progressed)
     began = time.perf_counter()
     check_fit(scene, views)
     pictures = pictures_for(scene, views)
     fields = fields_of(scene)
-    free = isinstance(scene, Gaussians4D) and len(views) > 1 and well_seen(views.cameras, views.times)
-    starts = [Start(fields, config.gentle, False)]
-    random_points: list[Start] = []
-    stays = keeps_its_size(views.cameras, views.alphas)
-    if isinstance(scene, Gaussians4D) and config.hull and config.search > 0 and pictures.masked and (free or stays):
-        with suppress(InputError):  # silhouettes without a hull
-            random_points = starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
-    if isinstance(scene, Gaussians4D) and free:
-        assert pictures.times is not None
-        starts = [
-            Start(thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed), config.free, True, width)
-            for width in config.widths
-        ]
-        starts += random_points  # where the prediction misleads, they start better
-    elif random_points:  # what the other sides showed at their moments still holds, which a prediction from one side forgets
-        starts, free = random_points, True
+    starts = starts_for(scene, views, pictures, config)
+    free = starts[0].dropping
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
     floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST)
@@ -165,6 +136,24 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     if done.broken:
         notes.append(f"refinement stopped early ({done.broken}); the best state so far is kept")
     return Refined(with_fields(scene, done.fields), facts | {"kept": False, "gaussians": len(done.fields["means"])}, notes)
+
+
+def starts_for(scene: Gaussians3D | Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig) -> list[Start]:
+    """Where to start from: free starts where the pictures say enough, else the prediction itself, by gentle steps."""
+    gentle = [Start(fields_of(scene), config.gentle, False)]
+    if not isinstance(scene, Gaussians4D) or len(views) < 2:
+        return gentle
+    assert pictures.times is not None
+    seen = well_seen(views.cameras, views.times)
+    random_points: list[Start] = []
+    if config.hull and config.search > 0 and pictures.masked and (seen or keeps_its_size(views.cameras, views.alphas)):
+        with suppress(InputError):  # silhouettes without a hull
+            random_points = starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
+    if not seen:  # random points keep what other sides showed at their moments, which a prediction from one side forgets
+        return random_points or gentle
+    anew = [thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed) for width in config.widths]
+    predicted = [Start(fields, config.free, True, width) for fields, width in zip(anew, config.widths, strict=True)]
+    return predicted + random_points
 
 
 def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None, device: str = "cpu") -> Refined:
@@ -243,7 +232,7 @@ def run(
         fields, steps, broken = outcome.fields, steps + outcome.steps, outcome.broken
         if broken and found.fields is not None:  # the search may have got further
             fields = max(found.fields, fields, key=lambda f: psnr_on(f, pictures, range(len(pictures)), config.backend))
-        facts |= {"until": round(until, 3), "width": start.width, "start": start.origin}
+        facts |= {"until": round(until, 3), "width": start.width, "start": start.origin, **outcome.corrections.facts()}
     return Done(fields, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken})
 
 
@@ -268,47 +257,6 @@ def search(
             best.broken = outcome.broken
             break
     return best
-
-
-def check_fit(scene: Gaussians3D | Gaussians4D, views: Views) -> None:
-    """Refuse views that cannot be of the scene.
-
-    Raises:
-        InputError: moments outside the scene's, or cameras that see nothing of it.
-    """
-    if isinstance(scene, Gaussians4D):
-        first, last = scene.seconds
-        low, high = views.seconds
-        slack = 0.05 * (last - first) + 1e-6
-        if low < first - slack or high > last + slack:
-            raise InputError(
-                f"views: taken from {low:g} to {high:g} s, but the scene shows {first:g} to {last:g} s; they are not of one capture"
-            )
-    check_seen(scene, views)
-
-
-def check_seen(scene: Gaussians3D | Gaussians4D, views: Views) -> None:
-    """Refuse cameras that see nothing of a scene.
-
-    Raises:
-        InputError: they are of different worlds.
-    """
-    pictures = pictures_for(scene, views)
-    with torch.no_grad():
-        some = range(0, len(pictures), max(1, len(pictures) // 4))
-        seen = max(float(show(fields_of(scene), pictures, [i], "auto", cull=False)[1].mean()) for i in some)
-    if seen < 1e-3:
-        raise InputError("views: their cameras see nothing of the scene; are both in the same world?")
-
-
-def notices(views: Views, pictures: Pictures) -> list[str]:
-    """What the user should know of these views."""
-    notes = []
-    if len(views) < 2:
-        notes.append("a single input view; refinement can only touch up what it shows")
-    if not pictures.masked:
-        notes.append("the views have no masks: refinement compares colours only")
-    return notes
 
 
 def _rounded(value: float) -> float | None:

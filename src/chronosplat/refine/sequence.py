@@ -7,24 +7,22 @@ frame that is seen from the most sides, usually the first, tells how long the ot
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, GaussianSequence
 from chronosplat.gaussians.scenes import SPLAT_SHAPES
+from chronosplat.refine.account import Progressed, Refined, check_seen, notices
 from chronosplat.refine.config import GENTLE_GAIN, RefineConfig
 from chronosplat.refine.coverage import hold_back
 from chronosplat.refine.optimise import Budget, optimise
-from chronosplat.refine.parameters import fields_of, with_fields
-from chronosplat.refine.pictures import pictures_for, psnr_on
+from chronosplat.refine.parameters import Fields, fields_of, with_fields
+from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
 from chronosplat.shapes import InputError
-
-if TYPE_CHECKING:
-    from chronosplat.refine.refine import Progressed, Refined
 
 FEWEST_STEPS = 8  # of a frame
 MARKS = tuple(i / 4 for i in range(1, 5))
@@ -61,18 +59,7 @@ def refine_frames(
         fields = fields_of(scene)
         held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 and pace.best is None else []
         if held:
-            pace.before = pace.best = psnr_on(fields, pictures, held, config.backend)
-            pace.until, floor = 0.0, pace.before + GENTLE_GAIN
-
-            def look(share: float, found: object, floor: float = floor) -> None:
-                assert isinstance(found, dict)
-                psnr = psnr_on(found, pictures, held, config.backend)  # noqa: B023 - called before the loop goes on
-                if psnr > max(floor, pace.best or floor):
-                    pace.until, pace.best = share, psnr
-
-            train = [i for i in range(len(pictures)) if i not in held]
-            found = optimise(fields, pictures, train, config, pace.budget, config.gentle, False, marks=MARKS, look=look)
-            pace.broken = found.broken
+            find_pace(pace, fields, pictures, held, config)
         if pace.until > 0 and not pace.broken:
             outcome = optimise(fields, pictures, range(len(pictures)), config, pace.budget.share(pace.until), config.gentle, False)
             fields, pace.broken = outcome.fields, outcome.broken
@@ -83,14 +70,26 @@ def refine_frames(
         yield scene, pace
 
 
+def find_pace(pace: Pace, fields: Fields, pictures: Pictures, held: list[int], config: RefineConfig) -> None:
+    """Find how long frames may run at one that is seen from several sides: 0 where nothing is gained on the held-back views."""
+    before = psnr_on(fields, pictures, held, config.backend)
+    pace.before, pace.best, pace.until = before, before, 0.0
+
+    def look(share: float, found: Mapping[str, Tensor]) -> None:
+        psnr = psnr_on(found, pictures, held, config.backend)
+        if psnr > max(before + GENTLE_GAIN, pace.best or before):
+            pace.until, pace.best = share, psnr
+
+    train = [i for i in range(len(pictures)) if i not in held]
+    pace.broken = optimise(fields, pictures, train, config, pace.budget, config.gentle, False, marks=MARKS, look=look).broken
+
+
 def refine_sequence(scene: GaussianSequence, views: Views, config: RefineConfig, progressed: Progressed) -> Refined:
     """See :func:`chronosplat.refine.refine_scene`: every view goes to the frame nearest in time.
 
     Raises:
         InputError: views of other moments than the sequence's.
     """
-    from chronosplat.refine.refine import Refined, check_seen, notices  # late: that module calls this one
-
     first, last = scene.seconds
     slack = 0.5 * (last - first) / max(len(scene) - 1, 1) + 1e-6
     low, high = views.seconds
