@@ -53,14 +53,14 @@ def broken_pictures() -> Pictures:
 
 def test_steps_lower_the_loss() -> None:
     before = psnr_on(start(), pictures(), range(24), "cpu")
-    assert psnr_on(run(30, sizes=FREE, dropping=False).fields, pictures(), range(24), "cpu") > before + 3
+    assert psnr_on(run(30, sizes=FREE, freely=False).fields, pictures(), range(24), "cpu") > before + 3
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-3])
 def test_one_small_step_on_all_views_goes_downhill(size: float) -> None:
     config = few(batch=24, absolute=0.0, binary=0.0, alpha=0.0)
     before = psnr_on(start(), pictures(), range(24), "cpu")
-    after = run(1, config, dict.fromkeys(FREE, size), dropping=False)
+    after = run(1, config, dict.fromkeys(FREE, size), freely=False)
     assert psnr_on(after.fields, pictures(), range(24), "cpu") > before
 
 

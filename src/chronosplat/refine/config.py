@@ -52,6 +52,7 @@ class RefineConfig:
         alpha, absolute: weights of the mean squared error of alpha and of the mean absolute error of colour beside the
             mean squared error of colour.
         binary: weight of o (1 - o): opacities should be near 0 or 1.
+        alike: weight of the mean squared difference between the velocities of neighbours in space and time.
         needle: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: optimise the cameras' poses, and a gain and a shift of each picture's colours.
         seed: of everything random.
@@ -70,6 +71,7 @@ class RefineConfig:
     alpha: float = 0.3
     absolute: float = 0.1
     binary: float = 0.01
+    alike: float = 0.1
     needle: float = 30.0
     cameras: bool = False
     exposure: bool = False

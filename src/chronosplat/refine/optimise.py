@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chronosplat.losses import mse
 from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.neighbours import Neighbours
 from chronosplat.refine.parameters import Fields, bounded, freed
 from chronosplat.refine.pictures import Pictures, show
 from chronosplat.refine.poses import Corrections
@@ -64,7 +65,7 @@ def optimise(
     config: RefineConfig,
     budget: Budget,
     sizes: Mapping[str, float],
-    dropping: bool = True,
+    freely: bool = True,
     marks: Sequence[float] = (),
     look: Look = lambda _share, _fields: None,
 ) -> Outcome:
@@ -73,7 +74,7 @@ def optimise(
     Args:
         start: fields of the scene at the start, bounded.
         sizes: step size of each field, which falls to ``config.final`` of it; 0 leaves the field alone.
-        dropping: leave Gaussians out at random.
+        freely: many pictures move each Gaussian; leave some out at random, and let neighbours move alike.
         marks: shares at which ``look`` is called with the fields (time spent there is not counted).
 
     Returns:
@@ -87,6 +88,8 @@ def optimise(
         return Outcome(fixed, 0, "", corrections)
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
     draws = torch.Generator().manual_seed(config.seed)
+    alike = freely and config.alike > 0 and "velocities" in free and len(free["velocities"]) > 1
+    neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if alike else None
     queue: list[int] = []
     waiting = sorted(marks)
     began, looking, steps = time.perf_counter(), 0.0, 0
@@ -103,7 +106,10 @@ def optimise(
             while len(queue) < min(config.batch, len(train)):
                 queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
             chosen, queue = queue[: config.batch], queue[config.batch :]
-            loss = _loss(fixed | bounded(free), pictures, chosen, config, corrections, draws, dropping)
+            fields = fixed | bounded(free)
+            loss = _loss(fields, pictures, chosen, config, corrections, draws if freely else None)
+            if neighbours is not None:
+                loss = loss + config.alike * neighbours.unlike(fields)
             if not bool(torch.isfinite(loss)):
                 outcome.broken = "the loss is not a number any more"
                 break
@@ -139,10 +145,9 @@ def _loss(
     chosen: list[int],
     config: RefineConfig,
     corrections: Corrections,
-    draws: torch.Generator,
-    dropping: bool,
+    draws: torch.Generator | None,
 ) -> Tensor:
-    if dropping and config.drop > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
+    if draws is not None and config.drop > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
         kept = (torch.rand(len(fields["means"]), generator=draws) >= config.drop).nonzero()[:, 0].to(fields["means"].device)
         fields = {name: t.index_select(0, kept) for name, t in fields.items()}
         fields["opacities"] = (fields["opacities"] / (1 - config.drop)).clamp(max=0.999)

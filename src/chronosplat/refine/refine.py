@@ -42,7 +42,7 @@ class Start:
 
     fields: Fields
     sizes: Mapping[str, float]
-    dropping: bool
+    freely: bool
     width: float | None = None
     origin: str = "prediction"
 
@@ -116,7 +116,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     pictures = pictures_for(scene, views)
     fields = fields_of(scene)
     starts = starts_for(scene, views, pictures, config)
-    free = starts[0].dropping
+    free = starts[0].freely
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
     floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST)
@@ -224,9 +224,9 @@ def run(
             first, rest = config.search, budget.share(1 - config.search)
             rest = replace(rest, seconds=left())
             steps_left = max(found.steps, 1) * (1 - config.search) / config.search
-            until = max(found.until, min(1.0, SHORTEST / steps_left)) if start.dropping else found.until
+            until = max(found.until, min(1.0, SHORTEST / steps_left)) if start.freely else found.until
         outcome = optimise(
-            start.fields, pictures, range(len(pictures)), config, rest.share(until), start.sizes, start.dropping, MARKS,
+            start.fields, pictures, range(len(pictures)), config, rest.share(until), start.sizes, start.freely, MARKS,
             lambda share, _: progressed(first + (1 - first) * share, found.psnr),
         )  # fmt: skip
         fields, steps, broken = outcome.fields, steps + outcome.steps, outcome.broken
@@ -251,7 +251,7 @@ def search(
             progressed(config.search * (index + share) / len(starts), psnr)
 
         part = budget.share(config.search / len(starts))
-        outcome = optimise(start.fields, pictures, train, config, part, start.sizes, start.dropping, marks=MARKS, look=look)
+        outcome = optimise(start.fields, pictures, train, config, part, start.sizes, start.freely, marks=MARKS, look=look)
         best.steps += outcome.steps
         if outcome.broken:
             best.broken = outcome.broken
