@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from chronosplat.captures import save_transforms
-from chronosplat.cli import main
+from chronosplat.cli import evaluation, main
+from chronosplat.evaluate.benchmark import EvalConfig
 from chronosplat.metrics import lpips
 from chronosplat.models.hub import HubFile
 from chronosplat.shapes import UnavailableError
@@ -156,3 +158,11 @@ def test_an_output_that_is_a_file_is_refused_at_once(tmp_path: Path, capsys: pyt
     assert len(lines) == 1
     assert str(tmp_path / "out") in lines[0]
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_verb_and_the_library_measure_the_same_by_default() -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(evaluation.evaluate).parameters.items()}
+    config = EvalConfig(())
+    shared = ("model", "weights", "methods", "size", "times", "lpips")
+    assert {name: defaults[name] for name in shared} == {name: getattr(config, name) for name in shared}
+    assert (defaults["setup"], defaults["views"]) == (config.setups, config.counts)

@@ -17,7 +17,7 @@ from chronosplat.render import render
 from chronosplat.shapes import InputError
 
 PICTURES = {"white": "an empty picture", "nearest": "the input picture nearest in camera, then in time"}
-DEFAULT = ("white", "nearest", "feed-forward", "fast", "best", "scratch=fast", "scratch=best", "scratch=10", "scratch=60")
+DEFAULT = ("white", "nearest", "feed-forward", "fast", "best", "scratch=fast", "scratch=best")
 SCRATCH = "scratch="
 ABOUT = (
     "methods: white, nearest, feed-forward, fast, best, SECONDS (of refinement), scratch=fast and scratch=best (per-scene optimisation "

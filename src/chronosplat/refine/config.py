@@ -46,6 +46,8 @@ class RefineConfig:
         held_back: share of the views that these runs do not see.
         widths: what the search chooses from, where the moments are seen from several sides: the Gaussians' least time
             sigma, in mean distances between pictures in time. hull: the same for starts from random points in the visual hull.
+        track: most steps of following the object of the moment that is seen from the most sides through a film of one side, where it
+            keeps its size there (track.py). 0 does not.
         free, gentle: step sizes where most moments are seen from several sides, and where they are not.
         final: the last share of a step size; it falls exponentially from 1.
         drop: share of the Gaussians left out of a step at random, so that none relies on others to hide its errors.
@@ -66,6 +68,7 @@ class RefineConfig:
     held_back: float = 0.17
     widths: tuple[float, ...] = (3.5,)
     hull: tuple[float, ...] = ()
+    track: int = 0
     final: float = 0.1
     drop: float = 0.1
     alpha: float = 0.3
@@ -89,6 +92,8 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} above 0, got {value:g}; leave refinement out for none")
         if not self.batch >= 1:
             raise InputError(f"refine: expected a batch of at least 1 view, got {self.batch}")
+        if self.track < 0:
+            raise InputError(f"refine: expected track of at least 0 steps, got {self.track}")
         if not self.needle > 1:
             raise InputError(f"refine: expected needle above 1, got {self.needle:g}")
         if not 0 < self.final <= 1:
@@ -101,7 +106,7 @@ class RefineConfig:
 
 
 FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5))
-BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0))
+BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0), track=240)
 
 
 def refinement(asked: str) -> RefineConfig | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,7 +115,7 @@ def optimise(
                 break
             adam.zero_grad()
             loss.backward()
-            if not _all_finite(adam):
+            if not all_finite(t for group in adam.param_groups for t in group["params"]):
                 outcome.broken = "a gradient is not a number any more"
                 break
             for group in adam.param_groups:
@@ -134,9 +134,9 @@ def _still(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
         return fixed | {name: t.clone() for name, t in bounded(free).items()}
 
 
-def _all_finite(adam: torch.optim.Adam) -> bool:
-    found = [t.grad.isfinite().all() for group in adam.param_groups for t in group["params"] if t.grad is not None]
-    return bool(torch.stack(found).all())
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all gradients that tensors have are finite."""
+    return bool(torch.stack([t.grad.isfinite().all() for t in tensors if t.grad is not None]).all())
 
 
 def _loss(
@@ -152,14 +152,17 @@ def _loss(
         fields = {name: t.index_select(0, kept) for name, t in fields.items()}
         fields["opacities"] = (fields["opacities"] / (1 - config.drop)).clamp(max=0.999)
     rgb, alpha = show(fields, pictures, chosen, config.backend, viewmats=corrections.poses(pictures.viewmats))
-    rgb = corrections.exposed(rgb, chosen)
-    wanted = pictures.rgb[chosen]
-    loss = mse(rgb, wanted) + config.absolute * (rgb - wanted).abs().mean()
-    if pictures.masked:
-        loss = loss + config.alpha * mse(alpha, pictures.alpha[chosen])
+    loss = unlike(corrections.exposed(rgb, chosen), alpha, pictures, chosen, config)
     if config.binary > 0 and fields["opacities"].requires_grad:
         loss = loss + config.binary * (fields["opacities"] * (1 - fields["opacities"])).mean()
     return loss
+
+
+def unlike(rgb: Tensor, alpha: Tensor, pictures: Pictures, chosen: list[int], config: RefineConfig) -> Tensor:
+    """The loss of what was drawn, [V, H, W, 3] and [V, H, W, 1], against pictures: of colours, and of masks where there are any."""
+    wanted = pictures.rgb[chosen]
+    loss = mse(rgb, wanted) + config.absolute * (rgb - wanted).abs().mean()
+    return loss + config.alpha * mse(alpha, pictures.alpha[chosen]) if pictures.masked else loss
 
 
 def _bound(free: Fields, config: RefineConfig) -> None:

@@ -75,6 +75,30 @@ def show(
     return out.rgb[0] + 1 - out.alpha[0], out.alpha[0]
 
 
+def show_each(
+    fields: Mapping[str, Tensor], pictures: Pictures, chosen: Sequence[int], backend: str, viewmats: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As :func:`show`, of a static cloud that is elsewhere in each of V pictures: means [V, N, 3] and quats [V, N, 4]."""
+    which = torch.as_tensor(list(chosen), device=pictures.rgb.device)
+    height, width = pictures.rgb.shape[1:3]
+    scales, opacities, colors = (fields[name].expand(len(which), *fields[name].shape) for name in ("scales", "opacities", "colors"))
+    out = rasterize(
+        RasterInputs(
+            means=fields["means"],
+            quats=fields["quats"],
+            scales=scales,
+            opacities=opacities,
+            colors=colors,
+            viewmats=viewmats[which][:, None],
+            Ks=pictures.Ks[which][:, None],
+            width=width,
+            height=height,
+        ),
+        backend,
+    )
+    return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]
+
+
 def psnr_on(fields: Mapping[str, Tensor], pictures: Pictures, chosen: Sequence[int], backend: str) -> float:
     """Mean PSNR in dB over the chosen pictures."""
     found = []

@@ -21,13 +21,14 @@ from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
 from chronosplat.refine.account import Progressed, Refined, check_fit, notices
 from chronosplat.refine.config import BEST, FAST, GENTLE_GAIN, RANDOM, RefineConfig, refinement
-from chronosplat.refine.coverage import hold_back, keeps_its_size, picture_spacing, well_seen
+from chronosplat.refine.coverage import hold_back, picture_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
 from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
 from chronosplat.refine.sequence import refine_sequence
 from chronosplat.refine.start import count_for, thinned_and_widened
+from chronosplat.refine.track import can_follow, followed
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -115,6 +116,8 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     check_fit(scene, views)
     pictures = pictures_for(scene, views)
     fields = fields_of(scene)
+    if isinstance(scene, Gaussians4D) and can_follow(views, pictures, config):
+        return followed(scene, views, pictures, config, progressed)
     starts = starts_for(scene, views, pictures, config)
     free = starts[0].freely
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
@@ -143,14 +146,13 @@ def starts_for(scene: Gaussians3D | Gaussians4D, views: Views, pictures: Picture
     gentle = [Start(fields_of(scene), config.gentle, False)]
     if not isinstance(scene, Gaussians4D) or len(views) < 2:
         return gentle
+    if not well_seen(views.cameras, views.times):
+        return gentle
     assert pictures.times is not None
-    seen = well_seen(views.cameras, views.times)
     random_points: list[Start] = []
-    if config.hull and config.search > 0 and pictures.masked and (seen or keeps_its_size(views.cameras, views.alphas)):
+    if config.hull and config.search > 0 and pictures.masked:
         with suppress(InputError):  # silhouettes without a hull
             random_points = starts_from(random_in_hull(views, count_for(views.alphas), config.seed, like=scene), pictures, config.hull)
-    if not seen:  # random points keep what other sides showed at their moments, which a prediction from one side forgets
-        return random_points or gentle
     anew = [thinned_and_widened(scene, pictures.alpha, pictures.times, width, config.seed) for width in config.widths]
     predicted = [Start(fields, config.free, True, width) for fields, width in zip(anew, config.widths, strict=True)]
     return predicted + random_points

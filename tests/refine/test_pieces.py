@@ -1,0 +1,113 @@
+"""Paths as pieces of a space-time cloud: few where they are straight, near them where they are not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from chronosplat.gaussians import Gaussians4D
+from chronosplat.gaussians.rotations import normalize
+from chronosplat.refine.parameters import Fields
+from chronosplat.refine.pieces import OVERLAP, fitted, in_pieces, knots, piece_counts, shared
+
+TIMES = torch.linspace(-1, 1, 24)
+
+
+def cloud(count: int) -> Fields:
+    return {"scales": torch.full((count, 3), 0.02), "opacities": torch.linspace(0.2, 0.9, count), "colors": torch.rand(count, 3)}
+
+
+def still_quats(count: int) -> Tensor:
+    return torch.tensor([1.0, 0, 0, 0]).expand(len(TIMES), count, 4)
+
+
+def where(fields: Fields, time: float) -> Tensor:
+    """The mean place of all pieces at a time, by their weights."""
+    weights = torch.exp(-0.5 * ((time - fields["time_centers"]) / fields["time_sigmas"]) ** 2)
+    places = fields["means"] + fields["velocities"] * (time - fields["time_centers"])[:, None]
+    return (weights[:, None] * places).sum(0) / weights.sum()
+
+
+def test_a_line_is_one_gaussian_that_lives_on() -> None:
+    velocity = torch.tensor([[0.3, -0.1, 0.0], [0.0, 0.0, 0.0]])
+    means = torch.tensor([[0.1, 0.0, 0.2]]) + TIMES[:, None, None] * velocity
+    fields = in_pieces(cloud(2), means, still_quats(2), TIMES)
+    assert len(fields["means"]) == 2
+    assert torch.allclose(fields["velocities"], velocity, atol=1e-5)
+    assert torch.equal(fields["opacities"], cloud(2)["opacities"])
+    ends = torch.exp(-0.5 * ((TIMES[0] - fields["time_centers"]) / fields["time_sigmas"]) ** 2)
+    assert float(ends.min()) > 0.98
+
+
+@pytest.mark.parametrize("turns", [0.5, 1.0, 2.0])
+def test_a_curve_is_split_until_it_is_near(turns: float) -> None:
+    angle = TIMES * torch.pi * turns
+    path = 0.3 * torch.stack([angle.cos(), angle.sin(), torch.zeros(24)], -1)
+    fields = in_pieces(cloud(1), path[:, None], still_quats(1), TIMES)
+    assert 3 <= len(fields["means"]) <= 24
+    for time, place in zip(TIMES.tolist(), path, strict=True):
+        assert float((where(fields, time) - place).norm()) < 0.02
+
+
+def test_a_rougher_tolerance_needs_fewer_pieces() -> None:
+    path = 0.3 * torch.stack([(3 * TIMES).cos(), (3 * TIMES).sin(), TIMES], -1)[:, None]
+    counts = [len(in_pieces(cloud(1), path, still_quats(1), TIMES, tolerance)["means"]) for tolerance in (100.0, 2.0, 0.1)]
+    assert counts[0] == 1
+    assert counts[0] < counts[1] < counts[2]
+
+
+def test_a_spin_is_split_though_its_mean_stays() -> None:
+    quats = normalize(torch.stack([TIMES.cos(), TIMES.sin(), 0 * TIMES, 0 * TIMES], -1))[:, None]
+    fields = in_pieces(cloud(1), torch.zeros(24, 1, 3), quats, TIMES)
+    assert len(fields["means"]) >= 3
+    assert len(in_pieces(cloud(1), torch.zeros(24, 1, 3), still_quats(1), TIMES)["means"]) == 1
+
+
+def test_the_sign_of_a_quaternion_is_nothing() -> None:
+    flips = torch.where(torch.arange(24) % 3 == 0, -1.0, 1.0)[:, None, None]
+    fields = in_pieces(cloud(2), torch.zeros(24, 2, 3), still_quats(2) * flips, TIMES)
+    assert len(fields["means"]) == 2
+    assert torch.allclose(fields["quats"].abs(), still_quats(2)[0])
+
+
+def test_pieces_together_keep_the_opacity() -> None:
+    """Within a tenth everywhere, for a Gaussian that is split, and midway between pieces exactly."""
+    for opacity in (0.1, 0.5, 0.9):
+        centers, sigma = knots(TIMES, 9)
+        each = float(shared(torch.tensor(opacity)))
+        for time in torch.linspace(-1, 1, 101).tolist():
+            weights = torch.exp(-0.5 * ((time - torch.tensor(centers)) / sigma) ** 2)
+            together = float(1 - (1 - each * weights).prod())
+            assert together == pytest.approx(opacity, abs=0.1)
+
+
+def test_counts_and_knots() -> None:
+    assert piece_counts(24) == [1, 3, 5, 9, 17, 24]
+    assert piece_counts(1) == [1]
+    assert piece_counts(2) == [1, 2]
+    assert piece_counts(3) == [1, 3]
+    centers, sigma = knots(TIMES, 5)
+    assert centers == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert sigma == pytest.approx(OVERLAP * 0.5)
+
+
+def test_a_piece_is_the_line_through_its_moments() -> None:
+    means = torch.tensor([0.5, 0.0, 0.0]) * TIMES[:, None, None] ** 2
+    mean, velocity, _, off = fitted(means, still_quats(1), TIMES, 0.5, 0.05, torch.tensor([0.02]))
+    assert torch.allclose(velocity, torch.tensor([[0.5, 0.0, 0.0]]), atol=0.02)
+    assert float(mean[0, 0]) == pytest.approx(0.125, abs=0.005)
+    assert 0 < float(off) < 0.01
+
+
+def test_they_make_a_scene() -> None:
+    path = 0.3 * torch.stack([(3 * TIMES).cos(), (3 * TIMES).sin(), TIMES], -1)[:, None].expand(-1, 7, -1)
+    fields = in_pieces(cloud(7), path, still_quats(7), TIMES)
+    assert len(Gaussians4D(**fields)) == len(fields["means"])  # checks shapes
+
+
+def test_one_moment_is_one_piece() -> None:
+    fields = in_pieces(cloud(2), torch.zeros(1, 2, 3), still_quats(2)[:1], torch.zeros(1))
+    assert len(fields["means"]) == 2
+    assert bool(torch.isfinite(fields["velocities"]).all())
+    assert float(fields["time_sigmas"].min()) > 0
