@@ -227,11 +227,12 @@ def test_time_spent_looking_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
 
 
-def test_no_needles_and_opacities_between_0_and_1() -> None:
+def test_no_needles_and_opacities_and_colours_between_0_and_1() -> None:
     given = dict(start())
     given["scales"] = given["scales"] * torch.tensor([1.0, 1.0, 0.001])
     given["opacities"] = torch.linspace(0, 1, len(given["opacities"]))
-    after = run(5, few(needle=5.0), {**FREE, "opacities": 2.0, "scales": 1.0}, start=given).fields
+    after = run(5, few(needle=5.0), {**FREE, "opacities": 2.0, "scales": 1.0, "colors": 0.5}, start=given).fields
+    assert bool(((after["colors"] >= 0) & (after["colors"] <= 1)).all())
     assert float((after["scales"].amax(-1) / after["scales"].amin(-1)).max()) <= 5.0 * (1 + 1e-5)
     assert bool(((after["opacities"] > 0) & (after["opacities"] < 1)).all())
     assert usable(after)

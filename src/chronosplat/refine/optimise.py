@@ -166,9 +166,10 @@ def unlike(rgb: Tensor, alpha: Tensor, pictures: Pictures, chosen: list[int], co
 
 
 def _bound(free: Fields, config: RefineConfig) -> None:
-    """No needles: the shortest axis is at least so long that a Gaussian seen from its side has an area."""
-    if "scales" not in free:
-        return
+    """No colours brighter than a scene may have, and no needles: seen from its side, a Gaussian has an area."""
     with torch.no_grad():
-        longest = free["scales"].amax(-1, keepdim=True)
-        free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.needle)))
+        if "colors" in free:
+            free["colors"].clamp_(0, 1)
+        if "scales" in free:
+            longest = free["scales"].amax(-1, keepdim=True)
+            free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.needle)))
