@@ -13,7 +13,8 @@ import torch
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians4D
-from chronosplat.refine import RefineConfig, Refined, refine_scene
+from chronosplat.metrics import mean_psnr
+from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.coverage import moment_seen_most
 from chronosplat.refine.pictures import pictures_for
 from chronosplat.refine.track import FEWEST, can_follow
@@ -140,7 +141,7 @@ def test_ctrl_c_before_all_is_followed_keeps_the_prediction(monkeypatch: pytest.
     assert done.scene is forgetful()
     assert done.facts["kept"] is True
     assert done.facts["gaussians"] == len(forgetful())
-    assert any("stopped early (interrupted): the prediction is kept" in note for note in done.notes)
+    assert any("stopped early (interrupted): the start is kept" in note for note in done.notes)
 
 
 def test_ctrl_c_later_keeps_what_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +183,13 @@ def test_progress_rises_to_the_end() -> None:
     refine_scene(forgetful(), film(), following(FEWEST), lambda share, _: told.append(share))
     assert told == sorted(told)
     assert told[-1] == 1
+
+
+def test_random_points_are_followed_like_a_prediction() -> None:
+    done = fit(film(), following())
+    assert (done.facts["mode"], done.facts["start"], done.facts["kept"]) == ("followed", "random points", False)
+    assert isinstance(done.scene, Gaussians4D)
+    assert done.scene.seconds == film().seconds
+    white = mean_psnr(torch.ones_like(elsewhere().images), elsewhere().on_white())
+    assert seen_as(done.scene, elsewhere()) > white + 5
+    assert seen_as(done.scene, elsewhere()) > seen_as(fit(film(), RefineConfig(steps=120)).scene, elsewhere())

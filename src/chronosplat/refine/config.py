@@ -105,7 +105,7 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 
 
-FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5))
+FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5), track=100)
 BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0), track=240)
 
 

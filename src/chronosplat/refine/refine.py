@@ -21,7 +21,7 @@ from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
 from chronosplat.refine.account import Progressed, Refined, check_fit, notices
 from chronosplat.refine.config import BEST, FAST, GENTLE_GAIN, RANDOM, RefineConfig, refinement
-from chronosplat.refine.coverage import hold_back, picture_spacing, well_seen
+from chronosplat.refine.coverage import hold_back, moment_seen_most, picture_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
@@ -161,7 +161,8 @@ def starts_for(scene: Gaussians3D | Gaussians4D, views: Views, pictures: Picture
 def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lambda _share, _psnr: None, device: str = "cpu") -> Refined:
     """Per-scene optimisation without a prediction: the same optimiser, from random points in the visual hull.
 
-    The time sigma of the start is searched among the config's widths; steps are always free.
+    The time sigma of the start is searched among the config's widths; steps are free, or the random points of the moment that is
+    seen most are followed, where a prediction would be.
 
     Raises:
         InputError: the silhouettes have nothing in common.
@@ -169,6 +170,9 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
     began = time.perf_counter()
     cloud = random_in_hull(views, count_for(views.alphas), config.seed).to(device)
     pictures = pictures_for(cloud, views)
+    if can_follow(views, pictures, config):
+        done = followed(random_at_rest(views, cloud, config.seed), views, pictures, config, progressed)
+        return replace(done, facts=done.facts | {"start": "random points"})
     starts = starts_from(cloud, pictures, config.widths)
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     done = run(starts, pictures, held, -math.inf, config, progressed, began)
@@ -177,6 +181,13 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
         notes.append(f"refinement stopped early ({done.broken}); the best state so far is kept")
     found = starts[0].fields if done.fields is None else done.fields
     return Refined(with_fields(cloud, found), {"mode": "from random points", **done.facts}, notes)
+
+
+def random_at_rest(views: Views, cloud: Gaussians4D, seed: int) -> Gaussians4D:
+    """As many random points as a cloud has, in its world and time, at the moment that is seen from the most sides."""
+    rest, _ = moment_seen_most(views.cameras, views.times)
+    there = views[(views.times == rest).nonzero()[:, 0].tolist()]
+    return replace(random_in_hull(there, len(cloud), seed, like=cloud), seconds=views.seconds).to(cloud.means.device)
 
 
 def starts_from(cloud: Gaussians4D, pictures: Pictures, widths: Sequence[float]) -> list[Start]:

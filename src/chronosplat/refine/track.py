@@ -69,7 +69,7 @@ def followed(scene: Gaussians4D, views: Views, pictures: Pictures, config: Refin
     }
     if kept:
         why = f"stopped early ({track.broken})" if track.broken else "was too short to follow the object"
-        return Refined(scene, facts, [*notes, f"refinement {why}: the prediction is kept"])
+        return Refined(scene, facts, [*notes, f"refinement {why}: the start is kept"])
     if track.broken:
         notes.append(f"refinement stopped early ({track.broken}); the state at that moment is kept")
     return Refined(with_fields(scene, track.fields), facts, notes)

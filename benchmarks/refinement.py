@@ -1,0 +1,71 @@
+"""What a choice of refinement is worth, on five animated models outside the validation split.
+
+    python benchmarks/refinement.py ASSETS --setup alternating --steps 500
+    python benchmarks/refinement.py ASSETS --setup alternating --steps 500 --with alike=0
+    python benchmarks/refinement.py ASSETS --setup video --with track=0
+    python benchmarks/refinement.py ASSETS --setup video --scratch
+
+ASSETS: the folder with the .glb files and the manifest.json that names each one's clip.
+Prints PSNR in dB over all, canonical and random targets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from chronosplat import load_model
+from chronosplat.assets import GltfModel
+from chronosplat.evaluate.setups import SETUPS
+from chronosplat.evaluate.studio import MeshStudio, Split, split_of
+from chronosplat.gaussians import Scene
+from chronosplat.metrics import mean_psnr
+from chronosplat.refine import BEST, FAST, fit, refine_scene
+from chronosplat.render import render
+
+MODELS = ("q_animals_fox", "sketchfab_carnotaurus", "kaykit_knight", "q_easy_enemies_wasp", "gdquest_mannequiny")
+
+
+def scores(scene: Scene, split: Split) -> tuple[float, float, float]:
+    """Mean PSNR over all, canonical, and random targets."""
+    with torch.no_grad():
+        rgb = render(scene, split.targets.cameras, split.targets.times, cull=False).rgb
+    wanted, canonical = split.targets.on_white(), split.canonical
+    return mean_psnr(rgb, wanted), mean_psnr(rgb[canonical], wanted[canonical]), mean_psnr(rgb[~canonical], wanted[~canonical])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("assets", type=Path)
+    parser.add_argument("--setup", default="alternating", choices=list(SETUPS))
+    parser.add_argument("--how", default="best", choices=["fast", "best"])
+    parser.add_argument("--steps", type=int, help="instead of the config's")
+    parser.add_argument("--scratch", action="store_true", help="from random points, without a prediction")
+    parser.add_argument("--with", dest="changes", nargs="*", default=[], metavar="FIELD=VALUE", help="other fields of RefineConfig")
+    asked = parser.parse_args()
+    changes = {name: ast.literal_eval(value) for name, value in (change.split("=", 1) for change in asked.changes)}
+    config = replace(BEST if asked.how == "best" else FAST, **changes)
+    config = config if asked.steps is None else replace(config, steps=asked.steps)
+    clips = {entry["name"]: entry["recommended_animation"] for entry in json.loads((asked.assets / "manifest.json").read_text())}
+    model, found = load_model("4d-lrm-mini"), []
+    for name in MODELS:
+        studio = MeshStudio(GltfModel(asked.assets / f"{name}.glb", clips[name]), name, 128)
+        split = split_of(studio, SETUPS[asked.setup].shots(studio, 24))
+        predicted = model.reconstruct(split.inputs)
+        began = time.perf_counter()
+        done = fit(split.inputs, config) if asked.scratch else refine_scene(predicted, split.inputs, config)
+        seconds = time.perf_counter() - began
+        found.append([*scores(predicted, split), *scores(done.scene, split), seconds])
+        print(name.ljust(22), "  ".join(f"{value:6.2f}" for value in found[-1]), done.facts["mode"], flush=True)
+    print("mean".ljust(22), "  ".join(f"{value:6.2f}" for value in torch.tensor(found).mean(0).tolist()))
+    print("columns: prediction (all, canonical, random), refined (all, canonical, random), seconds of refinement")
+
+
+if __name__ == "__main__":
+    main()
