@@ -106,7 +106,7 @@ class RefineConfig:
 
 
 FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5), track=100)
-BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0), track=240)
+BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0), track=100)
 
 
 def refinement(asked: str) -> RefineConfig | None:

@@ -7,8 +7,9 @@ one; what moves in the film takes its surroundings along. The result is cut into
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -50,7 +51,7 @@ def followed(scene: Gaussians4D, views: Views, pictures: Pictures, config: Refin
     began = time.perf_counter()
     rest, _ = moment_seen_most(views.cameras, views.times)
     steps = config.track if config.steps is None else min(config.track, config.steps)
-    track = follow(scene, rest, pictures, replace(config, steps=steps, seconds=None), Budget(steps, config.seconds), progressed)
+    track = follow(scene, rest, pictures, config, Budget(steps, config.seconds), progressed)
     notes = notices(views, pictures)
     kept = not track.whole or track.steps < FEWEST
     facts = {
@@ -124,7 +125,7 @@ def follow(
     try:
         while True:
             share = budget.spent(steps, time.perf_counter() - began)
-            progressed(min(share, 1.0), torch.nan)
+            progressed(min(share, 1.0), math.nan)
             if share >= 1 - 1e-9:
                 break
             reach = grow(warp, middle, reach, share)
