@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from chronosplat import load_model
 from chronosplat.assets import GltfModel
@@ -40,6 +42,14 @@ def scores(scene: Scene, split: Split) -> tuple[float, float, float]:
     return mean_psnr(rgb, wanted), mean_psnr(rgb[canonical], wanted[canonical]), mean_psnr(rgb[~canonical], wanted[~canonical])
 
 
+def compared(split: Split, predicted: Scene, refined: Scene) -> Tensor:
+    """Some targets [3 H, W, 3]: as they are, as predicted, as refined."""
+    some = split.targets[list(range(len(split.targets) // 8, len(split.targets), len(split.targets) // 8))]
+    with torch.no_grad():
+        shown = [render(scene, some.cameras, some.times, cull=False).rgb for scene in (predicted, refined)]
+    return torch.cat([torch.cat(list(rgb), 1) for rgb in (some.on_white(), *shown)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("assets", type=Path)
@@ -47,14 +57,16 @@ def main() -> None:
     parser.add_argument("--how", default="best", choices=["fast", "best"])
     parser.add_argument("--steps", type=int, help="instead of the config's")
     parser.add_argument("--scratch", action="store_true", help="from random points, without a prediction")
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--sheet", type=Path, help="a picture of targets, predictions and refined scenes")
     parser.add_argument("--with", dest="changes", nargs="*", default=[], metavar="FIELD=VALUE", help="other fields of RefineConfig")
     asked = parser.parse_args()
     changes = {name: ast.literal_eval(value) for name, value in (change.split("=", 1) for change in asked.changes)}
     config = replace(BEST if asked.how == "best" else FAST, **changes)
     config = config if asked.steps is None else replace(config, steps=asked.steps)
     clips = {entry["name"]: entry["recommended_animation"] for entry in json.loads((asked.assets / "manifest.json").read_text())}
-    model, found = load_model("4d-lrm-mini"), []
-    for name in MODELS:
+    model, found, rows = load_model("4d-lrm-mini"), [], []
+    for name in asked.models:
         studio = MeshStudio(GltfModel(asked.assets / f"{name}.glb", clips[name]), name, 128)
         split = split_of(studio, SETUPS[asked.setup].shots(studio, 24))
         predicted = model.reconstruct(split.inputs)
@@ -62,8 +74,11 @@ def main() -> None:
         done = fit(split.inputs, config) if asked.scratch else refine_scene(predicted, split.inputs, config)
         seconds = time.perf_counter() - began
         found.append([*scores(predicted, split), *scores(done.scene, split), seconds])
+        rows.append(compared(split, predicted, done.scene))
         print(name.ljust(22), "  ".join(f"{value:6.2f}" for value in found[-1]), done.facts["mode"], flush=True)
     print("mean".ljust(22), "  ".join(f"{value:6.2f}" for value in torch.tensor(found).mean(0).tolist()))
+    if asked.sheet is not None:
+        Image.fromarray((torch.cat(rows).clamp(0, 1) * 255).byte().numpy()).save(asked.sheet)
     print("columns: prediction (all, canonical, random), refined (all, canonical, random), seconds of refinement")
 
 
