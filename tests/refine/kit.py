@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from functools import cache
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
@@ -124,9 +125,9 @@ def same(a: Scene, b: Scene) -> bool:
     return all(torch.equal(t, b.tensors()[name]) for name, t in a.tensors().items())
 
 
-def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch, module: ModuleType = OPTIMISE, name: str = "_loss") -> None:
     """One Ctrl-C at a step."""
-    usual, calls = OPTIMISE._loss, [0]
+    usual, calls = getattr(module, name), [0]
 
     def loss(*arguments: Any) -> torch.Tensor:
         calls[0] += 1
@@ -134,4 +135,4 @@ def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         return usual(*arguments)
 
-    monkeypatch.setattr(OPTIMISE, "_loss", loss)
+    monkeypatch.setattr(module, name, loss)

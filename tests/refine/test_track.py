@@ -18,7 +18,7 @@ from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.coverage import moment_seen_most
 from chronosplat.refine.pictures import pictures_for
 from chronosplat.refine.track import FEWEST, can_follow
-from tests.refine.kit import SIZE, alternating, blobs, photographed, same, seen_as, video
+from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
 from tests.scenes import tilted_world
 
 MODULE = importlib.import_module("chronosplat.refine.track")
@@ -124,15 +124,7 @@ def test_a_moment_in_the_middle_is_followed_both_ways() -> None:
 
 
 def interrupted(call: int, monkeypatch: pytest.MonkeyPatch) -> Refined:
-    usual, calls = MODULE.unlike, [0]
-
-    def loss(*arguments: Any) -> torch.Tensor:
-        calls[0] += 1
-        if calls[0] == call:
-            raise KeyboardInterrupt
-        return usual(*arguments)
-
-    monkeypatch.setattr(MODULE, "unlike", loss)
+    interrupted_at(call, monkeypatch, MODULE, "unlike")
     return refine_scene(forgetful(), film(), following())
 
 
