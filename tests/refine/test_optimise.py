@@ -200,30 +200,30 @@ def test_an_interrupted_look_ends_it_with_what_was_reached() -> None:
     assert usable(found.fields)
 
 
-def test_seconds_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock's time, which goes on by a tenth of a second whenever it is looked at."""
+    time = [0.0]
 
     def tick() -> float:
-        now[0] += 0.1
-        return now[0]
+        time[0] += 0.1
+        return time[0]
 
     monkeypatch.setattr(MODULE.time, "perf_counter", tick)
+    return time
+
+
+@pytest.mark.usefixtures("now")
+def test_seconds_end_it() -> None:
     found = optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE)
     assert 5 <= found.steps <= 10
     assert usable(found.fields)
 
 
-def test_time_spent_looking_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-
-    def tick() -> float:
-        now[0] += 0.1
-        return now[0]
-
+def test_time_spent_looking_is_not_counted(now: list[float]) -> None:
     def look(_share: float, _fields: object) -> None:
         now[0] += 50.0
 
-    monkeypatch.setattr(MODULE.time, "perf_counter", tick)
     assert optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
 
 

@@ -101,8 +101,16 @@ def test_in_another_world_it_stays_there() -> None:
 )
 def test_what_cannot_be_followed_is_not(what: str, views: Any, config: RefineConfig) -> None:
     given = views()
-    assert can_follow(film(), pictures_for(moving(), film()), following())
-    assert not can_follow(given, pictures_for(moving(), given), config), what
+    assert can_follow(forgetful(), film(), pictures_for(moving(), film()), following())
+    assert not can_follow(forgetful(), given, pictures_for(moving(), given), config), what
+
+
+def test_a_scene_that_shows_nothing_at_the_moment_is_not_followed() -> None:
+    """Faint there, though there are Gaussians; and a film that is too long for the steps."""
+    late = replace(forgetful(), time_centers=-forgetful().time_centers)
+    assert not can_follow(late, film(), pictures_for(late, film()), following())
+    assert refine_scene(replace(late, time_sigmas=0.3 * torch.ones(len(late))), film(), following()).facts["mode"] == "gentle"
+    assert not can_follow(forgetful(), film(), pictures_for(moving(), film()), following(100, batch=1))
 
 
 def test_the_moment_seen_from_the_most_sides() -> None:

@@ -29,24 +29,24 @@ def sides_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
     counts = []
     for moment in moments:
-        counts.append(directions_apart(forwards[((times.double() - moment).abs() <= reach).nonzero()[:, 0].cpu()]))
+        counts.append(len(directions_apart(forwards[((times.double() - moment).abs() <= reach).nonzero()[:, 0].cpu()])))
     return moments, torch.tensor(counts)
 
 
-def directions_apart(forwards: Tensor) -> int:
-    """How many of the unit directions [V, 3] are apart."""
-    different: list[Tensor] = []
-    for direction in forwards:
-        if all(float(direction @ other) < math.cos(math.radians(APART)) for other in different):
-            different.append(direction)
-    return len(different)
+def directions_apart(forwards: Tensor) -> list[int]:
+    """Which of the unit directions [V, 3] are apart from all before them."""
+    chosen: list[int] = []
+    for index, direction in enumerate(forwards):
+        if all(float(direction @ forwards[other]) < math.cos(math.radians(APART)) for other in chosen):
+            chosen.append(index)
+    return chosen
 
 
 def moment_seen_most(cameras: Cameras, times: Tensor) -> tuple[float, int]:
     """The moment that is seen from the most sides at once, the first of several, and the number of its sides."""
     moments = torch.unique(times.double())
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
-    counts = [directions_apart(forwards[(times.double() == moment).cpu()]) for moment in moments]
+    counts = [len(directions_apart(forwards[(times.double() == moment).cpu()])) for moment in moments]
     best = counts.index(max(counts))
     return float(moments[best]), counts[best]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.gaussians import Clock, Gaussians4D
-from chronosplat.refine.coverage import APART
+from chronosplat.refine.coverage import directions_apart
 from chronosplat.shapes import InputError
 
 BOX = 0.75  # half the edge of the cube that holds any normalised object
@@ -78,14 +78,8 @@ def random_in_hull(
 def _carvers(cameras: Cameras, gap: Tensor) -> list[int]:
     """Pictures nearest in time whose directions are apart."""
     forwards = F.normalize(cameras.forwards.double(), dim=-1)
-    limit = torch.cos(torch.deg2rad(torch.tensor(APART, dtype=torch.float64)))
-    chosen: list[int] = []
-    for k in gap.argsort(stable=True).tolist():
-        if all(float(forwards[k] @ forwards[other]) < limit for other in chosen):
-            chosen.append(k)
-        if len(chosen) == CARVED_BY:
-            break
-    return chosen
+    order = gap.argsort(stable=True)
+    return order[directions_apart(forwards[order])[:CARVED_BY]].tolist()
 
 
 def _sample(picture: Tensor, K: Tensor, viewmat: Tensor, points: Tensor) -> Tensor:

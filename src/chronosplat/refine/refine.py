@@ -116,7 +116,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     check_fit(scene, views)
     pictures = pictures_for(scene, views)
     fields = fields_of(scene)
-    if isinstance(scene, Gaussians4D) and can_follow(views, pictures, config):
+    if isinstance(scene, Gaussians4D) and can_follow(scene, views, pictures, config):
         return followed(scene, views, pictures, config, progressed)
     starts = starts_for(scene, views, pictures, config)
     free = starts[0].freely
@@ -144,9 +144,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
 def starts_for(scene: Gaussians3D | Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig) -> list[Start]:
     """Where to start from: free starts where the pictures say enough, else the prediction itself, by gentle steps."""
     gentle = [Start(fields_of(scene), config.gentle, False)]
-    if not isinstance(scene, Gaussians4D) or len(views) < 2:
-        return gentle
-    if not well_seen(views.cameras, views.times):
+    if not isinstance(scene, Gaussians4D) or len(views) < 2 or not well_seen(views.cameras, views.times):
         return gentle
     assert pictures.times is not None
     random_points: list[Start] = []
@@ -170,7 +168,7 @@ def fit(views: Views, config: RefineConfig = FAST, progressed: Progressed = lamb
     began = time.perf_counter()
     cloud = random_in_hull(views, count_for(views.alphas), config.seed).to(device)
     pictures = pictures_for(cloud, views)
-    if can_follow(views, pictures, config):
+    if can_follow(cloud, views, pictures, config):
         done = followed(random_at_rest(views, cloud, config.seed), views, pictures, config, progressed)
         return replace(done, facts=done.facts | {"start": "random points"})
     starts = starts_from(cloud, pictures, config.widths)

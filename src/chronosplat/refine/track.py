@@ -32,18 +32,20 @@ BENDING, UNSTEADINESS = 1.0, 0.01  # weights beside the pictures'
 FAINT = 0.03  # opacity below which a Gaussian at rest is left out
 GROWN = 0.4  # share of the steps after which all moments are reached
 SIDES = 3  # from which the moment at rest has to be seen
-FEWEST = 60  # steps, and Gaussians: with less there is nothing to follow
+FEWEST = 60  # steps, and Gaussians at rest: with less there is nothing to follow
+LOOKS = 8  # at each picture, at least; longer films were not tried and would need more steps
 
 
-def can_follow(views: Views, pictures: Pictures, config: RefineConfig) -> bool:
-    """Whether most moments are seen from one side in which the object keeps its size, and some moment from several."""
-    return (
-        min(config.track, config.steps or config.track) >= FEWEST
-        and pictures.masked
-        and not well_seen(views.cameras, views.times)
-        and keeps_its_size(views.cameras, views.alphas)
-        and moment_seen_most(views.cameras, views.times)[1] >= SIDES
-    )
+def can_follow(scene: Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig) -> bool:
+    """Whether most moments are seen from one side in which the object keeps its size, and some moment from several; and whether the
+    steps are enough for so many pictures, and the scene shows something at that moment."""
+    steps = min(config.track, config.steps or config.track)
+    if steps < FEWEST or steps * config.batch < LOOKS * len(views) or not pictures.masked:
+        return False
+    if well_seen(views.cameras, views.times) or not keeps_its_size(views.cameras, views.alphas):
+        return False
+    rest, sides = moment_seen_most(views.cameras, views.times)
+    return sides >= SIDES and len(cloud_at(scene, rest)["means"]) >= FEWEST
 
 
 def followed(scene: Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig, progressed: Progressed) -> Refined:
