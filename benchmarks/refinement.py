@@ -4,6 +4,7 @@
     python benchmarks/refinement.py ASSETS --setup alternating --steps 500 --with alike=0
     python benchmarks/refinement.py ASSETS --setup video --with track=0
     python benchmarks/refinement.py ASSETS --setup video --scratch
+    python benchmarks/refinement.py ASSETS --views 4 --how fast
 
 ASSETS: the folder with the .glb files and the manifest.json that names each one's clip.
 Prints PSNR in dB over all, canonical and random targets.
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from chronosplat import load_model
 from chronosplat.assets import GltfModel
-from chronosplat.evaluate.setups import SETUPS
+from chronosplat.evaluate.setups import SETUPS, random_inputs
 from chronosplat.evaluate.studio import MeshStudio, Split, split_of
 from chronosplat.gaussians import Scene
 from chronosplat.metrics import mean_psnr
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("assets", type=Path)
     parser.add_argument("--setup", default="alternating", choices=list(SETUPS))
+    parser.add_argument("--views", type=int, help="so many random views instead of a set-up")
     parser.add_argument("--how", default="best", choices=["fast", "best"])
     parser.add_argument("--steps", type=int, help="instead of the config's")
     parser.add_argument("--scratch", action="store_true", help="from random points, without a prediction")
@@ -68,7 +70,8 @@ def main() -> None:
     model, found, rows = load_model("4d-lrm-mini"), [], []
     for name in asked.models:
         studio = MeshStudio(GltfModel(asked.assets / f"{name}.glb", clips[name]), name, 128)
-        split = split_of(studio, SETUPS[asked.setup].shots(studio, 24))
+        shots = SETUPS[asked.setup].shots(studio, 24) if asked.views is None else random_inputs(studio, asked.views)
+        split = split_of(studio, shots)
         predicted = model.reconstruct(split.inputs)
         began = time.perf_counter()
         done = fit(split.inputs, config) if asked.scratch else refine_scene(predicted, split.inputs, config)

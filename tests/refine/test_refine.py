@@ -17,7 +17,7 @@ from chronosplat.refine import Refined, fit, refine_scene
 from chronosplat.refine.optimise import Budget, Outcome
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.pictures import pictures_for, show
-from chronosplat.refine.refine import GENTLE_MOST
+from chronosplat.refine.refine import GENTLE_BLIND, GENTLE_MOST
 from tests.refine.kit import OPTIMISE, blobs, few, interrupted_at, photographed, same, seen_as, still, unseen, video, views, wrong
 from tests.scenes import tilted_world
 
@@ -101,6 +101,18 @@ def test_gentle_steps_mend_a_scene_that_is_nearly_right() -> None:
     assert done.facts["mode"] == "gentle"
     assert seen_as(done.scene, video_views()) > seen_as(scene, video_views()) + 1
     assert seen_as(done.scene, unseen()) > seen_as(scene, unseen()) - 0.1
+
+
+@pytest.mark.parametrize(("count", "mode"), [(5, "gentle"), (6, "free")])
+def test_steps_are_free_only_where_pictures_are_many(count: int, mode: str) -> None:
+    cameras = orbit([360 / count * i for i in range(count)], [0.0, 20.0, -20.0, 0.0, 20.0, -20.0][:count], size=32)
+    seen = photographed(blobs(), cameras, torch.zeros(count, dtype=torch.float64))
+    assert refine_scene(wrong(blobs()), seen, few(10)).facts["mode"] == mode
+
+
+def test_one_picture_is_met_by_few_steps() -> None:
+    one = views()[[0]]
+    assert refine_scene(wrong(blobs()), one, replace(few(500), search=0.3)).facts["steps"] == GENTLE_BLIND
 
 
 def test_gentle_steps_are_not_many_whatever_is_asked_for() -> None:

@@ -34,6 +34,8 @@ from chronosplat.shapes import InputError
 log = logging.getLogger("chronosplat")
 MARKS = tuple(i / 8 for i in range(1, 9))  # shares of an optimisation at which it is looked at
 GENTLE_MOST = 160  # steps; more of them fit the one side that is seen at the cost of all others
+GENTLE_BLIND = 40  # steps, where no view is held back to say whether they help
+FEWEST_FREE = 6  # pictures; what free steps make of fewer is right from their sides only
 SHORTEST = 80  # steps of a free run that are always made: with views held back it overfits sooner than with all
 
 
@@ -122,7 +124,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
     free = starts[0].freely
     held = hold_back(views.cameras, views.times, config.held_back) if config.search > 0 else []
     before = psnr_on(fields, pictures, held, config.backend) if held else math.nan
-    floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST)
+    floor, most = (-math.inf, None) if free else (before + GENTLE_GAIN, GENTLE_MOST if held else GENTLE_BLIND)
     done = run(starts, pictures, held, floor, config, progressed, began, most)
     notes = notices(views, pictures)
     facts = {"mode": "free" if free else "gentle", "psnr_held_back_before": _rounded(before), **done.facts}
@@ -144,7 +146,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, progre
 def starts_for(scene: Gaussians3D | Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig) -> list[Start]:
     """Where to start from: free starts where the pictures say enough, else the prediction itself, by gentle steps."""
     gentle = [Start(fields_of(scene), config.gentle, False)]
-    if not isinstance(scene, Gaussians4D) or len(views) < 2 or not well_seen(views.cameras, views.times):
+    if not isinstance(scene, Gaussians4D) or len(views) < FEWEST_FREE or not well_seen(views.cameras, views.times):
         return gentle
     assert pictures.times is not None
     random_points: list[Start] = []
