@@ -17,7 +17,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.coverage import moment_seen_most
 from chronosplat.refine.pictures import pictures_for
-from chronosplat.refine.track import FEWEST, can_follow
+from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
 from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
 from tests.scenes import tilted_world
 
@@ -110,7 +110,21 @@ def test_a_scene_that_shows_nothing_at_the_moment_is_not_followed() -> None:
     late = replace(forgetful(), time_centers=-forgetful().time_centers)
     assert not can_follow(late, film(), pictures_for(late, film()), following())
     assert refine_scene(replace(late, time_sigmas=0.3 * torch.ones(len(late))), film(), following()).facts["mode"] == "gentle"
-    assert not can_follow(forgetful(), film(), pictures_for(moving(), film()), following(100, batch=1))
+    long = photographed(moving(), *video(60))
+    assert not can_follow(forgetful(), long, pictures_for(moving(), long), following(100))
+    assert can_follow(forgetful(), long, pictures_for(moving(), long), following(200))
+
+
+@pytest.mark.parametrize(("reach", "most"), [(0, 4), (1, 5), (3, 7), (11, VIEWS)])
+def test_pictures_of_a_step(reach: int, most: int) -> None:
+    away = torch.tensor([*range(12), 0, 0, 0])  # a film and three other sides at its first moment
+    draws = torch.Generator().manual_seed(0)
+    found = [drawn(away, reach, draws) for _ in range(200)]
+    for chosen in found:
+        assert len(chosen) == most == len(set(chosen))
+        assert int(away[chosen].max()) <= reach
+        assert int((away[chosen] == 0).sum()) >= AT_REST
+    assert {i for chosen in found for i in chosen} == set((away <= reach).nonzero()[:, 0].tolist())
 
 
 def test_the_moment_seen_from_the_most_sides() -> None:

@@ -40,7 +40,7 @@ class RefineConfig:
     Attributes:
         steps: gradient steps in all, the search with held-back views included; or
         seconds: wall time in all. One of the two is given.
-        batch: views in a step.
+        batch: views in a step; following takes a number of its own (track.py).
         search: share of the budget that goes into runs with held-back views. They choose how to start and when to stop; the
             final run then sees all views. 0 trusts the defaults.
         held_back: share of the views that these runs do not see.

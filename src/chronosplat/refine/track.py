@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from chronosplat.captures import Views
 from chronosplat.gaussians import Gaussians4D
@@ -27,20 +28,21 @@ from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.refine.warp import Warp
 
 CLOUD = {"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2}  # step sizes
-SHIFT, TURN = 4e-3, 1.2e-2
+SHIFT, TURN = 1.5e-3, 4.8e-3  # small: what the film does not ask for should stay where it is
 BENDING, UNSTEADINESS = 1.0, 0.01  # weights beside the pictures'
 FAINT = 0.03  # opacity below which a Gaussian at rest is left out
 GROWN = 0.4  # share of the steps after which all moments are reached
 SIDES = 3  # from which the moment at rest has to be seen
 FEWEST = 60  # steps, and Gaussians at rest: with less there is nothing to follow
-LOOKS = 8  # at each picture, at least; longer films were not tried and would need more steps
+VIEWS, AT_REST = 8, 2  # pictures in a step, and how many of them are of the moment at rest, which alone shows the other sides
+LOOKS = 16  # at each picture, at least; longer films were not tried and would need more steps
 
 
 def can_follow(scene: Gaussians4D, views: Views, pictures: Pictures, config: RefineConfig) -> bool:
     """Whether most moments are seen from one side in which the object keeps its size, and some moment from several; and whether the
     steps are enough for so many pictures, and the scene shows something at that moment."""
     steps = min(config.track, config.steps or config.track)
-    if steps < FEWEST or steps * config.batch < LOOKS * len(views) or not pictures.masked:
+    if steps < FEWEST or steps * VIEWS < LOOKS * len(views) or not pictures.masked:
         return False
     if well_seen(views.cameras, views.times) or not keeps_its_size(views.cameras, views.alphas):
         return False
@@ -131,8 +133,7 @@ def follow(
             if share >= 1 - 1e-9:
                 break
             reach = grow(warp, middle, reach, share)
-            within = (away <= reach).nonzero()[:, 0].cpu()
-            chosen = within[torch.randperm(len(within), generator=draws)[: config.batch]].tolist()
+            chosen = drawn(away, reach, draws)
             seen, cloud = which[chosen], bounded(free)
             means, quats = warp.at(seen, cloud["means"], cloud["quats"], weights)
             poses = corrections.poses(pictures.viewmats)
@@ -158,6 +159,20 @@ def follow(
         every = torch.arange(len(moments), device=which.device)
         fields = in_pieces(cloud, *warp.at(every, cloud["means"], cloud["quats"], weights), moments)
     return Track(fields, steps, reach >= farthest(warp, middle), broken, corrections)
+
+
+def drawn(away: Tensor, reach: int, draws: torch.Generator) -> list[int]:
+    """Pictures for a step: some of the moment at rest, the others of any moment within reach.
+
+    Args:
+        away: [F] number of moments from the one at rest to each picture's.
+    """
+    order = torch.randperm(len(away), generator=draws)
+    gaps = away.cpu()[order]
+    at_rest = order[gaps == 0].tolist()
+    others = [*at_rest[AT_REST:], *order[(gaps > 0) & (gaps <= reach)].tolist()]
+    some = torch.randperm(len(others), generator=draws)[: VIEWS - AT_REST].tolist()
+    return at_rest[:AT_REST] + [others[i] for i in some]
 
 
 def cloud_at(scene: Gaussians4D, rest: float) -> Fields:
