@@ -77,7 +77,8 @@ def main() -> None:
         done = fit(split.inputs, config) if asked.scratch else refine_scene(predicted, split.inputs, config)
         seconds = time.perf_counter() - began
         found.append([*scores(predicted, split), *scores(done.scene, split), seconds])
-        rows.append(compared(split, predicted, done.scene))
+        if asked.sheet is not None:
+            rows.append(compared(split, predicted, done.scene))
         print(name.ljust(22), "  ".join(f"{value:6.2f}" for value in found[-1]), done.facts["mode"], flush=True)
     print("mean".ljust(22), "  ".join(f"{value:6.2f}" for value in torch.tensor(found).mean(0).tolist()))
     if asked.sheet is not None:

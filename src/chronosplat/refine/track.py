@@ -169,10 +169,9 @@ def drawn(away: Tensor, reach: int, draws: torch.Generator) -> list[int]:
     """
     order = torch.randperm(len(away), generator=draws)
     gaps = away.cpu()[order]
-    at_rest = order[gaps == 0].tolist()
-    others = [*at_rest[AT_REST:], *order[(gaps > 0) & (gaps <= reach)].tolist()]
-    some = torch.randperm(len(others), generator=draws)[: VIEWS - AT_REST].tolist()
-    return at_rest[:AT_REST] + [others[i] for i in some]
+    at_rest = order[gaps == 0][:AT_REST].tolist()
+    others = [i for i in order[gaps <= reach].tolist() if i not in at_rest]
+    return at_rest + others[: VIEWS - AT_REST]
 
 
 def cloud_at(scene: Gaussians4D, rest: float) -> Fields:
