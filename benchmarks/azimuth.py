@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from chronosplat.cameras import orbit
-from chronosplat.gaussians import Gaussians3D
+from chronosplat.scenes import Gaussians3D
 from chronosplat.models.l4gm import L4GMConfig
 from chronosplat.multiview import align
 from chronosplat.render import render

@@ -27,7 +27,7 @@ from chronosplat import load_model
 from chronosplat.assets import GltfModel
 from chronosplat.evaluate.setups import SETUPS, random_inputs
 from chronosplat.evaluate.studio import MeshStudio, Split, split_of
-from chronosplat.gaussians import Scene
+from chronosplat.scenes import Scene
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import BEST, FAST, fit, refine_scene
 from chronosplat.render import render

@@ -15,7 +15,7 @@ import chronosplat as cs
 from chronosplat.cameras import Similarity
 from chronosplat.export import write_video
 from chronosplat.models.l4gm import L4GM, L4GMConfig
-from chronosplat.models.unet import UNetConfig
+from chronosplat.models.l4gm import UNetConfig
 from chronosplat.multiview import load_given
 from chronosplat.sequences import Plan, run_sequence
 
@@ -37,7 +37,7 @@ def main(folder: Path, video: str = "", views: str = "") -> None:
     """Write ``scene.safetensors`` and ``frames/`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     model = cs.load_model("l4gm") if video else L4GM(L4GMConfig(SMALL, input_size=32, splat_size=16)).eval()
-    clip = cs.open_clip(video or made_up_video(folder / "video.mp4"), cs.VideoOptions(fps=10))
+    clip = cs.open_video(video or made_up_video(folder / "video.mp4"), cs.VideoOptions(fps=10))
     size = model.config.input_size
     if views:
         given = load_given([views], size)

@@ -14,7 +14,7 @@ METHODS=${METHODS:-white nearest feed-forward fast best scratch=fast scratch=bes
 mapfile -t CAPTURES < <(.venv/bin/python - "$ASSETS" "$CLIPS" <<'PYTHON'
 import json, sys
 from pathlib import Path
-from chronosplat.train.config import VALIDATION
+from chronosplat.data.bank import VALIDATION
 clips = {a["name"]: a["recommended_animation"] for a in json.loads((Path(sys.argv[1]) / "manifest.json").read_text())}
 some = slice(None) if sys.argv[2] == "all" else slice(*map(int, sys.argv[2].split(":")))
 for name in VALIDATION[some]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronosplat.shapes import InputError, check_finite, check_shape
-from tests.scenes import law
+from tests.scene_kit import law
 
 
 @law

@@ -1,29 +1,84 @@
-"""chronosplat: videos to 4D Gaussian splats in one feed-forward pass."""
+"""chronosplat: videos and posed images to 4D Gaussian splats.
 
-from chronosplat.cameras import Cameras
-from chronosplat.captures import VideoOptions, Views, load_capture, open_clip
-from chronosplat.export import export
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, load_scene, save_scene
-from chronosplat.models.weights import load_model
-from chronosplat.refine import refine
-from chronosplat.render import render
-from chronosplat.shapes import InputError
+The public names below are imported when they are first used, so that ``chronosplat --help`` does not wait for torch.
+"""
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+if "torch" not in sys.modules:  # OpenMP threads that spin at barriers stall on a busy machine (docs/troubleshooting.md)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from chronosplat.cameras import Cameras
+    from chronosplat.captures import VideoOptions, Views, load_capture, open_video
+    from chronosplat.events import Cancel, Events, Notice
+    from chronosplat.export import export
+    from chronosplat.models import load_model
+    from chronosplat.refine import RefineConfig, refine, refine_scene
+    from chronosplat.render import render
+    from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, Scene, load_scene, save_scene
+    from chronosplat.shapes import InputError
+
 __all__ = [
     "Cameras",
+    "Cancel",
+    "Events",
     "GaussianSequence",
     "Gaussians3D",
     "Gaussians4D",
     "InputError",
+    "Notice",
+    "RefineConfig",
+    "Scene",
     "VideoOptions",
     "Views",
     "export",
     "load_capture",
     "load_model",
     "load_scene",
-    "open_clip",
+    "open_video",
     "refine",
+    "refine_scene",
     "render",
     "save_scene",
 ]
+_ROOMS = {
+    "cameras": ["Cameras"],
+    "captures": ["VideoOptions", "Views", "load_capture", "open_video"],
+    "events": ["Cancel", "Events", "Notice"],
+    "export": ["export"],
+    "models": ["load_model"],
+    "refine": ["RefineConfig", "refine", "refine_scene"],
+    "render": ["render"],
+    "scenes": ["Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "load_scene", "save_scene"],
+    "shapes": ["InputError"],
+}
+
+
+class _Lazy:
+    """A public name, imported on first use. It outranks the room of the same name (``render``, ``export``, ``refine``)."""
+
+    def __init__(self, room: str, name: str) -> None:
+        self.room, self.name = room, name
+
+    def __get__(self, package: ModuleType | None, owner: type) -> Any:
+        return getattr(import_module(f"{__name__}.{self.room}"), self.name)
+
+    def __set__(self, package: ModuleType, value: object) -> None:
+        """Ignore the import system, which sets a submodule as an attribute of its package."""
+
+
+class _Package(ModuleType):
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+for _room, _names in _ROOMS.items():
+    for _name in _names:
+        setattr(_Package, _name, _Lazy(_room, _name))
+sys.modules[__name__].__class__ = _Package

@@ -1,7 +1,4 @@
-"""The demonstration: make a moving creature, photograph it, reconstruct it, and compare with pictures held back.
-
-Needs no file and no network.
-"""
+"""The demonstration: capture a moving creature, reconstruct it, and compare with held-out views. Needs no file and no network."""
 
 from __future__ import annotations
 
@@ -17,18 +14,38 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import load_capture, save_transforms
 from chronosplat.evaluate.baselines import nearest_inputs
 from chronosplat.evaluate.setups import alternating_canonical
-from chronosplat.files import atomic_folder
-from chronosplat.gaussians import load_scene
+from chronosplat.events import Events, info
+from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import mean_psnr
-from chronosplat.pipeline import ReconstructConfig, Report, Say, reconstruct_capture
+from chronosplat.pipeline import ReconstructConfig, Report, reconstruct_capture
 from chronosplat.render import render
+from chronosplat.scenes import load_scene
 
-SHOWN = 8  # held-back pictures in comparison.png
+SHOWN = 8  # held-out views in comparison.png
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """A demonstration.
+
+    Attributes:
+        output: folder for the capture, the reconstruction, and comparison.png.
+        model: a model's name.
+        device: auto, cpu or cuda; auto takes CUDA where it is available.
+        seed: of the creature and of the refinement.
+        size: pixels of the capture.
+    """
+
+    output: Path = Path("outputs/demo")
+    model: str = "4d-lrm-mini"
+    device: str = "cpu"
+    seed: int = 11
+    size: int = 128
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration measured: mean PSNR in dB over the held-back pictures, and the reconstruction's report."""
+    """Mean PSNR in dB over the held-out views, those of two baselines, and the reconstruction's report."""
 
     psnr_heldout: float
     psnr_white: float
@@ -37,39 +54,44 @@ class DemoResult:
     report: Report
 
 
-def run_demo(output: Path, model: str, device: str, seed: int, size: int = 128, say: Say = lambda _: None) -> DemoResult:
-    """Make a capture in ``output/capture`` (split ``train``: 24 inputs; ``test``: the rest) and reconstruct it beside it."""
-    split = alternating_canonical(procedural_object(seed, "creature"), size)
-    capture = output / "capture"
-    with atomic_folder(capture) as folder:
+def run_demo(config: DemoConfig, events: Events | None = None) -> DemoResult:
+    """Make a capture in ``output/capture`` (split ``train``: 24 inputs; ``test``: the rest) and reconstruct it beside it.
+
+    Raises:
+        InputError: the output holds files that chronosplat did not write.
+    """
+    events, output = events or Events(), config.output
+    check_output(output)
+    split = alternating_canonical(procedural_object(config.seed, "creature"), config.size)
+    with result_folder(output / "capture") as folder:
         save_transforms(split.inputs, folder, "train")
         save_transforms(split.targets, folder, "test")
-        (folder / "report.json").write_text(json.dumps({"made_by": "chronosplat demo", "seed": seed}))
-    say(f"a moving creature in 4 canonical views x 24 times: 24 pictures go in, {len(split.targets)} are held back")
-    config = ReconstructConfig(str(capture), model=model, device=device, seed=seed, ply=True)
-    report = reconstruct_capture(config, output / "reconstruction", say)
+    taken = f"a moving creature from 4 canonical views at 24 times: 24 input views, {len(split.targets)} held out"
+    events.notice(info("demo-capture", taken))
+    capture = ReconstructConfig(str(output / "capture"), model=config.model, device=config.device, seed=config.seed, ply=True)
+    report = reconstruct_capture(capture, output / "reconstruction", events)
     result = compare(output, report)
-    say(
-        f"PSNR on the {result.heldout} held-back pictures: {result.psnr_heldout:.2f} dB "
-        f"(all white {result.psnr_white:.2f}, nearest input picture {result.psnr_nearest:.2f})"
-    )
+    baselines = f"all white {result.psnr_white:.2f}, nearest input view {result.psnr_nearest:.2f}"
+    quality = f"PSNR on the {result.heldout} held-out views: {result.psnr_heldout:.2f} dB ({baselines})"
+    events.notice(info("demo-quality", quality))
     return result
 
 
 def compare(output: Path, report: Report) -> DemoResult:
-    """Render the held-back pictures, measure, and write ``comparison.png`` (held-back above, rendered below)."""
+    """Render the held-out views, measure, and write ``comparison.png`` (ground truth above, renderings below) and ``demo.json``."""
     scene = load_scene(output / "reconstruction" / "scene.safetensors")
     inputs, targets = (load_capture(output / "capture", split) for split in ("train", "test"))
-    rendered, wanted = render(scene, targets.cameras, targets.times).rgb, targets.on_white()
+    rendered, truth = render(scene, targets.cameras, targets.times).rgb, targets.on_white()
     chosen = torch.linspace(0, len(targets) - 1, SHOWN).round().long()
-    sheet = torch.cat([torch.cat(list(p[chosen]), 1) for p in (wanted, rendered.clamp(0, 1))], 0)
+    sheet = torch.cat([torch.cat(list(p[chosen]), 1) for p in (truth, rendered.clamp(0, 1))], 0)
     Image.fromarray((sheet.numpy() * 255 + 0.5).astype(np.uint8)).save(output / "comparison.png")
     result = DemoResult(
-        psnr_heldout=mean_psnr(rendered, wanted),
-        psnr_white=mean_psnr(torch.ones_like(wanted), wanted),
-        psnr_nearest=mean_psnr(nearest_inputs(inputs, targets), wanted),
+        psnr_heldout=mean_psnr(rendered, truth),
+        psnr_white=mean_psnr(torch.ones_like(truth), truth),
+        psnr_nearest=mean_psnr(nearest_inputs(inputs, targets), truth),
         heldout=len(targets),
         report=report,
     )
     (output / "demo.json").write_text(json.dumps(asdict(result), indent=1))
+    mark_results(output)
     return result

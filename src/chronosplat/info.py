@@ -10,10 +10,10 @@ import torch
 
 import chronosplat
 from chronosplat.captures import load_capture
-from chronosplat.gaussians import Gaussians3D, load_scene
-from chronosplat.models.presets import PRESETS
+from chronosplat.models import MODELS
 from chronosplat.models.weights import read_weights
 from chronosplat.render import cpu, gsplat
+from chronosplat.scenes import load_scene
 from chronosplat.shapes import InputError, UnavailableError
 
 ISA = {4: "AVX-512", 3: "AVX2", 2: "SSE4", 1: platform.machine()}
@@ -32,7 +32,7 @@ def describe_installation() -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "renderer cpu": native,
         "renderer gsplat": gsplat.unavailable() or "ready",
-        **{f"model {name}": preset.about for name, preset in PRESETS.items()},
+        **{f"model {name}": spec.about for name, spec in MODELS.items()},
     }
 
 
@@ -47,10 +47,11 @@ def describe_file(path: str) -> dict[str, Any]:
         if "chronosplat_schema" not in metadata:
             return {"kind": "weights", "parameters": sum(t.numel() for t in tensors.values()), **metadata}
         scene = load_scene(path)
-        low, high = scene.means.reshape(-1, 3).aminmax(dim=0)
-        facts = {"kind": type(scene).__name__, "gaussians": scene.means.shape[-2], "schema": metadata["chronosplat_schema"]}
+        low, high = scene.tensors()["means"].reshape(-1, 3).aminmax(dim=0)
+        facts = {"kind": scene.kind, "gaussians": scene.num_gaussians, "schema": metadata["chronosplat_schema"]}
         facts |= {"least": low.tolist(), "most": high.tolist(), "scale to the capture": scene.world.scale}
-        return facts if isinstance(scene, Gaussians3D) else facts | {"seconds": list(scene.seconds)}
+        facts |= {} if scene.num_frames is None else {"frames": scene.num_frames}
+        return facts if scene.seconds is None else facts | {"seconds": list(scene.seconds)}
     if not Path(path).exists():
         raise InputError(f"{path}: no such file")
     views = load_capture(path)
@@ -59,5 +60,5 @@ def describe_file(path: str) -> dict[str, Any]:
         "frames": len(views),
         "size": f"{views.cameras.width}x{views.cameras.height}",
         "seconds": list(views.seconds),
-        "notes": list(views.notes),
+        "notices": [str(notice) for notice in views.notices],
     }

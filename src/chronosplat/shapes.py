@@ -1,4 +1,4 @@
-"""The axis glossary, and the check that every tensor passes at the package's doors.
+"""The axis glossary, the errors, and the checks that tensors pass at the package's boundaries.
 
 Axes, the same everywhere in annotations, comments and messages:
 
@@ -7,7 +7,7 @@ B   batch: scenes or training samples
 T   time: frames of a sequence
 V   view: cameras
 N   Gaussians
-F   frame: one (view, time) pair, a picture with its camera and its moment
+F   frame: one (view, time) pair: an image with its camera and timestamp
 H   height in pixels
 W   width in pixels
 ==  ==========================================================================
@@ -17,16 +17,52 @@ A literal number in a shape means exactly that size. Images are channel-last in 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-
-class InputError(ValueError):
-    """What the user gave is wrong. The message is one line: what, expected, got, remedy."""
+Spell = Callable[[str, Any], str]  # an argument's name and value -> how a user writes it
 
 
-class UnavailableError(RuntimeError):
-    """Something that this machine or installation lacks. The message is one line and names the remedy."""
+def as_argument(name: str, value: Any) -> str:
+    """``name=value``; the name alone where the value is ``...``."""
+    return name if value is ... else f"{name}={value}"
+
+
+def with_remedy(problem: str, remedy: str, arguments: Mapping[str, Any], spell: Spell) -> str:
+    """One line: the problem, then the remedy with the arguments in its braces as ``spell`` writes them."""
+    if not remedy:
+        return problem
+    return f"{problem}; {remedy.format(**{name: spell(name, value) for name, value in arguments.items()})}"
+
+
+class MessageError(Exception):
+    """An error whose message is one line: what, the problem, and the remedy.
+
+    Args:
+        problem: ``what: problem``.
+        remedy: what to do, with arguments in braces: ``"{chunk} fits"`` with ``chunk=8`` reads ``chunk=8 fits`` in a
+            program and ``--chunk 8 fits`` on the command line.
+        arguments: values of the remedy's arguments; ``...`` names the argument alone.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", **arguments: Any) -> None:
+        self.problem, self.remedy, self.arguments = problem, remedy, arguments
+        super().__init__(self.spelled(as_argument))
+
+    def spelled(self, spell: Spell) -> str:
+        """The message with its arguments as ``spell`` writes them."""
+        return with_remedy(self.problem, self.remedy, self.arguments, spell)
+
+
+class InputError(MessageError, ValueError):
+    """The input is wrong."""
+
+
+class UnavailableError(MessageError, RuntimeError):
+    """This machine or installation lacks something."""
 
 
 def check_shape(name: str, tensor: Tensor, shape: str, sizes: dict[str, int] | None = None, remedy: str = "") -> dict[str, int]:
@@ -72,3 +108,11 @@ def check_finite(name: str, tensor: Tensor) -> None:
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise InputError(f"{name}: {bad} of {tensor.numel()} values are NaN or infinite")
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """A tensor that autograd can save: one made under ``torch.inference_mode`` is copied, any other is returned as it is."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()

@@ -10,9 +10,9 @@ from hypothesis import given
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, intrinsics, rigid_inverse
-from chronosplat.gaussians import quats_to_matrices
+from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
-from tests.scenes import law, project, quaternions, random_cameras, seeds, similarities, vectors
+from tests.scene_kit import law, project, quaternions, random_cameras, seeds, similarities, vectors
 
 
 def points_in_front(cameras: Cameras, count: int = 7) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronosplat.cameras import CANONICAL, FOVY, RADIUS, orbit, orbit_pose, space_time_path, turntable
-from tests.scenes import law, project
+from tests.scene_kit import law, project
 
 
 def angles(limit: float = 360.0) -> st.SearchStrategy[float]:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, camera_rays, nearest_points, orbit, pixel_rays, plucker_lgm, plucker_lrm
-from tests.scenes import law, project, random_cameras, seeds, vectors
+from tests.scene_kit import law, project, random_cameras, seeds, vectors
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from tests.scenes import law, similarities, tilted_world, vectors
+from tests.scene_kit import law, similarities, tilted_world, vectors
 
 
 @law

@@ -18,7 +18,7 @@ from PIL import Image
 
 from chronosplat import InputError
 from chronosplat.captures import VideoOptions
-from chronosplat.captures.decode import Shot, sampled_shots, video_fps
+from chronosplat.captures.decode import VideoFrame, sampled_frames, video_fps
 
 Pixels = NDArray[np.uint8]
 BITS = 10
@@ -81,7 +81,7 @@ def numbered(number: int) -> Pixels:
     return np.tile(bars[None, :, None], (16, 1, 3))
 
 
-def number(shot: Shot) -> int:
+def number(shot: VideoFrame) -> int:
     return int(((shot.pixels()[8, 2::4, 0] > 127) << np.arange(BITS)).sum())
 
 
@@ -91,7 +91,7 @@ def count_to(n: int) -> list[Pixels]:
 
 def read(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> tuple[list[float], list[int]]:
     """Moments and numbers."""
-    shots = [(shot.seconds, number(shot)) for shot in sampled_shots(path, fps, start, end)]
+    shots = [(shot.seconds, number(shot)) for shot in sampled_frames(path, fps, start, end)]
     return [seconds for seconds, _ in shots], [n for _, n in shots]
 
 
@@ -109,7 +109,7 @@ def assert_looks_like(shown: Pixels, expected: Pixels) -> None:
 
 
 def first_picture(path: Path) -> Pixels:
-    return next(sampled_shots(path)).pixels()
+    return next(sampled_frames(path)).pixels()
 
 
 def set_matrix(path: Path, matrix: tuple[int, ...]) -> None:
@@ -313,7 +313,7 @@ def test_broken_bytes_raise_nothing_but_input_errors(tmp_path: Path, suffix: str
             broken[place] = random.integers(256)
         path.write_bytes(broken)
         try:
-            outcomes.add(len([shot.pixels() for shot in sampled_shots(path)]) > 0)
+            outcomes.add(len([shot.pixels() for shot in sampled_frames(path)]) > 0)
         except InputError as error:
             outcomes.add(str(error).startswith(str(path)))
     assert outcomes == {True}
@@ -342,7 +342,7 @@ def test_nothing_but_the_frame_at_hand_is_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", count_to(200))
     for fps in (None, 5.0, 20.0):
         seen, most = [], 0
-        for shot in sampled_shots(path, fps):
+        for shot in sampled_frames(path, fps):
             seen.append(weakref.ref(shot))
             most = max(most, sum(ref() is not None for ref in seen))
         assert len(seen) >= 100

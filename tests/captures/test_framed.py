@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chronosplat.cameras import FOVY, Cameras, intrinsics, orbit
 from chronosplat.captures import Views
-from tests.scenes import law
+from tests.scene_kit import law
 
 STEP = 0.2  # of colour per unit of direction: no camera here looks further than 2.5 units aside
 

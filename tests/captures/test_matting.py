@@ -19,7 +19,7 @@ from chronosplat import InputError
 from chronosplat.captures.background import cut_out, reached_from_border, separate, uniform_background
 from chronosplat.captures.matting import MODES, REMBG_MODEL, choose_matte, rembg_missing, rembg_session
 from chronosplat.shapes import UnavailableError
-from tests.scenes import law, seeds
+from tests.scene_kit import law, seeds
 
 Pixels = NDArray[np.uint8]
 MODELS = ["isnet-general-use", "u2net", "birefnet-general"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chronosplat.cameras import Cameras, Similarity, orbit
 from chronosplat.captures.normalize import look_at_point, normalizing_similarity
-from chronosplat.gaussians import quats_to_matrices
+from chronosplat.scenes import quats_to_matrices
 
 number = st.floats(-2, 2, allow_nan=False)
 

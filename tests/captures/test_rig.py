@@ -17,7 +17,7 @@ from chronosplat.cameras import CANONICAL, RADIUS, Cameras, Similarity, orbit
 from chronosplat.captures import Rig, Views, sort_into_rig
 from chronosplat.data.clips import render_clip
 from chronosplat.shapes import InputError
-from tests.scenes import law, similarities, tilted_world
+from tests.scene_kit import law, similarities, tilted_world
 
 SIZE = 32
 SECONDS = (2.0, 2.5, 4.0)

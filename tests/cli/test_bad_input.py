@@ -20,7 +20,7 @@ from chronosplat.cameras import orbit
 from chronosplat.captures import save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
-from chronosplat.gaussians import Gaussians3D, save_scene
+from chronosplat.scenes import Gaussians3D, save_scene
 
 
 @pytest.fixture(scope="module")

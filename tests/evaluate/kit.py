@@ -11,10 +11,10 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.evaluate.benchmark import Row
-from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Shot, random_angles
-from chronosplat.gaussians import Gaussians4D
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, ViewSpec, random_angles
+from chronosplat.scenes import Gaussians4D
 from chronosplat.render import render
-from tests.scenes import moving_scene, tilted_world
+from tests.scene_kit import moving_scene, tilted_world
 
 SIZE = 16
 RING = [15.0 * i for i in range(24)]  # every camera that the set-ups ask for by its place
@@ -29,7 +29,7 @@ def mesh_studio(times: int = 24, seed: int = 0) -> MeshStudio:
 @cache
 def ring(times: int = 8) -> Views:
     """All of the ring's cameras at each moment of the mesh."""
-    return mesh_studio(times).shoot([Shot(azimuth, 0.0, t) for t in range(times) for azimuth in RING])
+    return mesh_studio(times).shoot([ViewSpec(azimuth, 0.0, t) for t in range(times) for azimuth in RING])
 
 
 def moved(views: Views, world: Similarity | None = None) -> Views:
@@ -55,13 +55,13 @@ class SceneStudio:
         self.seconds = torch.linspace(first, last, times, dtype=torch.float64)
         self.input_moments = self.target_moments = list(range(times))
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> Shot:
-        return Shot(*random_angles(0, self.name, purpose, moment, again), moment)
+    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
+        return ViewSpec(*random_angles(0, self.name, purpose, moment, again), moment)
 
-    def has(self, shot: Shot) -> bool:
+    def has(self, shot: ViewSpec) -> bool:
         return shot.moment in self.input_moments
 
-    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
+    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         assert purpose in ("inputs", "targets")
         cameras = orbit([s.azimuth for s in shots], [s.elevation for s in shots], self.size)
         times = self.seconds[[s.moment for s in shots]]

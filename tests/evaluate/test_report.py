@@ -20,7 +20,7 @@ from chronosplat.evaluate.benchmark import EvalConfig, Results, Shown
 from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.evaluate.report import clip_plot, markdown, table, time_plot, views_plot, write_report
 from tests.evaluate.kit import row
-from tests.scenes import law
+from tests.scene_kit import law
 
 NAN = math.nan
 METHODS = ("white", "feed-forward", "fast")

@@ -11,7 +11,7 @@ import torch
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import MeshStudio, Shot, Split, split_of, thinned
+from chronosplat.evaluate.studio import MeshStudio, ViewSpec, Split, split_of, thinned
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import SIZE, mesh_studio
 
@@ -25,7 +25,7 @@ COUNTS = {
 }
 
 
-def shots(name: str, times: int = 24) -> list[Shot]:
+def shots(name: str, times: int = 24) -> list[ViewSpec]:
     return SETUPS[name].shots(mesh_studio(times), times)
 
 
@@ -34,7 +34,7 @@ def split(name: str) -> Split:
     return split_of(mesh_studio(), shots(name))
 
 
-def random_shots() -> list[Shot]:
+def random_shots() -> list[ViewSpec]:
     """The random views that are asked for at every moment."""
     return [mesh_studio().random_shot(t, "targets") for t in range(24)]
 
@@ -57,7 +57,7 @@ def test_counts(name: str) -> None:
 
 
 def test_alternating_walks_around_the_object() -> None:
-    assert shots("alternating") == [Shot(CANONICAL[t % 4], 0.0, t) for t in range(24)]
+    assert shots("alternating") == [ViewSpec(CANONICAL[t % 4], 0.0, t) for t in range(24)]
 
 
 def test_interpolation_leaves_every_other_moment_out() -> None:
@@ -85,8 +85,8 @@ def test_random_takes_one_view_per_moment_from_anywhere() -> None:
 
 def test_a_video_comes_with_the_other_sides_of_its_first_moment() -> None:
     chosen = shots("video")
-    assert chosen[:24] == [Shot(0.0, 0.0, t) for t in range(24)]
-    assert chosen[24:] == [Shot(a, 0.0, 0) for a in (90.0, 180.0, 270.0)]
+    assert chosen[:24] == [ViewSpec(0.0, 0.0, t) for t in range(24)]
+    assert chosen[24:] == [ViewSpec(a, 0.0, 0) for a in (90.0, 180.0, 270.0)]
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -94,7 +94,7 @@ def test_targets_are_four_canonical_and_a_random_view_per_moment_less_the_inputs
     """Checked picture by picture, by cameras and seconds."""
     seconds = mesh_studio().seconds
     inputs = set(shots(name))
-    canonical = [shot for t in range(24) for a in CANONICAL if (shot := Shot(a, 0.0, t)) not in inputs]
+    canonical = [shot for t in range(24) for a in CANONICAL if (shot := ViewSpec(a, 0.0, t)) not in inputs]
     expected = [*canonical, *random_shots()]
     targets = split(name).targets
     assert len(targets) == len(expected)

@@ -10,11 +10,11 @@ from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, measured
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, Shot, Split, split_of
-from chronosplat.gaussians import quats_to_matrices
+from chronosplat.evaluate.studio import CaptureStudio, ViewSpec, Split, split_of
+from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import RING, Knowing, mesh_studio, moved, ring, ring_studio, scene_studio
-from tests.scenes import tilted_world
+from tests.scene_kit import tilted_world
 
 WORLDS = {
     "the same": Similarity(),
@@ -66,7 +66,7 @@ def test_a_whole_capture_is_split_as_a_mesh_is(name: str) -> None:
 def test_cameras_a_little_off_go_in_or_are_asked_for_but_once(name: str) -> None:
     """A set-up asks for a place, a random target for the camera that stands near it: both are the same picture."""
     mesh = mesh_studio(8)
-    views = mesh.shoot([Shot(azimuth, elevation, t) for t in range(8) for azimuth, elevation in ((0, 0), (92, 1), (179, -2), (271, 0))])
+    views = mesh.shoot([ViewSpec(azimuth, elevation, t) for t in range(8) for azimuth, elevation in ((0, 0), (92, 1), (179, -2), (271, 0))])
     studio = CaptureStudio("off", moved(views))
     found = split_of(studio, SETUPS[name].shots(studio, 8))
     assert not seen(found.inputs) & seen(found.targets)
@@ -93,8 +93,8 @@ def test_random_inputs_of_a_capture(count: int) -> None:
 @pytest.mark.parametrize(("off", "there"), [(0.0, True), (4.0, True), (-4.0, True), (6.0, False), (7.5, False)])
 def test_cameras_may_stand_five_degrees_off(off: float, there: bool) -> None:
     for azimuth in (0.0, 90.0, 345.0):
-        assert ring_studio().has(Shot(azimuth + off, 0.0, 3)) is there
-        assert ring_studio().has(Shot(azimuth, off, 3)) is there
+        assert ring_studio().has(ViewSpec(azimuth + off, 0.0, 3)) is there
+        assert ring_studio().has(ViewSpec(azimuth, off, 3)) is there
 
 
 def test_the_missing_camera_is_named() -> None:

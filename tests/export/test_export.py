@@ -11,9 +11,9 @@ import torch
 
 from chronosplat.cameras import Similarity
 from chronosplat.export import FORMATS, export, read_ply, turntable_pictures
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, Scene, load_scene
+from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, load_scene
 from chronosplat.shapes import InputError
-from tests.scenes import CLOCK, moving_scene, sequence_scene, static_scene, tilted_world
+from tests.scene_kit import CLOCK, moving_scene, sequence_scene, static_scene, tilted_world
 
 SCENES = [static_scene(), sequence_scene(), moving_scene()]
 KINDS = [type(scene).__name__ for scene in SCENES]

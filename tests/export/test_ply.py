@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from chronosplat.cameras import Similarity
 from chronosplat.export import read_ply, write_ply
 from chronosplat.export.ply import read_table
-from chronosplat.gaussians import Clock, Gaussians3D, Gaussians4D, normalize
+from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, normalize
 from chronosplat.shapes import InputError
-from tests.scenes import covariances, law, moving_scene, seeds, similarities, static_scene, tilted_world
+from tests.scene_kit import covariances, law, moving_scene, seeds, similarities, static_scene, tilted_world
 
 SH_C0 = 0.28209479177387814
 ORDER = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"]

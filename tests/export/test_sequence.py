@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from chronosplat.export import read_ply, write_sequence
-from chronosplat.gaussians import Gaussians3D
-from tests.scenes import SECONDS, moving_scene, sequence_scene, static_scene, tilted_world
+from chronosplat.scenes import Gaussians3D
+from tests.scene_kit import SECONDS, moving_scene, sequence_scene, static_scene, tilted_world
 
 
 def assert_written(path: Path, expected: Gaussians3D) -> None:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
-from chronosplat.models.weights import from_imagedream, to_imagedream
+from chronosplat.models import from_imagedream, to_imagedream
 from chronosplat.shapes import InputError
 from tests.golden.test_l4gm import GOLDEN, needs_golden
 

@@ -15,9 +15,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from chronosplat.models.heads import PredictedSplats
+from chronosplat.models.l4gm import PredictedSplats
 from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps, input_rays
-from chronosplat.models.weights import from_l4gm, to_l4gm
+from chronosplat.models import from_l4gm, to_l4gm
 from chronosplat.shapes import InputError
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from chronosplat.gaussians import quats_to_matrices
+from chronosplat.scenes import quats_to_matrices
 from chronosplat.render import RasterInputs, gsplat, rasterize
 from tests.render.raster_cases import decided, gradients, random_inputs, random_upstream
 

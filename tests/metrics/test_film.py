@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.metrics import flicker
-from tests.scenes import law, seeds
+from tests.scene_kit import law, seeds
 
 SIZE = 6
 AZIMUTHS = [0.0, 0.0, 0.0, 0.0, 90.0, 90.0, 90.0, 90.0]

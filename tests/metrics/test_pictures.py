@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chronosplat.metrics import PSNR_MOST, foreground_psnr, mean_psnr, psnr, ssim
 from chronosplat.shapes import InputError
-from tests.scenes import law, seeds
+from tests.scene_kit import law, seeds
 
 SIZES = [(11, 11), (12, 17), (40, 23), (64, 64)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chronosplat.models.blocks import Block, SelfAttention, patchify, unpatchify
+from chronosplat.models.lrm4d.blocks import Block, SelfAttention, patchify, unpatchify
 
 
 @pytest.mark.parametrize(("patch", "height", "width"), [(8, 16, 24), (2, 4, 10), (1, 3, 5)])

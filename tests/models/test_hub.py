@@ -12,7 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from chronosplat.models import hub
 from chronosplat.models.hub import HubFile, check_hash, fetch
-from chronosplat.models.weights import load_model
+from chronosplat.models import load_model
 from chronosplat.shapes import InputError, UnavailableError
 
 FILE = HubFile("somebody/model", "weights.safetensors")

@@ -10,7 +10,7 @@ import torch
 from chronosplat.cameras import orbit
 from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, config_from_dict, parameter_count
 from chronosplat.models.presets import PRESETS
-from chronosplat.models.sweep import SweepConfig
+from chronosplat.models.lrm4d.sweep import SweepConfig
 from chronosplat.shapes import InputError
 
 TINY = {

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, RADIUS, Similarity, orbit
 from chronosplat.captures import Views
-from chronosplat.gaussians import GaussianSequence
-from chronosplat.models.heads import PredictedSplats
+from chronosplat.scenes import GaussianSequence
+from chronosplat.models.l4gm import PredictedSplats
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.models.reconstruct import reconstruct_frames
 from chronosplat.render import render
 from chronosplat.shapes import InputError
 from tests.captures.test_rig import SECONDS, SIZE, moved, ring, standing, synchronised
 from tests.l4gm_kit import TINY, TINY_LGM, tiny_model
-from tests.scenes import tilted_world
+from tests.scene_kit import tilted_world
 
 SHUFFLED = [8, 3, 5, 1, 11, 4, 0, 10, 2, 7, 6, 9]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, camera_rays, orbit, pixel_rays
-from chronosplat.models.heads import MovingHead, PixelContext
-from chronosplat.models.sweep import Sweep, SweepConfig, plane_sweep, time_weights
+from chronosplat.models.lrm4d.heads import MovingHead, PixelContext
+from chronosplat.models.lrm4d.sweep import Sweep, SweepConfig, plane_sweep, time_weights
 
 RADIUS = 0.4
 

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from chronosplat.models.l4gm import L4GMConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
-from chronosplat.models.presets import PRESETS, find_preset
-from chronosplat.models.sweep import SweepConfig
-from chronosplat.models.unet import UNetConfig
+from chronosplat.models.presets import PRESETS, find_model
+from chronosplat.models.lrm4d.sweep import SweepConfig
+from chronosplat.models.l4gm import UNetConfig
 from chronosplat.models.weights import SHIPPED, load_model, model_from_file, read_weights, save_weights, to_l4gm
 from chronosplat.shapes import InputError
 from tests.models.test_lrm4d import frames
@@ -105,7 +105,7 @@ def test_unknown_names_suggest_the_closest(name: str, hint: str) -> None:
 
 def test_hopeless_names_list_all() -> None:
     with pytest.raises(InputError, match="known: 4d-lrm-mini, 4d-lrm-base, 4d-lrm-large, l4gm, l4gm-interp, lgm"):
-        find_preset("zzz")
+        find_model("zzz")
 
 
 @pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.weights and preset.hub is None])

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
-from chronosplat.models.weights import to_imagedream
+from chronosplat.models import to_imagedream
 
 SIDE = 8  # of the latents
 DRAWN = 2 * SIDE  # pixels of what is drawn: the tiny autoencoder halves

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.cameras import orbit
-from chronosplat.gaussians import Gaussians3D
+from chronosplat.scenes import Gaussians3D
 from chronosplat.multiview import align, best_azimuth
 from chronosplat.multiview.align import azimuth_errors, wrapped
 from chronosplat.render import render
 from tests.l4gm_kit import TINY_LGM
-from tests.scenes import static_scene
+from tests.scene_kit import static_scene
 
 CONFIG = replace(TINY_LGM, input_size=24)
 CIRCLE = list(range(-180, 180))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.cameras import orbit
-from chronosplat.gaussians import Gaussians3D
+from chronosplat.scenes import Gaussians3D
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.multiview import Diffusion, DiffusionOptions, best_azimuth, generate_views
 from chronosplat.multiview.diffusion import Step, resized

@@ -13,7 +13,7 @@ from PIL import Image
 from chronosplat.cli import main
 from chronosplat.export import read_ply
 from chronosplat.models import hub
-from chronosplat.models.presets import find_preset
+from chronosplat.models import find_model
 from chronosplat.multiview import VIEW_NAMES, Diffusion, load_given
 from tests.l4gm_kit import TINY_LGM, tiny_file
 from tests.multiview.kit import DRAWN, coloured_picture, diffusion_folder, needs_extra
@@ -195,7 +195,7 @@ def test_without_a_network_lgm_is_named_before_anything_is_drawn(
     monkeypatch.setattr(hub, "hf_hub_download", nowhere)
     monkeypatch.setattr(hub, "get_hf_file_metadata", nowhere)
     monkeypatch.setattr(Diffusion, "draw", lambda *arguments: drawn.append(arguments))
-    lgm = find_preset("lgm").hub
+    lgm = find_model("lgm").hub
     assert lgm is not None
     check_refused([str(cat), "--diffusion", str(models / "imagedream")], f"{lgm.repo}/{lgm.name} is not on this machine", tmp_path, capsys)
     assert drawn == []

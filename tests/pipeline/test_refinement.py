@@ -14,8 +14,8 @@ from chronosplat.captures import save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, load_scene
-from chronosplat.gaussians.scene_file import read_notes
+from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, load_scene
+from chronosplat.scenes.scene_file import read_notes
 from chronosplat.pipeline import refined as refined_module
 from chronosplat.pipeline.refined import REFINED
 from chronosplat.refine import FAST

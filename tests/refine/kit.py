@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views
-from chronosplat.gaussians import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
+from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig
 from chronosplat.render import render

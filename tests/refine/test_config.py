@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 
-from chronosplat.gaussians import Gaussians4D
+from chronosplat.scenes import Gaussians4D
 from chronosplat.refine import BEST, FAST, refinement
 from chronosplat.refine.config import FREE, GENTLE, RANDOM
 from chronosplat.refine.parameters import UNBOUNDED, bounded, fields_of, freed, with_fields
-from tests.scenes import law, moving_scene, seeds, static_scene, tilted_world
+from tests.scene_kit import law, moving_scene, seeds, static_scene, tilted_world
 
 
 @pytest.mark.parametrize(("word", "config"), [("off", None), ("fast", FAST), ("best", BEST)])

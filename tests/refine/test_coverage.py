@@ -11,7 +11,7 @@ from torch import Tensor
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.refine.coverage import SAME_SIZE, hold_back, keeps_its_size, picture_spacing, sides_seen, well_seen
 from tests.refine.kit import alternating, moments, video
-from tests.scenes import law
+from tests.scene_kit import law
 
 SHARES = (0.05, 0.17, 0.3, 0.5)
 

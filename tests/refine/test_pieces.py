@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians import Gaussians4D
-from chronosplat.gaussians.rotations import normalize
+from chronosplat.scenes import Gaussians4D
+from chronosplat.scenes.rotations import normalize
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.pieces import OVERLAP, fitted, in_pieces, knots, piece_counts, shared
 

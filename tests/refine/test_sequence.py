@@ -12,12 +12,12 @@ import torch
 import chronosplat
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.captures import Views
-from chronosplat.gaussians import Gaussians3D, GaussianSequence
-from chronosplat.gaussians.scenes import SPLAT_SHAPES
+from chronosplat.scenes import Gaussians3D, GaussianSequence
+from chronosplat.scenes.scenes import SPLAT_SHAPES
 from chronosplat.refine import Refined, refine_scene
 from chronosplat.refine.sequence import FEWEST_STEPS, refine_frames
 from tests.refine.kit import few, interrupted_at, photographed, same, seen_as, three_frames, wrong
-from tests.scenes import tilted_world
+from tests.scene_kit import tilted_world
 
 
 @cache

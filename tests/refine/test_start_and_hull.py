@@ -15,7 +15,7 @@ from chronosplat.refine.coverage import picture_spacing
 from chronosplat.refine.start import OPACITY, PER_PIXEL, count_for, thinned_and_widened
 from chronosplat.shapes import InputError
 from tests.refine.kit import SIZE, blobs, moments, same, views
-from tests.scenes import project, tilted_world
+from tests.scene_kit import project, tilted_world
 
 TIMES = torch.linspace(-1, 1, 24)
 ALPHAS = torch.ones(24, 2, 10, 1)  # 20 pixels covered in each: 70 Gaussians

@@ -12,14 +12,14 @@ import torch
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
-from chronosplat.gaussians import Gaussians4D
+from chronosplat.scenes import Gaussians4D
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.coverage import moment_seen_most
 from chronosplat.refine.pictures import pictures_for
 from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
 from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
-from tests.scenes import tilted_world
+from tests.scene_kit import tilted_world
 
 MODULE = importlib.import_module("chronosplat.refine.track")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians.rotations import multiply, normalize, quats_to_matrices
+from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.refine.warp import Warp, farthest_points
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices
+from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize, reference
 from chronosplat.render.inputs import GAUSSIAN_FIELDS
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.gaussians.rotations import matrices_to_quats
+from chronosplat.scenes.rotations import matrices_to_quats
 from chronosplat.render import RasterInputs, RasterOutputs
 from tests.render.raster_cases import decided, gradients, random_rotations
 from tests.render.test_agreement import GRADIENT, VALUE

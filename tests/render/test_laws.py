@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, orbit
-from chronosplat.gaussians import Clock, GaussianSequence
+from chronosplat.scenes import Clock, GaussianSequence
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize, render
 from tests.render.raster_cases import gradients, random_inputs, random_rotations, random_upstream, scene_3d, scene_4d, sequence
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.gaussians import quats_to_matrices
-from chronosplat.gaussians.fourd import temporal_weight
+from chronosplat.scenes import quats_to_matrices
+from chronosplat.scenes.conditioning import temporal_weight
 from chronosplat.render import RasterInputs, rasterize, reference
 from tests.render.raster_cases import KINDS, decided, gradients, random_inputs, random_upstream
 from tests.render.test_agreement import GRADIENT, VALUE, check_agreement

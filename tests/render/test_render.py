@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, intrinsics, orbit
-from chronosplat.gaussians import Gaussians3D
+from chronosplat.scenes import Gaussians3D
 from chronosplat.render import background_color, choose_backend, cpu, render
 from chronosplat.render.render import _say_once
 from chronosplat.shapes import InputError

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity, orbit
-from chronosplat.gaussians import Gaussians3D, GaussianSequence, load_scene
-from chronosplat.models.heads import PredictedSplats
+from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
+from chronosplat.models.l4gm import PredictedSplats
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.render import render
 from chronosplat.sequences import Plan, run_sequence

@@ -92,7 +92,10 @@ class GltfFile:
     def _resource(self, uri: str) -> bytes:
         if uri.startswith("data:"):
             return base64.b64decode(uri.split(",", 1)[1])
-        file = self.path.parent / unquote(uri)
+        folder = self.path.parent.resolve()
+        file = (folder / unquote(uri)).resolve()
+        if not file.is_relative_to(folder):
+            raise self.error(f"refers to {uri} outside its folder, which is not read; copy the file beside it")
         if not file.is_file():
             raise self.error(f"needs {uri} beside it, which is missing")
         return file.read_bytes()

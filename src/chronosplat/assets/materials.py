@@ -11,7 +11,8 @@ from PIL import Image
 from chronosplat.assets.gltf import Array, GltfFile
 from chronosplat.assets.mesh import Floats, Material, to_linear
 
-TEXTURE_MOST = 1024  # larger textures are halved down to this: pictures here are small
+TEXTURE_MOST = 1024  # larger textures are halved down to this: renderings are small
+UV_MOST = 1e6  # larger texture coordinates have no fraction left in float32
 
 
 class TextureTable:
@@ -66,14 +67,17 @@ def read_material(material: dict[str, Any], table: TextureTable) -> Material:
 
 
 def texture_coordinates(file: GltfFile, attributes: dict[str, int], reference: dict[str, Any] | None, count: int) -> Array:
-    """[count, 2] coordinates for a texture reference, its KHR_texture_transform applied."""
+    """[count, 2] coordinates for a texture reference, its KHR_texture_transform applied; those that are not finite become 0."""
     transform = (reference or {}).get("extensions", {}).get("KHR_texture_transform", {})
     channel = transform.get("texCoord", (reference or {}).get("texCoord", 0))
     if reference is None or f"TEXCOORD_{channel}" not in attributes:
         return np.zeros((count, 2))
-    uv = np.nan_to_num(file.attribute(attributes, f"TEXCOORD_{channel}", count), nan=0.0, posinf=0.0, neginf=0.0)
-    if transform:
-        c, s = math.cos(transform.get("rotation", 0.0)), math.sin(transform.get("rotation", 0.0))
-        turn = np.array([[c, s], [-s, c]])
-        uv = (uv * transform.get("scale", (1, 1))) @ turn.T + transform.get("offset", (0, 0))
+    uv = file.attribute(attributes, f"TEXCOORD_{channel}", count)
+    with np.errstate(all="ignore"):  # what is not finite is repaired at the end
+        if transform:
+            angle = float(transform.get("rotation", 0.0))
+            c, s = (math.cos(angle), math.sin(angle)) if math.isfinite(angle) else (1.0, 0.0)
+            turn = np.array([[c, s], [-s, c]])
+            uv = (uv * transform.get("scale", (1, 1))) @ turn.T + transform.get("offset", (0, 0))
+        uv = np.where(np.abs(uv) <= UV_MOST, uv, 0.0)  # NaN and infinities among them
     return uv

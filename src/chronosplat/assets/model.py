@@ -23,7 +23,7 @@ log = logging.getLogger("chronosplat")
 
 
 @dataclass(frozen=True)
-class Clip:
+class Animation:
     """A named animation."""
 
     name: str
@@ -88,9 +88,9 @@ class GltfModel:
         self._palette: list[tuple[int, Array]] = []  # (node, inverse bind matrix)
         self._build()
 
-    def _clip(self, index: int, animation: dict[str, Any]) -> Clip:
+    def _clip(self, index: int, animation: dict[str, Any]) -> Animation:
         ends = [self.file.accessor(s["input"]).max(initial=0) for s in animation.get("samplers", [])]
-        return Clip(animation.get("name", f"anim{index}"), float(max(ends, default=0)))
+        return Animation(animation.get("name", f"anim{index}"), float(max(ends, default=0)))
 
     def _clip_index(self, clip: str | int) -> int:
         names = [c.name for c in self.clips]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras.similarity import Similarity
-from chronosplat.shapes import InputError, check_finite, check_shape
+from chronosplat.shapes import InputError, check_finite, check_shape, ordinary
 
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
@@ -37,6 +37,8 @@ class Cameras:
     height: int
 
     def __post_init__(self) -> None:
+        for name in ("viewmats", "Ks"):
+            object.__setattr__(self, name, ordinary(getattr(self, name)))
         sizes = check_shape("viewmats", self.viewmats, "F 4 4", remedy="world-to-camera, one 4x4 matrix per frame")
         check_shape("Ks", self.Ks, "F 3 3", sizes)
         check_finite("viewmats", self.viewmats)

@@ -1,16 +1,17 @@
-"""Captures: pixels in. Posed views from transforms JSON and videos, clips of an object, the normalisation of their world."""
+"""Captures: posed views from transforms JSON and videos, the object of a video, and the normalisation of the world."""
 
-from chronosplat.captures.clip import Clip, VideoOptions, open_clip
-from chronosplat.captures.load import fit_size, is_video, load_capture, load_splits
+from chronosplat.captures.load import Limits, fit_size, is_video, load_capture, load_splits
 from chronosplat.captures.normalize import normalizing_similarity
-from chronosplat.captures.picture import Picture, open_picture
+from chronosplat.captures.object_image import ObjectImage, open_image
+from chronosplat.captures.object_video import ObjectVideo, VideoOptions, open_video
 from chronosplat.captures.rig import Rig, sort_into_rig
 from chronosplat.captures.transforms import save_transforms
 from chronosplat.captures.views import Views
 
 __all__ = [
-    "Clip",
-    "Picture",
+    "Limits",
+    "ObjectImage",
+    "ObjectVideo",
     "Rig",
     "VideoOptions",
     "Views",
@@ -19,8 +20,8 @@ __all__ = [
     "load_capture",
     "load_splits",
     "normalizing_similarity",
-    "open_clip",
-    "open_picture",
+    "open_image",
+    "open_video",
     "save_transforms",
     "sort_into_rig",
 ]

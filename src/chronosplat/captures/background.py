@@ -1,28 +1,37 @@
-"""Alpha from a uniform background: what is connected to the border and has its colour is not the object."""
+"""Alpha from a uniform background: pixels that are connected to the border and have its colour are not the object."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chronosplat.events import Notice, info
+
 NEAR, FAR = 0.03, 0.14  # colour distances (largest channel) at which a pixel is surely background, surely object
 UNIFORM_SHARE = 0.9  # of the border pixels must be near the background colour
 
 
-def uniform_background(images: Tensor) -> Tensor | None:
-    """The colour [3] that nearly all border pixels of all pictures [F, H, W, 3] share, or None."""
-    border = torch.cat([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1).flatten(0, 1)
+def border_pixels(image: Tensor) -> Tensor:
+    """[P, 3] the pixels along the border of an image [H, W, 3]."""
+    return torch.cat([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def uniform_background(borders: Iterable[Tensor]) -> Tensor | None:
+    """The colour [3] that nearly all border pixels [P, 3] of all images share, or None."""
+    border = torch.cat(list(borders))
     color = border.median(0).values
     near = ((border - color).abs().amax(-1) < FAR / 2).float().mean()
     return color if float(near) >= UNIFORM_SHARE else None
 
 
 def cut_out(images: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
-    """Straight colours [F, H, W, 3] and alphas [F, H, W, 1] of pictures on a background colour.
+    """Straight colours [F, H, W, 3] and alphas [F, H, W, 1] of images on a background colour.
 
-    Pixels of the background's colour inside the object stay opaque: only what the border reaches is cut away.
+    Pixels of the background's colour inside the object stay opaque: only those that the border reaches are removed.
     """
     distance = (images - color).abs().amax(-1)
     soft = ((distance - NEAR) / (FAR - NEAR)).clamp(0, 1)
@@ -35,8 +44,7 @@ def cut_out(images: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
 def reached_from_border(open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The open cells [H, W] that the border reaches through open cells (4 neighbours).
 
-    Whole runs of open cells in a row, then in a column, are filled at once, in turns until nothing changes: a few turns where
-    growing pixel by pixel takes hundreds.
+    Fills whole runs of open cells, row by row and column by column in turns, until nothing changes.
     """
     reached = np.zeros_like(open_)
     reached[0], reached[-1], reached[:, 0], reached[:, -1] = open_[0], open_[-1], open_[:, 0], open_[:, -1]
@@ -57,16 +65,7 @@ def _fill_runs(open_: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np
     return hit[runs] & open_
 
 
-def separate(images: Tensor, what: str) -> tuple[Tensor, Tensor, str]:
-    """Colours and alphas of opaque pictures, and a note that says what was found."""
-    color = uniform_background(images)
-    if color is None:
-        note = f"{what}: no alpha and no uniform background; the whole picture is taken as the object"
-        return images, torch.ones_like(images[..., :1]), note
-    return *cut_out(images, color), uniform_note(what, color)
-
-
-def uniform_note(what: str, color: Tensor) -> str:
-    """What to tell about a background that was found."""
+def uniform_notice(what: str, color: Tensor) -> Notice:
+    """The notice about a background that was found."""
     rgb = ", ".join(str(round(255 * float(c))) for c in color)
-    return f"{what}: uniform background rgb({rgb}) found and cut away"
+    return info("uniform-background", f"{what}: uniform background rgb({rgb}) found and removed")

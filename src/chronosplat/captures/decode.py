@@ -21,7 +21,7 @@ EARLY, SHORT = 0.25, 0.03  # a moment so little before a frame (of its time on s
 
 
 @dataclass(frozen=True)
-class Shot:
+class VideoFrame:
     """A decoded frame at a moment. ``aspect`` is the width of its pixels by their height; ``scaler`` converts them."""
 
     seconds: float
@@ -48,7 +48,7 @@ def _upright(picture: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
-def sampled_shots(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> Iterator[Shot]:
+def sampled_frames(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> Iterator[VideoFrame]:
     """The frames of a video from ``start`` to ``end`` seconds after its beginning.
 
     Args:
@@ -78,9 +78,9 @@ def sampled_shots(path: Path, fps: float | None = None, start: float = 0.0, end:
                 yield shot
     except FFmpegError as error:
         before = int(last * 1000) / 1000  # never beyond the damage
-        remedy = f"; --end {before:g} takes what is before" if before > start else ""
-        what = f"damaged after {last:.3f} s{remedy}" if count else "cannot be decoded as a video"
-        raise InputError(f"{path}: {what} ({error})") from error
+        what = f"damaged after {last:.3f} s" if count else "cannot be decoded as a video"
+        remedy = "{end} takes the part before" if count and before > start else ""
+        raise InputError(f"{path}: {what} ({error})", remedy, end=f"{before:g}") from error
     if count == 0:
         span = f" between {start:g} s and {'its end' if end is None else f'{end:g} s'}" if start or end is not None else ""
         raise InputError(f"{path}: has no frames{span}")
@@ -108,9 +108,9 @@ def average_fps(stream: Any) -> float:
     return float(rate) if rate and 0.1 <= float(rate) <= 1000 else USUAL_FPS
 
 
-def _lasting(shots: Iterator[Shot], usual: float) -> Iterator[tuple[Shot, float]]:
+def _lasting(shots: Iterator[VideoFrame], usual: float) -> Iterator[tuple[VideoFrame, float]]:
     """Every shot with the seconds that it stays on screen; the last stays as long as usual."""
-    before: Shot | None = None
+    before: VideoFrame | None = None
     for shot in shots:
         if before is not None:
             yield before, shot.seconds - before.seconds
@@ -123,7 +123,7 @@ def _slack(lasting: float) -> float:
     return EARLY * min(lasting, SHORT)
 
 
-def _every(shots: Iterator[tuple[Shot, float]], start: float, end: float) -> Iterator[Shot]:
+def _every(shots: Iterator[tuple[VideoFrame, float]], start: float, end: float) -> Iterator[VideoFrame]:
     """The shots that begin from start to end."""
     for shot, lasting in shots:
         if shot.seconds >= end - _slack(lasting):
@@ -132,7 +132,7 @@ def _every(shots: Iterator[tuple[Shot, float]], start: float, end: float) -> Ite
             yield shot
 
 
-def _even(shots: Iterator[tuple[Shot, float]], fps: float, start: float, end: float) -> Iterator[Shot]:
+def _even(shots: Iterator[tuple[VideoFrame, float]], fps: float, start: float, end: float) -> Iterator[VideoFrame]:
     """Shots at even distances from start to end, each with the frame that is on screen at its moment."""
     count = 0
     first: float | None = None
@@ -149,7 +149,7 @@ def _even(shots: Iterator[tuple[Shot, float]], fps: float, start: float, end: fl
             return
 
 
-def _timed(container: Any, stream: Any) -> Iterator[Shot]:
+def _timed(container: Any, stream: Any) -> Iterator[VideoFrame]:
     """Frames with their seconds from the file's beginning; those that do not come later than the one before are left out."""
     from av.video.reformatter import VideoReformatter
 
@@ -163,7 +163,7 @@ def _timed(container: Any, stream: Any) -> Iterator[Shot]:
         seconds = float(pts * tick) - beginning if known else index / average_fps(stream)  # pyright: ignore[reportOptionalOperand]
         if seconds > last:
             last = seconds
-            yield Shot(seconds, frame, aspect, scaler)
+            yield VideoFrame(seconds, frame, aspect, scaler)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -1,18 +1,31 @@
-"""One door to all captures."""
+"""``load_capture``: a folder, a transforms JSON or a video, thinned and resized while it is decoded."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chronosplat.captures import transforms
-from chronosplat.captures.clip import VideoOptions
 from chronosplat.captures.decode import SUFFIXES
+from chronosplat.captures.object_video import VideoOptions
 from chronosplat.captures.video import MOST_FRAMES, load_video
 from chronosplat.captures.views import Views, evenly
+from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
 
-MULTIPLE = 8  # networks cut pictures into patches of this size
+MULTIPLE = 8  # networks cut images into patches of this size
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model can use: larger captures are thinned and reduced, with a notice, unless the user chose a size or a number.
+
+    Attributes:
+        frames: at most so many images. size: pixels of the longer side.
+    """
+
+    frames: int | None = None
+    size: int | None = None
 
 
 def load_capture(
@@ -21,17 +34,19 @@ def load_capture(
     size: int | None = None,
     max_frames: int | None = None,
     video: VideoOptions = VideoOptions(),
+    limits: Limits = Limits(),
 ) -> Views:
-    """Load posed pictures from a folder, a transforms JSON, or a video file.
+    """Load posed images from a folder, a transforms JSON, or a video file.
 
     Args:
         split: which frames, where the capture has splits (train, val, test).
-        size: the longer side in pixels to resize to; the other follows. None keeps the pictures as they are.
-        max_frames: at most so many frames, evenly chosen (a video is thinned to 24 by default).
-        video: which part of a video to take, and how the object is cut out and framed.
+        size: the longer side in pixels to resize to; the other follows. None keeps the images as they are.
+        max_frames: at most so many frames, evenly spaced (a video is thinned to 24 by default).
+        video: which part of a video to take, its background removal and its framing.
+        limits: used where ``size`` or ``max_frames`` is None.
 
     Returns:
-        Views in the capture's own world and seconds; ``views.notes`` says what was found and done.
+        Views in the capture's own world and seconds; ``views.notices`` says what was found and done.
 
     Raises:
         InputError: no such file, not a capture, or a damaged one, in one line.
@@ -39,21 +54,36 @@ def load_capture(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if path.is_dir():
-        views = transforms.load_transforms(transforms.find_json(path, split), split)
-    elif path.suffix.lower() == ".json":
-        views = transforms.load_transforms(path, split)
+    notices: list[Notice] = []
+
+    def choose(count: int) -> list[int]:
+        most = max_frames or limits.frames or count
+        if max_frames is None and most < count:
+            notices.append(info("thinned", f"{most} of {count} images are used, evenly spaced", "{max_frames} takes more", max_frames=...))
+        return evenly(count, most)
+
+    def resize(old: tuple[int, int]) -> tuple[int, int]:
+        reduce = size is None and limits.size is not None and max(old) > limits.size
+        new = fitted_size(*old, limits.size if reduce else size) if size is not None or reduce else old
+        if reduce:
+            change = f"images reduced from {old[0]}x{old[1]} to {new[0]}x{new[1]}, the size that the model was trained for"
+            notices.append(info("reduced", change, "{size} keeps more", size=...))
+        elif new != old and not _is_exact(old, new, size):
+            notices.append(_rounded(old, new))
+        return new
+
+    if path.is_dir() or path.suffix.lower() == ".json":
+        file = transforms.find_json(path, split) if path.is_dir() else path
+        views = transforms.load_transforms(file, split, choose, resize)
     elif is_video(path):
-        views = load_video(path, video, max_frames or video.max_frames or MOST_FRAMES)
+        views = load_video(path, video, max_frames or video.max_frames or MOST_FRAMES, resize)
     else:
         raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
-    if max_frames and len(views) > max_frames:
-        views = views[evenly(len(views), max_frames)]
-    return views if size is None else fit_size(views, size)
+    return replace(views, notices=(*views.notices, *notices))
 
 
 def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views | None]:
-    """The pictures of a posed capture that may go in, and those of its test (or val) split, if it has one.
+    """The training views of a posed capture, and those of its test (or val) split, if it has one.
 
     Raises:
         InputError: as for :func:`load_capture`.
@@ -66,22 +96,38 @@ def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views
 
 
 def fit_size(views: Views, size: int | None = None) -> Views:
-    """Views whose longer side is ``size`` (None: as it is) and whose sides are divisible by 8, with a note if changed.
+    """Views whose longer side is ``size`` (None: as it is) and whose sides are divisible by 8, with a notice if changed.
 
     Raises:
         InputError: a size that is not positive.
     """
-    width, height = views.cameras.width, views.cameras.height
+    old = views.cameras.width, views.cameras.height
+    new = fitted_size(*old, size)
+    if new == old:
+        return views
+    resized = views.resized(*new)
+    return resized if _is_exact(old, new, size) else replace(resized, notices=(*resized.notices, _rounded(old, new)))
+
+
+def fitted_size(width: int, height: int, size: int | None) -> tuple[int, int]:
+    """The width and height divisible by 8 that are nearest to a longer side of ``size`` pixels (None: as it is).
+
+    Raises:
+        InputError: a size that is not positive.
+    """
     if size is not None and size < 1:
         raise InputError(f"size: expected a positive number of pixels, got {size}")
     factor = 1.0 if size is None else size / max(width, height)
-    new = tuple(max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE) for side in (width, height))
-    if new == (width, height):
-        return views
-    exact = size is not None and all(abs(n - side * factor) < 0.5 for n, side in zip(new, (width, height), strict=True))
-    resized = views.resized(*new)
-    note = f"pictures resized from {width}x{height} to {new[0]}x{new[1]}, divisible by {MULTIPLE}"
-    return resized if exact else replace(resized, notes=(*resized.notes, note))
+    return max(MULTIPLE, round(width * factor / MULTIPLE) * MULTIPLE), max(MULTIPLE, round(height * factor / MULTIPLE) * MULTIPLE)
+
+
+def _is_exact(old: tuple[int, int], new: tuple[int, int], size: int | None) -> bool:
+    """Whether rounding to a multiple of 8 changed nothing."""
+    return size is not None and all(abs(n - side * size / max(old)) < 0.5 for n, side in zip(new, old, strict=True))
+
+
+def _rounded(old: tuple[int, int], new: tuple[int, int]) -> Notice:
+    return info("resized", f"images resized from {old[0]}x{old[1]} to {new[0]}x{new[1]}, divisible by {MULTIPLE}")
 
 
 def is_video(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Mattes: which pixels of a picture are the object, by its alpha channel, its background, or a matting network."""
+"""Mattes: which pixels of an image are the object, by its alpha channel, its background, or a matting network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chronosplat.captures.background import cut_out, uniform_background, uniform_note
+from chronosplat.captures.background import border_pixels, cut_out, uniform_background, uniform_notice
+from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError, UnavailableError
 
 MODES = ("auto", "alpha", "uniform", "rembg", "none")
@@ -22,28 +23,28 @@ Session = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Matte:
-    """Straight colours [H, W, 3] and alphas [H, W, 1], in [0, 1], of a picture [H, W, 3 or 4] of bytes.
+    """Straight colours [H, W, 3] and alphas [H, W, 1], in [0, 1], of an image [H, W, 3 or 4] of bytes.
 
     Attributes:
-        kind: alpha, uniform, rembg or none. note: what to tell the user.
-        fill: colour of what lies outside the picture.
-        slow: whether it costs seconds rather than milliseconds a picture.
-        sees_background: whether there is a background that would show a moving camera.
+        kind: alpha, uniform, rembg or none. notice: what was found.
+        fill: colour outside the image.
+        slow: whether an image takes seconds rather than milliseconds.
+        sees_background: whether a background remains that would show a moving camera.
     """
 
     kind, slow, sees_background = "none", False, True
 
-    def __init__(self, note: str, fill: tuple[int, int, int] = (255, 255, 255)) -> None:
-        self.note, self.fill = note, fill
+    def __init__(self, notice: Notice, fill: tuple[int, int, int] = (255, 255, 255)) -> None:
+        self.notice, self.fill = notice, fill
 
     def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """The whole picture is the object."""
+        """The whole image is the object."""
         images = _unit(picture[..., :3])
         return images, torch.ones_like(images[..., :1])
 
 
 class AlphaMatte(Matte):
-    """The picture's own alpha channel."""
+    """The image's own alpha channel."""
 
     kind, sees_background = "alpha", False
 
@@ -53,13 +54,13 @@ class AlphaMatte(Matte):
 
 
 class UniformMatte(Matte):
-    """A background of one colour, cut away from the border on."""
+    """A background of one colour, removed from the border inwards."""
 
     kind, sees_background = "uniform", False
 
-    def __init__(self, note: str, color: Tensor) -> None:
+    def __init__(self, notice: Notice, color: Tensor) -> None:
         red, green, blue = (round(255 * float(c)) for c in color)
-        super().__init__(note, (red, green, blue))
+        super().__init__(notice, (red, green, blue))
         self.color = color
 
     def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -73,8 +74,8 @@ class NetworkMatte(Matte):
 
     kind, slow = "rembg", True
 
-    def __init__(self, note: str, session: Session) -> None:
-        super().__init__(note)
+    def __init__(self, notice: Notice, session: Session) -> None:
+        super().__init__(notice)
         self.session = session
 
     def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -84,37 +85,40 @@ class NetworkMatte(Matte):
 
 
 def choose_matte(mode: str, pictures: list[NDArray[np.uint8]], what: str) -> Matte:
-    """The matte for a capture, from some of its pictures.
+    """Choose the matte of a capture from some of its images.
 
     Args:
-        mode: one of MODES; auto takes alpha where the pictures have it, then a uniform background, then rembg where that is
-            installed, then the whole picture. ``rembg:MODEL`` names one of rembg's models.
-        what: the capture's name, for notes.
+        mode: one of MODES; auto takes alpha where the images have it, then a uniform background, then rembg where that is
+            installed, then the whole image. ``rembg:MODEL`` names one of rembg's models.
+        what: the capture's name, for notices.
 
     Raises:
-        InputError: an unknown mode, or one that the pictures do not allow.
-        UnavailableError: rembg was asked for and is not installed, or its model is not here and cannot be downloaded.
+        InputError: an unknown mode, or one that the images do not allow.
+        UnavailableError: rembg is requested and not installed, or its model is not here and cannot be downloaded.
     """
     kind, _, model = mode.partition(":")
     if kind not in MODES or (model and kind != "rembg"):
         raise InputError(f"matting: expected {', '.join(MODES)} or rembg:MODEL; got {mode!r}")
     alpha = all(p.shape[2] == 4 for p in pictures)
     if kind == "alpha" and not alpha:
-        raise InputError(f"{what}: has no alpha channel; use --matting auto, uniform or rembg")
+        raise InputError(f"{what}: has no alpha channel", "use {matting} (or uniform, rembg)", matting="auto")
     hides = alpha and any(p[..., 3].min() < 255 for p in pictures)  # a channel that hides nothing says nothing
     if kind == "alpha" or (hides and kind == "auto"):
-        return AlphaMatte(f"{what}: its alpha channel is used")
+        return AlphaMatte(info("alpha", f"{what}: its alpha channel is used"))
     if kind in ("auto", "uniform"):
-        color = uniform_background(torch.stack([_unit(_thumbnail(p)) for p in pictures]))
+        color = uniform_background(border_pixels(_unit(_thumbnail(p))) for p in pictures)
         if color is not None:
-            return UniformMatte(uniform_note(what, color), color)
+            return UniformMatte(uniform_notice(what, color), color)
         if kind == "uniform":
-            raise InputError(f"{what}: its border is not of one colour; use --matting rembg, or a video with alpha")
+            raise InputError(f"{what}: its border is not of one colour", "use {matting}, or a video with alpha", matting="rembg")
     if kind == "rembg" or (kind == "auto" and rembg_missing() is None):
-        return NetworkMatte(f"{what}: the object is cut out by rembg's {model or REMBG_MODEL}", rembg_session(model or REMBG_MODEL))
-    hint = "" if kind == "none" else "; pip install 'chronosplat[matting]' finds the object in front of any background"
-    found = "" if kind == "none" else "no alpha and no uniform background; "
-    return Matte(f"{what}: {found}the whole picture is taken as the object{hint}")
+        name = model or REMBG_MODEL
+        return NetworkMatte(info("rembg", f"{what}: rembg's {name} removes the background"), rembg_session(name))
+    whole = "the whole image is taken as the object"
+    if kind == "none":
+        return Matte(info("no-mask", f"{what}: {whole}"))
+    install = "pip install 'chronosplat[matting]' removes any background"
+    return Matte(info("no-mask", f"{what}: no alpha and no uniform background; {whole}", install))
 
 
 def rembg_missing() -> str | None:
@@ -164,6 +168,6 @@ def _unit(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def _thumbnail(picture: NDArray[np.uint8], side: int = 64) -> NDArray[np.uint8]:
-    """Every so manieth pixel, the border's among them."""
+    """Subsample on a grid that includes the border."""
     rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in picture.shape[:2])
     return picture[rows][:, columns, :3]

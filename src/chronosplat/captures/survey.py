@@ -1,4 +1,4 @@
-"""A first look at a video: when and where its object is, and what will not go well."""
+"""A first pass over a video: when and where its object is, and what may go wrong."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from PIL import Image
 
 from chronosplat.captures.matting import Matte
 from chronosplat.captures.window import SOLID, THIN, Window, object_box, whole_window
+from chronosplat.events import Notice, warning
 from chronosplat.shapes import InputError
 
-SIDE = 320  # pixels of the longer side that is looked at
-SLOW_EVERY = 0.25  # seconds between pictures that a slow matte looks at
-THUMB = 32  # pixels of the pictures in which a moving camera is looked for
+SIDE = 320  # pixels of the longer side
+SLOW_EVERY = 0.25  # seconds between frames that a slow matte processes
+THUMB = 32  # pixels of the images in which a moving camera is detected
 MOVED = 0.06  # mean change of the background's colours from which the camera seems to move
-SOME = 0.25  # share of the pictures in which it must show
+SOME = 0.25  # fraction of the frames in which it must show
 
 
 @dataclass
 class Survey:
-    """What is known of a video's frames so far: a few numbers a frame, never the frames.
+    """What is known of a video's frames so far: a few numbers per frame, never the frames.
 
     Attributes:
-        times: seconds of every frame. looked: how many were looked at. missing, touching: moments without the object, and
-            with it at the border. first_seen, first_box: when and where the object first is, in shares of the picture.
+        times: seconds of every frame. looked: how many were processed. missing, touching: seconds without the object, and
+            with it at the border. first_seen, first_box: when and where the object first is, as fractions of the image.
     """
 
     matte: Matte
@@ -53,7 +54,8 @@ class Survey:
             self.size = (width, height)
         elif self.size != (width, height):
             was = "x".join(map(str, self.size))
-            raise InputError(f"the picture's size changes from {was} to {width}x{height} at {seconds:.2f} s; use --start and --end")
+            change = f"the image size changes from {was} to {width}x{height} at {seconds:.2f} s"
+            raise InputError(change, "choose {start} and {end} around it", start=..., end=...)
         self.times.append(seconds)
         if self.matte.slow and seconds - self._last_look < SLOW_EVERY:
             return
@@ -81,7 +83,7 @@ class Survey:
         self._box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
 
     def _compare(self, picture: NDArray[np.uint8], solid: NDArray[np.bool_]) -> None:
-        """Does what is around the object look as in the first picture?"""
+        """Compare the surroundings of the object with the first frame's."""
         thumb = np.asarray(Image.fromarray(picture[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX)).astype(np.float32) / np.float32(
             255
         )
@@ -104,35 +106,35 @@ class Survey:
             InputError: no object in any frame, or none in the first.
         """
         if len(self.missing) == self.looked:
-            raise InputError(f"{what}: no object found in any of its {len(self.times)} frames; is the matte right? see --matting")
+            raise InputError(f"{what}: no object found in any of its {len(self.times)} frames", "try another {matting}", matting=...)
         if self.missing and self.missing[0] == self.times[0]:
-            raise InputError(f"{what}: no object in its first frame; --start {self.first_seen:.3f} begins where there is one")
+            raise InputError(f"{what}: no object in its first frame", "{start} begins where there is one", start=f"{self.first_seen:.3f}")
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Notice]:
         """What the user should know before the result."""
         found = []
         if self.missing:
-            found.append(f"the object is missing in {len(self.missing)} of {self.looked} pictures, first at {self.missing[0]:.2f} s")
+            some = f"{len(self.missing)} of {self.looked} frames, first at {self.missing[0]:.2f} s"
+            found.append(warning("object-missing", f"the object is missing in {some}"))
         if self.touches:
-            some = f"{len(self.touching)} of {self.looked} pictures, first at {self.touching[0]:.2f} s"
-            found.append(f"the object touches the picture's border in {some}; what is cut off there is lost")
+            some = f"{len(self.touching)} of {self.looked} frames, first at {self.touching[0]:.2f} s"
+            found.append(warning("touches-border", f"the object touches the image's border in {some}; the part beyond it is lost"))
         if self.compared and self.moved > SOME * self.compared:
-            found.append(
-                f"the camera seems to move: the background changes in {self.moved} of {self.compared} pictures; a static one is expected"
-            )
-        return [f"warning: {line}" for line in found]
+            change = f"the background changes in {self.moved} of {self.compared} frames"
+            found.append(warning("moving-camera", f"the camera seems to move: {change}; a static camera is expected"))
+        return found
 
     @property
     def touches(self) -> bool:
-        """Whether the object reaches the border in some picture."""
+        """Whether the object reaches the border in some frame."""
         return bool(self.touching) and self.matte.kind != "none"
 
     def whole(self) -> Window:
-        """The whole picture, made square."""
+        """The whole image, made square."""
         return whole_window(*self.size)
 
     def object_window(self, fill: float) -> Window:
-        """A square around the object of all frames, whose longer side takes the share ``fill`` of it."""
+        """A square around the object of all frames, whose longer side takes the fraction ``fill`` of it."""
         if self._box is None or self.matte.kind == "none":
             return self.whole()
         width, height = self.size

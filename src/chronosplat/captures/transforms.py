@@ -2,13 +2,15 @@
 
 Poses are camera-to-world with OpenGL axes in a world whose +Z is up. ``time`` runs in [0, 1] and is multiplied by
 ``duration`` (seconds, 1 if absent); ``timestamp`` is in seconds. Intrinsics come from ``fl_x`` and its kin, else from
-``camera_angle_x``; each frame may have its own.
+``camera_angle_x``; each frame may have its own. Frames are chosen before any image is decoded, and each image is resized
+as it is decoded, so that memory holds the result and one image.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
-from chronosplat.captures.background import separate
-from chronosplat.captures.views import Views
+from chronosplat.captures.background import border_pixels, cut_out, uniform_background, uniform_notice
+from chronosplat.captures.views import Views, resize_straight
+from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
 
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 RIGID_TOLERANCE = 1e-3
+Json = dict[str, Any]
+Size = tuple[int, int]  # width, height
 
 
 def find_json(folder: Path, split: str) -> Path:
@@ -40,46 +45,103 @@ def find_json(folder: Path, split: str) -> Path:
 
 
 def has_split(path: Path, split: str) -> bool:
-    """Whether a capture has pictures of its own for a split: a file, or nerfstudio's list of names."""
+    """Whether a capture has images of its own for a split: a file, or nerfstudio's list of names."""
     if path.is_dir() and (path / f"transforms_{split}.json").is_file():
         return True
     common = path / "transforms.json" if path.is_dir() else path
     return common.is_file() and bool(_read_json(common).get(f"{split}_filenames"))
 
 
-def load_transforms(path: Path, split: str) -> Views:
+def load_transforms(
+    path: Path, split: str, choose: Callable[[int], list[int]] | None = None, resize: Callable[[Size], Size] | None = None
+) -> Views:
     """Read a capture.
 
+    Args:
+        choose: from the number of frames, the indices to read; all by default.
+        resize: from the images' size, the size to read them at; their own by default.
+
     Raises:
-        InputError: not JSON or not a capture, no frames, a frame without a pose or with one that is not rigid,
-            intrinsics that are missing or not positive, pictures that are missing, undecodable or of different sizes.
+        InputError: not JSON or not a capture, no frames, a frame without a pose or with one that is not rigid, numbers that are
+            none, intrinsics that are missing or not positive, images that are missing, undecodable or of different sizes.
     """
     meta = _read_json(path)
-    frames = _frames_of_split(path, meta, split)
-    pictures = [_picture(path, frame) for frame in frames]
-    sizes = {p.shape[1::-1] for p, _ in pictures}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
-        raise InputError(f"{path}: pictures of different sizes ({listed}); make them one size, or split the capture")
-    width, height = sizes.pop()
-    poses = torch.tensor(np.stack([_pose(path, i, frame) for i, frame in enumerate(frames)]))
-    Ks = torch.stack([_intrinsics(path, i, meta, frame, width, height) for i, frame in enumerate(frames)])
-    notes = []
-    if any(frame.get(k, meta.get(k)) for frame in frames for k in DISTORTION):
-        notes.append(f"{path.name}: lens distortion is ignored; undistort the pictures for exact results")
-    images = torch.stack([p[..., :3] for p, _ in pictures])
-    if all(has for _, has in pictures):
-        alphas = torch.stack([p[..., 3:] for p, _ in pictures])
-    else:
-        images, alphas, note = separate(images, path.name)
-        notes.append(note)
-    cameras = Cameras.from_opengl_c2w(poses, Ks, width, height).to(dtype=torch.float32)
-    return Views(images, alphas, cameras, _times(path, meta, frames, notes), torch.tensor([0.0, 0.0, 1.0]), tuple(notes))
+    every = _frames_of_split(path, meta, split)
+    chosen = range(len(every)) if choose is None else choose(len(every))
+    frames = {index: every[index] for index in chosen}
+    files = {index: _image_file(path, index, frame) for index, frame in frames.items()}
+    poses = torch.tensor(np.stack([_pose(path, index, frame) for index, frame in frames.items()]))
+    notices: list[Notice] = []
+    times = _times(path, meta, frames, notices)
+    if any(frame.get(k, meta.get(k)) for frame in frames.values() for k in DISTORTION):
+        notices.append(info("distortion-ignored", f"{path.name}: lens distortion is ignored; undistort the images for exact results"))
+    found = _ImageReader(path, frames, files)
+    notices += found.notices
+    new = found.size if resize is None else resize(found.size)
+    parts = [_resized(*found.read(index), new) for index in frames]
+    images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
+    Ks = torch.stack([_intrinsics(path, index, meta, frame, *found.size) for index, frame in frames.items()])
+    cameras = Cameras.from_opengl_c2w(poses, Ks, *found.size).to(dtype=torch.float32).resized(*new)
+    return Views(images, alphas, cameras, times, torch.tensor([0.0, 0.0, 1.0]), tuple(notices))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _resized(images: Tensor, alphas: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    return resize_straight(images[None], alphas[None], *size)
+
+
+class _ImageReader:
+    """Decodes a capture's images one at a time; a first pass finds their size, and the background where they have no alpha."""
+
+    def __init__(self, path: Path, frames: Mapping[int, Json], files: Mapping[int, Path]) -> None:
+        self.path, self.frames, self.files = path, frames, files
+        self.color: Tensor | None = None
+        self.notices: list[Notice] = []
+        self.opaque = not all(self._has_alpha(index) for index in frames)
+        borders: list[Tensor] = []
+        sizes: set[Size] = set()
+        for index, file in files.items():
+            if self.opaque:
+                rgba = self._decode(index)
+                sizes.add((rgba.shape[1], rgba.shape[0]))
+                borders.append(border_pixels(rgba[..., :3]))
+            else:
+                sizes.add(_opened(file).size)
+        if len(sizes) > 1:
+            listed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+            raise InputError(f"{path}: images of different sizes ({listed}); make them one size, or split the capture")
+        self.size = sizes.pop()
+        if self.opaque:
+            self.color = uniform_background(borders)
+            whole = f"{path.name}: no alpha and no uniform background; the whole image is taken as the object"
+            self.notices.append(info("no-mask", whole) if self.color is None else uniform_notice(path.name, self.color))
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Straight colours [H, W, 3] and alphas [H, W, 1] of a frame."""
+        rgba = self._decode(index)
+        if not self.opaque:
+            return rgba[..., :3], rgba[..., 3:]
+        if self.color is None:
+            return rgba[..., :3], torch.ones_like(rgba[..., :1])
+        images, alphas = cut_out(rgba[None, ..., :3], self.color)
+        return images[0], alphas[0]
+
+    def _has_alpha(self, index: int) -> bool:
+        image = _opened(self.files[index])
+        return bool(self.frames[index].get("mask_path")) or image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+    def _decode(self, index: int) -> Tensor:
+        """[H, W, 4] in [0, 1]."""
+        image = decode(self.files[index])
+        pixels = torch.from_numpy(np.array(image.convert("RGBA"), np.float32) / 255)
+        if self.frames[index].get("mask_path"):
+            mask = decode(_resolve(self.path, str(self.frames[index]["mask_path"]))).convert("L").resize(image.size)
+            pixels[..., 3] = torch.from_numpy(np.array(mask, np.float32) / 255)
+        return pixels
+
+
+def _read_json(path: Path) -> Json:
     try:
-        meta = json.loads(path.read_text())
+        meta = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
@@ -87,16 +149,32 @@ def _read_json(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _frames_of_split(path: Path, meta: dict[str, Any], split: str) -> list[dict[str, Any]]:
+def _frames_of_split(path: Path, meta: Json, split: str) -> list[Json]:
     frames = meta["frames"]
+    for index, frame in enumerate(frames):
+        if not isinstance(frame, dict):
+            raise InputError(f"{path}: frame {index}: expected an object, got {json.dumps(frame)[:60]}")
     if chosen := meta.get(f"{split}_filenames"):  # nerfstudio's own way of naming splits
-        frames = [f for f in frames if f.get("file_path") in set(chosen)]
+        if not isinstance(chosen, list):
+            raise InputError(f"{path}: {split}_filenames: expected a list, got {json.dumps(chosen)[:60]}")
+        frames = [f for f in frames if f.get("file_path") in chosen]
     if not frames:
         raise InputError(f"{path}: has no frames in split {split!r}")
     return frames
 
 
-def _pose(path: Path, index: int, frame: dict[str, Any]) -> np.ndarray:
+def _number(path: Path, where: str, name: str, value: Any) -> float:
+    """A finite number of the JSON.
+
+    Raises:
+        InputError: anything else, naming the frame and the field.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{path}: {where}{name}: expected a number, got {json.dumps(value)[:60]}")
+    return float(value)
+
+
+def _pose(path: Path, index: int, frame: Json) -> np.ndarray:
     if "transform_matrix" not in frame:
         raise InputError(f"{path}: frame {index} has no pose (transform_matrix)")
     try:
@@ -114,52 +192,46 @@ def _pose(path: Path, index: int, frame: dict[str, Any]) -> np.ndarray:
     return pose
 
 
-def _intrinsics(path: Path, index: int, meta: dict[str, Any], frame: dict[str, Any], width: int, height: int) -> Tensor:
+def _intrinsics(path: Path, index: int, meta: Json, frame: Json, width: int, height: int) -> Tensor:
+    where = f"frame {index}: "
+
     def value(*names: str) -> float | None:
-        found = next((source[n] for source in (frame, meta) for n in names if n in source), None)
-        return None if found is None else float(found)
+        found = next(((n, source[n]) for source in (frame, meta) for n in names if n in source), None)
+        return None if found is None else _number(path, where, *found)
 
     def focal_of(angle: float | None, pixels: float) -> float | None:
         return None if angle is None else 0.5 * pixels / math.tan(angle / 2) if 0 < angle < math.pi else -1.0
 
-    w, h = value("w") or width, value("h") or height  # intrinsics are for this size; pictures may have been resized
+    w, h = value("w") or width, value("h") or height  # intrinsics are for this size; the images may have been resized
     fx = value("fl_x", "fx") or focal_of(value("camera_angle_x"), w)
     fy = value("fl_y", "fy") or focal_of(value("camera_angle_y"), h) or fx
     fx = fx or fy
     if fx is None or fy is None:
         raise InputError(f"{path}: frame {index} has no intrinsics (fl_x, or camera_angle_x)")
-    if not (fx > 0 and fy > 0):
-        raise InputError(f"{path}: frame {index}: its focal length is not positive ({fx:g}, {fy:g})")
+    if not (fx > 0 and fy > 0 and w > 0 and h > 0):
+        raise InputError(f"{path}: {where}its focal length or size is not positive ({fx:g}, {fy:g} at {w:g}x{h:g})")
     cx, cy = value("cx"), value("cy")
     K = torch.tensor([[fx, 0, w / 2 if cx is None else cx], [0, fy, h / 2 if cy is None else cy], [0, 0, 1]], dtype=torch.float64)
     return torch.diag(torch.tensor([width / w, height / h, 1.0], dtype=torch.float64)) @ K
 
 
-def _times(path: Path, meta: dict[str, Any], frames: list[dict[str, Any]], notes: list[str]) -> Tensor:
-    if all("timestamp" in f for f in frames):
-        return torch.tensor([float(f["timestamp"]) for f in frames], dtype=torch.float64)
-    given = [float(f["time"]) for f in frames if f.get("time") is not None]
+def _times(path: Path, meta: Json, frames: Mapping[int, Json], notices: list[Notice]) -> Tensor:
+    name = "timestamp" if all("timestamp" in f for f in frames.values()) else "time"
+    given = [_number(path, f"frame {i}: ", name, f[name]) for i, f in frames.items() if f.get(name) is not None or name == "timestamp"]
     if len(given) < len(frames):
         if given:
             raise InputError(f"{path}: only some frames have a time; give all of them one, or none for a static capture")
-        notes.append(f"{path.name}: no times, so the capture is taken as static")
+        notices.append(info("static-capture", f"{path.name}: no times, so the capture is taken as static"))
         return torch.zeros(len(frames), dtype=torch.float64)
-    return torch.tensor(given, dtype=torch.float64) * float(meta.get("duration", 1.0))
+    duration = _number(path, "", "duration", meta.get("duration", 1.0)) if name == "time" else 1.0
+    return torch.tensor(given, dtype=torch.float64) * duration
 
 
-def _picture(path: Path, frame: dict[str, Any]) -> tuple[Tensor, bool]:
-    """[H, W, 4] in [0, 1], and whether its alpha was given."""
+def _image_file(path: Path, index: int, frame: Json) -> Path:
     name = frame.get("file_path", frame.get("image_path"))
-    if not name:
-        raise InputError(f"{path}: a frame names no picture (file_path)")
-    picture = decode(_resolve(path, str(name)))
-    has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-    pixels = torch.from_numpy(np.array(picture.convert("RGBA"), np.float32) / 255)
-    if frame.get("mask_path"):
-        mask = decode(_resolve(path, str(frame["mask_path"]))).convert("L").resize(picture.size)
-        pixels[..., 3] = torch.from_numpy(np.array(mask, np.float32) / 255)
-        has_alpha = True
-    return pixels, has_alpha
+    if not name or not isinstance(name, str):
+        raise InputError(f"{path}: frame {index} names no image (file_path)")
+    return _resolve(path, name)
 
 
 def _resolve(path: Path, name: str) -> Path:
@@ -168,11 +240,24 @@ def _resolve(path: Path, name: str) -> Path:
         candidate = base.with_name(base.name + suffix)
         if candidate.is_file():
             return candidate
-    raise InputError(f"{path}: picture {name} is missing beside it")
+    raise InputError(f"{path}: image {name} is missing beside it")
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image whose header is read and whose pixels are not.
+
+    Raises:
+        InputError: it is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: cannot be decoded as an image ({error})") from error
 
 
 def decode(path: Path) -> Image.Image:
-    """A decoded picture.
+    """A decoded image.
 
     Raises:
         InputError: it cannot be decoded.
@@ -182,29 +267,51 @@ def decode(path: Path) -> Image.Image:
             image.load()
             return image
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be decoded as a picture ({error})") from error
+        raise InputError(f"{path}: cannot be decoded as an image ({error})") from error
 
 
 def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
-    """Write views in the D-NeRF form: RGBA PNGs and ``transforms_SPLIT.json`` (one focal length for all frames).
-
-    The world is turned so that its up is +Z, as readers of this form expect; ``time`` is normalised, as D-NeRF has it;
-    ``timestamp`` is in seconds, so that splits which begin at different moments stay on one clock.
-    """
+    """Write views in the D-NeRF form: RGBA PNGs and ``transforms_SPLIT.json`` (see :func:`transforms_json`)."""
     (folder / split).mkdir(parents=True, exist_ok=True)
+    names = [f"r_{i:04d}" for i in range(len(views))]
+    for i, name in enumerate(names):
+        rgba = torch.cat([views.images[i], views.alphas[i]], -1)
+        Image.fromarray((rgba.numpy() * 255 + 0.5).astype(np.uint8)).save(folder / split / f"{name}.png")
+    meta = transforms_json(views, [f"./{split}/{name}" for name in names])
+    (folder / f"transforms_{split}.json").write_text(json.dumps(meta, indent=1))
+
+
+def transforms_json(views: Views, files: Sequence[str] = (), exposure: tuple[Tensor, Tensor] | None = None) -> Json:
+    """The transforms JSON of views, in the D-NeRF form with nerfstudio's intrinsics.
+
+    The world is turned so that its up axis is +Z, as readers of this form expect; ``time`` is normalised, as D-NeRF has it;
+    ``timestamp`` is in seconds, so that splits which begin at different times share one clock. Intrinsics that all frames
+    share stand once, others in their frames.
+
+    Args:
+        files: the images' paths. exposure: gains and offsets [F, 3] of the views' colours.
+    """
     turn = torch.eye(4, dtype=torch.float64)
     if views.up is not None and float(views.up[1]) > 0.9:
         turn[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)  # +Y up to +Z up
     poses = turn @ views.cameras.to_opengl_c2w().double()
     first, last = views.seconds
     duration = last - first or 1.0
-    frames = []
+    intrinsics = [_written(K, views.cameras.width) for K in views.cameras.Ks.double()]
+    shared = all(one == intrinsics[0] for one in intrinsics)
+    frames: list[Json] = []
     for i in range(len(views)):
-        rgba = torch.cat([views.images[i], views.alphas[i]], -1)
-        Image.fromarray((rgba.numpy() * 255 + 0.5).astype(np.uint8)).save(folder / split / f"r_{i:04d}.png")
-        time = (float(views.times[i]) - first) / duration
-        moment = {"time": time, "timestamp": float(views.times[i])}
-        frames.append({"file_path": f"./{split}/r_{i:04d}", **moment, "transform_matrix": poses[i].tolist()})
-    angle = 2 * math.atan(0.5 * views.cameras.width / float(views.cameras.Ks[0, 0, 0]))
-    meta = {"camera_angle_x": angle, "duration": duration, "w": views.cameras.width, "h": views.cameras.height, "frames": frames}
-    (folder / f"transforms_{split}.json").write_text(json.dumps(meta, indent=1))
+        seconds = float(views.times[i])
+        frame: Json = {"file_path": files[i]} if files else {}
+        frame |= {"time": (seconds - first) / duration, "timestamp": seconds, **({} if shared else intrinsics[i])}
+        if exposure is not None:
+            frame |= {"gain": exposure[0][i].tolist(), "offset": exposure[1][i].tolist()}
+        frames.append(frame | {"transform_matrix": poses[i].tolist()})
+    size = {"w": views.cameras.width, "h": views.cameras.height}
+    return {**(intrinsics[0] if shared else {}), **size, "duration": duration, "frames": frames}
+
+
+def _written(K: Tensor, width: int) -> dict[str, float]:
+    """Intrinsics by nerfstudio's names, and Blender's angle."""
+    fx, fy, cx, cy = float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])
+    return {"camera_angle_x": 2 * math.atan(0.5 * width / fx), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from chronosplat.cameras import orbit
-from chronosplat.captures.clip import VideoOptions, open_clip
-from chronosplat.captures.views import Views
+from chronosplat.captures.object_video import VideoOptions, open_video
+from chronosplat.captures.views import Views, evenly
+from chronosplat.events import warning
 
-MOST_FRAMES = 24  # what one forward pass of 4D-LRM was made for
-SINGLE_VIEW_NOTE = "a single view leaves the back of the object unseen; what is not seen is guessed. Add cameras for a faithful back."
+MOST_FRAMES = 24  # 4D-LRM's number of input views
+SINGLE_VIEW = warning(
+    "single-view", "all images come from one viewpoint: the back of the object is unseen and is guessed; add cameras for a faithful back"
+)
 
 
-def load_video(path: Path, options: VideoOptions = VideoOptions(), max_frames: int = MOST_FRAMES) -> Views:
-    """Read up to ``max_frames`` frames, evenly spaced over what the options ask for.
+def load_video(
+    path: Path,
+    options: VideoOptions = VideoOptions(),
+    max_frames: int = MOST_FRAMES,
+    resize: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
+) -> Views:
+    """Read up to ``max_frames`` frames, evenly spaced over the span of the options.
+
+    Args:
+        resize: from the framed images' size (width, height), the size to read them at; their own by default.
 
     Raises:
-        InputError, UnavailableError: see open_clip.
+        InputError, UnavailableError: see open_video.
     """
-    clip = open_clip(path, replace(options, max_frames=None))
-    chosen = torch.linspace(0, len(clip) - 1, min(max_frames, len(clip))).round().long()
-    size = clip.window.side
-    images, alphas = (torch.stack(part) for part in zip(*clip.frames(size, chosen.tolist()), strict=True))
+    video = open_video(path, replace(options, max_frames=None))
+    chosen = evenly(len(video), max_frames)
+    own = video.window.side
+    size = own if resize is None else resize((own, own))[0]
+    images, alphas = (torch.stack(part) for part in zip(*video.frames(size, chosen), strict=True))
     cameras = orbit([0.0] * len(images), 0.0, size)
-    notes = (*clip.notes, f"{path.name}: {SINGLE_VIEW_NOTE}")
-    return Views(images, alphas, cameras, clip.times[chosen], torch.tensor([0.0, 1.0, 0.0]), notes)
+    return Views(images, alphas, cameras, video.times[chosen], torch.tensor([0.0, 1.0, 0.0]), (*video.notices, SINGLE_VIEW))

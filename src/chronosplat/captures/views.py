@@ -1,4 +1,4 @@
-"""Views: posed pictures with their moments, what a model reconstructs from."""
+"""Views: posed images with their timestamps, which a model reconstructs from."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, intrinsics
-from chronosplat.shapes import InputError, check_finite, check_shape
+from chronosplat.events import Notice
+from chronosplat.shapes import InputError, check_finite, check_shape, ordinary
 
 
 @dataclass(frozen=True)
 class Views:
-    """F pictures of one object, in the capture's own world and seconds.
+    """F images of one object, in the capture's own world and seconds.
 
     Attributes:
         images: [F, H, W, 3] straight sRGB in [0, 1].
         alphas: [F, H, W, 1] coverage of the object in [0, 1].
-        cameras: F cameras of the pictures' size.
+        cameras: F cameras of the images' size.
         times: [F] seconds, float64.
         up: [3] the capture's up direction, or None if it does not say.
-        notes: what the loader found and did, for the user.
+        notices: what the loader found and did.
 
     Raises:
         InputError: shapes that do not fit, no frames, or values that are not finite.
@@ -34,19 +35,21 @@ class Views:
     cameras: Cameras
     times: Tensor
     up: Tensor | None = None
-    notes: tuple[str, ...] = field(default=())
+    notices: tuple[Notice, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        for name in ("images", "alphas", "times"):
+            object.__setattr__(self, name, ordinary(getattr(self, name)))
         sizes = check_shape("images", self.images, "F H W 3")
         check_shape("alphas", self.alphas, "F H W 1", sizes)
         check_shape("times", self.times, "F", sizes)
         if sizes["F"] == 0:
             raise InputError("views: expected at least one frame, got none")
         if len(self.cameras) != sizes["F"]:
-            raise InputError(f"cameras: expected one per picture ({sizes['F']}), got {len(self.cameras)}")
+            raise InputError(f"cameras: expected one per image ({sizes['F']}), got {len(self.cameras)}")
         if (self.cameras.height, self.cameras.width) != (sizes["H"], sizes["W"]):
             got = f"{self.cameras.width}x{self.cameras.height}"
-            raise InputError(f"cameras: made for {got} pictures, the images are {sizes['W']}x{sizes['H']}; use cameras.resized")
+            raise InputError(f"cameras: made for {got}, the images are {sizes['W']}x{sizes['H']}; use cameras.resized")
         for name in ("images", "alphas", "times"):
             check_finite(name, getattr(self, name))
 
@@ -54,11 +57,11 @@ class Views:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice | list[int] | Tensor) -> Views:
-        return Views(self.images[index], self.alphas[index], self.cameras[index], self.times[index], self.up, self.notes)
+        return Views(self.images[index], self.alphas[index], self.cameras[index], self.times[index], self.up, self.notices)
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """First and last moment."""
+        """The first and last second."""
         return float(self.times.min()), float(self.times.max())
 
     def on_white(self) -> Tensor:
@@ -70,10 +73,10 @@ class Views:
         if (width, height) == (self.cameras.width, self.cameras.height):
             return self
         images, alphas = resize_straight(self.images, self.alphas, width, height)
-        return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notes)
+        return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notices)
 
     def framed(self, fovy: float, size: int) -> Views:
-        """The views as square pictures of a given field of view around the principal point; what lies outside is empty.
+        """The views as square images of a given field of view around the principal point; outside the image they are empty.
 
         Args:
             fovy: degrees. size: pixels.
@@ -82,7 +85,7 @@ class Views:
         parts = []
         for i, K in enumerate(self.cameras.Ks.double()):
             half = float(K[0, 0]) * reach, float(K[1, 1]) * reach
-            shrink = min(1.0, 2 * size / min(half))  # a narrow lens: most of the window lies outside the picture
+            shrink = min(1.0, 2 * size / min(half))  # a narrow lens: most of the window lies outside the image
             width, height = (max(1, round(n * shrink)) for n in (self.cameras.width, self.cameras.height))
             images, alphas = resize_straight(self.images[i : i + 1], self.alphas[i : i + 1], width, height)
             across, down = width / self.cameras.width, height / self.cameras.height
@@ -91,11 +94,11 @@ class Views:
             parts.append(resize_straight(_window(images, rows, columns), _window(alphas, rows, columns), size, size))
         images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
         Ks = intrinsics(size, size, fovy).to(self.cameras.Ks).expand(len(self), 3, 3)
-        return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notes)
+        return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notices)
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` of the indices of ``count`` things, evenly chosen, first and last among them."""
+    """At most ``most`` of ``count`` indices, evenly spaced, the first and the last included."""
     return list(range(count)) if count <= most else [round(i * (count - 1) / max(most - 1, 1)) for i in range(most)]
 
 
@@ -104,12 +107,12 @@ def on_white(images: Tensor, alphas: Tensor) -> Tensor:
     return images * alphas + 1 - alphas
 
 
-def _window(pictures: Tensor, rows: list[int], columns: list[int]) -> Tensor:
-    """The pictures [F, H, W, C] from row to row and column to column; zero where they do not reach."""
-    frames, _, _, channels = pictures.shape
+def _window(images: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+    """Crop images [F, H, W, C] to a window; zero where it reaches beyond them."""
+    frames, _, _, channels = images.shape
     top, bottom, left, right = rows[0], max(rows[1], rows[0] + 1), columns[0], max(columns[1], columns[0] + 1)
-    window = pictures.new_zeros(frames, bottom - top, right - left, channels)
-    seen = pictures[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    window = images.new_zeros(frames, bottom - top, right - left, channels)
+    seen = images[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     first = max(-top, 0), max(-left, 0)
     window[:, first[0] : first[0] + seen.shape[1], first[1] : first[1] + seen.shape[2]] = seen
     return window

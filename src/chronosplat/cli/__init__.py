@@ -1,69 +1,94 @@
-"""The command line: one typed function per verb; bad input ends with one line on stderr and exit code 2."""
+"""The command line: one frozen dataclass per verb, each in a file that is imported when the verb runs.
+
+Bad input ends with one line on stderr and exit code 2, Ctrl-C with exit code 130.
+"""
 
 from __future__ import annotations
 
 import errno
-import logging
+import os
 import sys
-from collections.abc import Callable
+from importlib import import_module
 
-import tyro
-from rich.logging import RichHandler
+import chronosplat
 
-from chronosplat.cli.capture import multiview, reconstruct
-from chronosplat.cli.common import console
-from chronosplat.cli.evaluation import evaluate
-from chronosplat.cli.scene import demo, export, info, render
-from chronosplat.cli.training import data_render, train
-from chronosplat.shapes import InputError, UnavailableError
-
-VERBS: dict[str, Callable[..., None]] = {
-    "reconstruct": reconstruct,
-    "multiview": multiview,
-    "render": render,
-    "export": export,
-    "eval": evaluate,
-    "train": train,
-    "demo": demo,
-    "info": info,
+# verb -> file, class, and the line in the list of verbs
+VERBS = {
+    "reconstruct": ("reconstruct", "Reconstruct", "turn a capture or a video into a 4D Gaussian scene"),
+    "multiview": ("reconstruct", "Multiview", "generate views around an object from an image or a text"),
+    "render": ("scene", "Render", "render a scene file as a turntable video"),
+    "export": ("scene", "Export", "write a scene file as PLY, PLY sequence or video"),
+    "eval": ("evaluation", "Eval", "measure a model on captures, beside baselines"),
+    "train": ("training", "Train", "train a 4D-LRM on procedural objects and .glb files"),
+    "data render": ("training", "DataRender", "render an animated .glb or a procedural object as a capture"),
+    "demo": ("scene", "Demo", "make a moving creature, reconstruct it, and compare"),
+    "info": ("scene", "Info", "describe the installation, or a scene, weights or capture file"),
 }
-FLAT = (tyro.conf.OmitArgPrefixes,)  # --prompt, not --sequence.drawing.prompt
-ABOUT = "Videos to 4D Gaussian splats in one feed-forward pass. Besides the verbs below: chronosplat data render."
-DATA_VERBS: dict[str, Callable[..., None]] = {"render": data_render}
+RESUMABLE = {"reconstruct", "train"}  # the same command resumes them
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, or 2 for bad input, with one line on stderr."""
+    """Run one verb and return the exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(
-        level="INFO", format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)], force=True
-    )
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported (docs/troubleshooting.md)
+    if arguments in ([], ["--help"], ["-h"]):
+        print(overview())
+        return 0
+    if arguments == ["--version"]:
+        print(chronosplat.__version__)
+        return 0
+    verb = next((name for name in VERBS if arguments[: name.count(" ") + 1] == name.split()), None)
+    if verb is None:
+        group = [name for name in VERBS if name.split()[0] == arguments[0]]
+        problem = f"{arguments[0]}: needs one of {', '.join(group)}" if group else f"unknown verb {arguments[0]!r}"
+        return fail(f"{problem}; see chronosplat --help")
+    return run(verb, arguments[verb.count(" ") + 1 :])
+
+
+def overview() -> str:
+    """The list of verbs."""
+    lines = [f"  {verb:<12} {about}" for verb, (_, _, about) in VERBS.items()]
+    options = ["  --version    print the version", "", "chronosplat VERB --help shows options and examples."]
+    return "\n".join(["usage: chronosplat VERB [options]", "", "Videos and posed images to 4D Gaussian splats.", "", *lines, *options])
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Parse a verb's options and run it."""
+    import logging
+
+    import tyro
+    from rich.logging import RichHandler
+
+    from chronosplat.cli.common import as_flag, console
+    from chronosplat.shapes import MessageError
+
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level="INFO", format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel("WARNING")
-    table, prog = VERBS, "chronosplat"
-    if arguments[:1] == ["data"]:
-        table, prog, arguments = DATA_VERBS, "chronosplat data", arguments[1:]
-        if len(table) == 1 and arguments[:1] == ["render"]:  # a single verb takes no name in tyro
-            prog, arguments = "chronosplat data render", arguments[1:]
+    file, name, _ = VERBS[verb]
     try:
-        if len(table) == 1:
-            tyro.cli(next(iter(table.values())), prog=prog, args=arguments, config=FLAT)
-        else:
-            tyro.extras.subcommand_cli_from_dict(table, prog=prog, args=arguments, description=ABOUT, config=FLAT)
-    except (InputError, UnavailableError) as error:
-        return fail(str(error))
+        kind = getattr(import_module(f"chronosplat.cli.{file}"), name)
+        flat = (tyro.conf.OmitArgPrefixes,) if getattr(kind, "FLAT", True) else ()  # --prompt, not --sequence.drawing.prompt
+        tyro.cli(kind, prog=f"chronosplat {verb}", args=arguments, config=flat).run()
+    except MessageError as error:
+        return fail(error.spelled(as_flag))
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error):
             return fail(f"the disk is full ({error.filename or error}); free some space, nothing half-written was left")
         return fail(str(error))
-    except KeyboardInterrupt:
-        return fail("interrupted; what a long l4gm run has done is kept, and the same command goes on")
+    except KeyboardInterrupt as interrupt:
+        from chronosplat.cli.common import Interrupted
+
+        kept = "the result so far was saved" if isinstance(interrupt, Interrupted) else ""
+        resume = "the same command resumes what was finished" if verb in RESUMABLE and not kept else ""
+        return fail("; ".join(filter(None, ["interrupted", kept, resume])), 130)
     return 0
 
 
-def fail(message: str) -> int:
-    """One line on stderr, exit code 2."""
+def fail(message: str, code: int = 2) -> int:
+    """One line on stderr, and the exit code."""
     print(f"chronosplat: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return code
 
 
 def entry() -> None:

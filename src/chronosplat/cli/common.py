@@ -1,4 +1,4 @@
-"""What all verbs share: options, messages and progress."""
+"""What all verbs share: options, and how notices, progress and errors reach the person watching."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from chronosplat.pipeline import Progressed
+from chronosplat.events import Cancel, Events, Notice, interruptible
 from chronosplat.shapes import InputError
 
 Input = Annotated[str, tyro.conf.Positional]
@@ -25,64 +24,72 @@ console = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True)
 class Common:
-    """Options that every verb has."""
+    """Options of every verb."""
 
     json: bool = False
     """Print one JSON object on stdout for programs to read."""
-    device: str = "auto"
-    """auto, cpu or cuda; auto takes CUDA where it is."""
-    seed: int = 0
-    """Seed of everything random."""
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's choice."""
 
-    def prepare(self) -> str:
-        """Set threads and seed, and return the device.
+    def prepare(self) -> None:
+        """Set the number of threads."""
+        import torch
 
-        Raises:
-            InputError: an unknown device, or CUDA where there is none.
-        """
         if self.threads > 0:
             torch.set_num_threads(self.threads)
-        torch.manual_seed(self.seed)
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device.split(":")[0] not in ("cpu", "cuda"):
-            raise InputError(f"device: expected auto, cpu or cuda; got {self.device!r}")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError("device cuda: this PyTorch sees no CUDA device; use --device cpu")
-        return self.device
+
+    def give(self, result: dict[str, Any]) -> None:
+        """Print the result for programs, if requested."""
+        if self.json:
+            print(json.dumps(result))
 
 
 Shared = Annotated[Common, tyro.conf.arg(name="")]
 
 
+def choose_device(device: str) -> str:
+    """The device that an option means.
+
+    Raises:
+        InputError: an unknown device, or CUDA where there is none.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"device: expected auto, cpu or cuda; got {device!r}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("device cuda: this PyTorch sees no CUDA device", "use {device}", device="cpu")
+    return device
+
+
+def as_flag(name: str, value: Any) -> str:
+    """An argument as the command line writes it; see :func:`chronosplat.shapes.as_argument`."""
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is ... else f"{flag} {value}"
+
+
 def say(line: str) -> None:
     """One line for the person watching."""
-    if line.startswith("warning: "):
-        console.print(f"[yellow]warning:[/yellow] {escape(line.removeprefix('warning: '))}", soft_wrap=True)
+    console.print(line, soft_wrap=True, markup=False)
+
+
+def show(notice: Notice) -> None:
+    """A notice as a line."""
+    line = notice.spelled(as_flag)
+    if notice.level == "warning":
+        console.print(f"[yellow]warning:[/yellow] {escape(line)}", soft_wrap=True)
     else:
-        console.print(line, soft_wrap=True, markup=False)
+        say(line)
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """A spinner and a clock while something of unknown length goes on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(what)
-        yield
+def watched(what: str) -> Iterator[Events]:
+    """Events that become lines and bars: a spinner and a clock, and a bar for every stage that reports progress.
 
-
-def give(common: Common, result: dict[str, Any]) -> None:
-    """The result for programs, if asked."""
-    if common.json:
-        print(json.dumps(result))
-
-
-@contextmanager
-def stages(what: str) -> Iterator[Progressed]:
-    """A spinner and a clock, and a bar for every stage that says how far it is."""
+    Where the work can stop with a useful result, the first Ctrl-C asks for that, and the second one ends the program.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -91,12 +98,20 @@ def stages(what: str) -> Iterator[Progressed]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        tasks: dict[str, TaskID] = {"": progress.add_task(what, total=None)}
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {"": bars.add_task(what, total=None)}
 
-        def progressed(stage: str, done: int, steps: int, note: str = "") -> None:
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=steps)
-            progress.update(tasks[stage], completed=done, description=f"{stage}, {note}" if note else stage)
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, description=f"{stage}, {note}" if note else stage)
 
-        yield progressed
+        cancel = Cancel()
+        with interruptible(cancel):
+            yield Events(show, progress, cancel)
+        if cancel.requested:
+            raise Interrupted
+
+
+class Interrupted(KeyboardInterrupt):
+    """The work was cancelled, and its result so far was kept."""

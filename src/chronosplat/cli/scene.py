@@ -1,9 +1,9 @@
-"""Verbs for scenes that there are, and for a first look."""
+"""Verbs for scene files, and for a first look."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -12,102 +12,118 @@ from rich.markup import escape
 from rich.progress import track
 
 import chronosplat
-from chronosplat.cli.common import Common, Input, Output, Shared, console, give, say, working
+from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, console, say, watched
+from chronosplat.demo import DemoConfig, run_demo
+from chronosplat.export import turntable_frames, write_video
+from chronosplat.info import describe_file, describe_installation
+from chronosplat.scenes import read_metadata
 from chronosplat.shapes import InputError
 
 
-def render(
-    scene: Input,
-    /,
-    output: Output,
-    frames: int = 72,
-    size: int = 256,
-    loops: int = 2,
-    fps: float = 24.0,
-    common: Shared = Common(),
-) -> None:
-    """Render a scene as a turntable in space while time runs.
+@dataclass(frozen=True)
+class Render:
+    """Render a scene as a turntable in space while time runs back and forth.
 
     Example:
       chronosplat render outputs/fox/scene.safetensors -o fox.mp4 --size 512
-
-    Args:
-        scene: a scene.safetensors file.
-        output: an .mp4 or .webm file.
-        frames: pictures in all.
-        size: pixels.
-        loops: how often time runs to and fro.
-        fps: pictures a second.
     """
-    from chronosplat.export import turntable_pictures, write_video
-    from chronosplat.gaussians.scene_file import read_notes
 
-    device = common.prepare()
-    loaded = chronosplat.load_scene(scene)
-    input_size = int(read_notes(scene).get("input_size", size))
-    if output.suffix not in (".mp4", ".webm"):
-        raise InputError(f"{output}: expected .mp4 or .webm")
-    pictures = turntable_pictures(loaded, frames, size, loops, input_size, device)
-    write_video(track(pictures, "encoding", console=console, transient=True), output, fps)
-    say(f"{frames} frames in {output}")
-    give(common, {"output": str(output), "frames": frames})
+    scene: Input
+    """A scene.safetensors file."""
+    output: Output
+    """An .mp4 or .webm file."""
+    frames: int = 72
+    """Number of frames."""
+    size: int = 256
+    """Pixels."""
+    loops: int = 2
+    """How often time runs back and forth."""
+    fps: float = 24.0
+    """Frames per second."""
+    device: str = "auto"
+    """auto, cpu or cuda; auto takes CUDA where it is available."""
+    common: Shared = field(default_factory=Common)
+
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        loaded = chronosplat.load_scene(self.scene)
+        input_size = int(read_metadata(self.scene).get("input_size", self.size))
+        if self.output.suffix not in (".mp4", ".webm"):
+            raise InputError(f"{self.output}: expected .mp4 or .webm")
+        frames = turntable_frames(loaded, self.frames, self.size, self.loops, input_size, choose_device(self.device))
+        write_video(track(frames, "encoding", console=console, transient=True), self.output, self.fps)
+        say(f"{self.frames} frames in {self.output}")
+        self.common.give({"output": str(self.output), "frames": self.frames})
 
 
-def export(
-    scene: Input,
-    /,
-    output: Annotated[str, tyro.conf.arg(aliases=["-o"])],
-    up: str = "capture",
-    frames: int = 24,
-    common: Shared = Common(),
-) -> None:
+@dataclass(frozen=True)
+class Export:
     """Write a scene in another format, chosen by the suffix of the output.
 
-    .ply is one file (a moving cloud becomes a 4D PLY), NAME/ a PLY sequence, .mp4 and .webm a turntable. Examples:
+    .ply is one file (a 4D PLY if the scene moves), NAME/ a PLY sequence, .mp4 and .webm a turntable. Examples:
       chronosplat export outputs/fox/scene.safetensors -o fox/ --up y-down
       chronosplat export outputs/fox/scene.safetensors -o fox.ply
-
-    Args:
-        scene: a scene.safetensors file.
-        output: where to; its suffix names the format.
-        up: capture keeps the capture's world; y, z or y-down turn the scene upright there (splat viewers: y-down).
-        frames: files of a PLY sequence, or frames of a video.
     """
-    common.prepare()
-    path = chronosplat.export(chronosplat.load_scene(scene), output, up, frames)
-    say(f"written {path}")
-    give(common, {"output": str(path)})
+
+    scene: Input
+    """A scene.safetensors file."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])]
+    """The file or folder to write; its suffix names the format."""
+    up: str = "capture"
+    """capture keeps the capture's world; y, z or y-down turn the scene upright there (splat viewers: y-down)."""
+    frames: int = 24
+    """Files of a PLY sequence, or frames of a video."""
+    size: int = 256
+    """Pixels of a video."""
+    device: str = "auto"
+    """auto, cpu or cuda: where a video is rendered; auto takes CUDA where it is available."""
+    common: Shared = field(default_factory=Common)
+
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        scene, device = chronosplat.load_scene(self.scene), choose_device(self.device)
+        path = chronosplat.export(scene, self.output, self.up, self.frames, self.size, device)
+        say(f"written {path}")
+        self.common.give({"output": str(path)})
 
 
-def demo(output: Output = Path("outputs/demo"), model: str = "4d-lrm-mini", common: Shared = Common(seed=11)) -> None:
-    """Make a moving creature, reconstruct it from 24 pictures, and compare with pictures held back.
+@dataclass(frozen=True)
+class Demo(DemoConfig):
+    """Make a moving creature, reconstruct it from 24 views, and compare with held-out views.
 
     Needs no file and no network.
-
-    Args:
-        output: folder for the capture, the reconstruction, and comparison.png.
-        model: a preset's name.
     """
-    from chronosplat.demo import run_demo
 
-    with working("making and reconstructing a capture"):
-        result = run_demo(output, model, common.prepare(), common.seed, say=say)
-    say(f"look at {output / 'comparison.png'} and {output / 'reconstruction' / 'preview.mp4'}")
-    give(common, asdict(result))
+    output: Output = Path("outputs/demo")
+    device: str = "auto"
+    common: Shared = field(default_factory=Common)
+
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        config = DemoConfig(self.output, self.model, choose_device(self.device), self.seed, self.size)
+        with watched("making and reconstructing a capture") as events:
+            result = run_demo(config, events)
+        say(f"look at {self.output / 'comparison.png'} and {self.output / 'reconstruction' / 'preview.mp4'}")
+        self.common.give(asdict(result))
 
 
-def info(file: Annotated[str, tyro.conf.Positional] = "", common: Shared = Common()) -> None:
-    """Say what is here: version, renderers, models; or what is in a scene, weights or capture file.
+@dataclass(frozen=True)
+class Info:
+    """Describe the installation (version, renderers, models), or a scene, weights or capture file."""
 
-    Args:
-        file: a scene.safetensors, a weights file, or a capture; nothing for the installation.
-    """
-    from chronosplat.info import describe_file, describe_installation
+    file: Input = ""
+    """A scene.safetensors, a weights file, or a capture; nothing for the installation."""
+    common: Shared = field(default_factory=Common)
 
-    common.prepare()
-    facts = describe_file(file) if file else describe_installation()
-    if common.json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        console.print(f"[bold]{escape(name)}[/bold]: {escape(str(value))}")
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        facts = describe_file(self.file) if self.file else describe_installation()
+        if self.common.json:
+            print(json.dumps(facts))
+            return
+        for name, value in facts.items():
+            console.print(f"[bold]{escape(name)}[/bold]: {escape(str(value))}")

@@ -1,8 +1,8 @@
-"""The clip bank: training clips rendered on first use, kept on disk, drawn from many times.
+"""The clip bank: training clips rendered on first use, kept on disk, sampled many times.
 
-Clip i is a pure function of the bank's recipe and i, and a training step draws from the first n(i) clips, so a run is
-reproducible and resumable while the bank grows with it. Files are written by atomic rename; several workers may share
-a folder, and a missing file is simply rendered again.
+Clip i is a pure function of the recipe, the contents of the asset files and i. A training step samples from the first n(i)
+clips, so a run is reproducible and resumable while the bank grows with it. Files are written by atomic rename; several
+workers may share a folder, and a missing file is rendered again.
 """
 
 from __future__ import annotations
@@ -24,27 +24,55 @@ from chronosplat.data.clips import random_lights, render_geometry, training_view
 from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
+VALIDATION = (
+    "sketchfab_toon_cat",
+    "sketchfab_robot_mantis",
+    "q_animals_husky",
+    "q_dinosaurs_triceratops",
+    "kaykit_rogue_hooded",
+    "babylon_desk_fan",
+    "q_easy_enemies_frog",
+    "quaternius_bunny_monster",
+)  # the split that is never trained on
+
 
 @dataclass(frozen=True)
 class BankRecipe:
-    """What the clips are made of.
+    """The clips of a bank.
 
-    ``assets``: folder of .glb files, or empty for procedural objects only. ``exclude``: stems never used.
-    ``procedural``: share of procedural clips. ``size``: H = W. ``frames`` times, ``extra_views`` beside the four canonical.
+    Attributes:
+        assets: folder of .glb files; empty for procedural objects only.
+        exclude: stems of files never to use, beside the validation split.
+        include_validation: also train on the validation split, whose figures then mean nothing.
+        procedural: fraction of procedural clips.
+        size: pixels (H = W).
+        frames: times per clip.
+        extra_views: random views beside the four canonical ones.
+        samples: samples x samples per pixel.
+        clip_seed: of the clips.
     """
 
     assets: str = ""
     exclude: tuple[str, ...] = ()
+    include_validation: bool = False
     procedural: float = 0.4
     size: int = 128
     frames: int = 24
     extra_views: int = 8
     samples: int = 2
-    seed: int = 0
+    clip_seed: int = 0
+
+    def files(self) -> list[Path]:
+        """The asset files to use, by name."""
+        found = sorted(Path(self.assets).glob("*.glb")) if self.assets else []
+        kept = set() if self.include_validation else set(VALIDATION)
+        return [file for file in found if file.stem not in kept | set(self.exclude)]
 
     def digest(self) -> str:
-        """A short name for this recipe, so that banks of different recipes do not mix."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:10]
+        """A short name for the recipe and the contents of its files, so that different clips do not mix."""
+        facts = {name: value for name, value in asdict(self).items() if name not in ("assets", "exclude", "include_validation")}
+        contents = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in self.files()}
+        return hashlib.sha256(json.dumps([facts, contents]).encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True)
@@ -68,8 +96,7 @@ class ClipBank:
     def __init__(self, recipe: BankRecipe, folder: str | Path) -> None:
         self.recipe = recipe
         self.folder = Path(folder) / recipe.digest()
-        files = sorted(Path(recipe.assets).glob("*.glb")) if recipe.assets else []
-        self.files = [f for f in files if f.stem not in recipe.exclude]
+        self.files = recipe.files()
         if recipe.assets and not self.files:
             raise InputError(f"{recipe.assets}: no .glb files to train on")
 
@@ -77,7 +104,7 @@ class ClipBank:
         """Clip ``index``, rendered now if it is not there yet."""
         path = self.folder / f"{index:06d}.rgba.npy"
         beside = self.folder / f"{index:06d}.geometry.npy"
-        rng = np.random.default_rng((self.recipe.seed, index))
+        rng = np.random.default_rng((self.recipe.clip_seed, index))
         cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
         if not path.is_file() or not beside.is_file():
             self._render(path, beside, rng, cameras)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from chronosplat.assets.procedural import FAMILIES, procedural_object
 from chronosplat.cameras import Cameras
 from chronosplat.captures import Views, save_transforms
 from chronosplat.data.clips import fixed_ring, pose_clip, random_views
-from chronosplat.files import atomic_folder, check_folder
+from chronosplat.events import Events
+from chronosplat.files import check_output, result_folder
 from chronosplat.shapes import InputError
 
 PROCEDURAL = "procedural:"
@@ -23,7 +23,17 @@ PROCEDURAL = "procedural:"
 
 @dataclass(frozen=True)
 class CaptureRig:
-    """L4GM's rig: 16 fixed views at elevation 0 and ``random`` ones, all at ``frames`` times."""
+    """L4GM's rig: 16 fixed views at elevation 0 and random ones, all at the same times.
+
+    Attributes:
+        size: pixels.
+        frames: times, evenly spaced over the animation.
+        random: random views beside the 16 fixed ones.
+        samples: samples x samples per pixel.
+        start: first time in seconds.
+        duration: seconds to render; to the end of the animation by default.
+        seed: of the random views and of procedural objects.
+    """
 
     size: int = 256
     frames: int = 24
@@ -49,16 +59,17 @@ def open_mesh(source: str, clip: str | None, seed: int) -> MovingMesh:
     return procedural_object(seed, family or None)
 
 
-def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path, advance: Callable[[], None] = lambda: None) -> int:
+def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path, events: Events | None = None) -> int:
     """Render all views at all times into ``output``: split train (fixed views) and test (random views).
 
     Returns:
-        how many pictures were written.
+        the number of images written.
     """
     if rig.size < 8 or rig.frames < 1 or rig.samples < 1 or rig.random < 0:
         got = f"{rig.size}, {rig.frames}, {rig.samples}, {rig.random}"
         raise InputError(f"expected size >= 8, frames >= 1, samples >= 1 and random >= 0; got {got}")
-    check_folder(output)
+    events, inputs = events or Events(), [] if source.startswith(PROCEDURAL) else [Path(source)]
+    check_output(output, inputs)
     mesh = open_mesh(source, clip, rig.seed)
     length = mesh.duration - rig.start if rig.duration is None else rig.duration
     seconds = rig.start + np.linspace(0, max(length, 0.0), rig.frames)
@@ -68,14 +79,12 @@ def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path,
     if rig.random:
         cameras["test"] = random_views(rig.random, rig.size, np.random.default_rng(rig.seed))
     everything = Cameras.cat(list(cameras.values()))
-    pictures = []
+    images = []
     for positions, normals in poses:
-        pictures.append(
-            rasterize_mesh(surface, placement.apply(positions), normals, everything, None, rig.samples, torch.get_num_threads())
-        )
-        advance()
-    rgba = np.stack(pictures)  # [T, V, H, W, 4]
-    with atomic_folder(output) as folder:
+        images.append(rasterize_mesh(surface, placement.apply(positions), normals, everything, None, rig.samples, torch.get_num_threads()))
+        events.progress("rendering", len(images), rig.frames)
+    rgba = np.stack(images)  # [T, V, H, W, 4]
+    with result_folder(output, inputs) as folder:
         first = 0
         for split, some in cameras.items():
             part = rgba[:, first : first + len(some)]

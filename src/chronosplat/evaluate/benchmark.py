@@ -1,4 +1,4 @@
-"""The benchmark: captures x set-ups x methods -> one row of figures each, and pictures for the report."""
+"""The benchmark: captures x set-ups x methods -> one row of figures each, and images for the report."""
 
 from __future__ import annotations
 
@@ -16,41 +16,46 @@ import chronosplat
 from chronosplat.assets import GltfModel
 from chronosplat.captures import is_video, load_splits
 from chronosplat.data.render import PROCEDURAL, open_mesh
-from chronosplat.evaluate.methods import DEFAULT, Bench, Reconstructs, Run, check_methods
+from chronosplat.evaluate.methods import DEFAULT, Bench, Run, check_methods
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Shot, Split, Studio, split_of, thinned
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Split, Studio, ViewSpec, split_of, thinned
+from chronosplat.events import Events, Notice, info
 from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
 from chronosplat.metrics.lpips import LPIPS, load_lpips, mean_lpips
-from chronosplat.models.weights import load_model
+from chronosplat.models import Reconstructor, load_model
 from chronosplat.shapes import InputError, UnavailableError
 
-Say = Callable[[str], None]
-Progressed = Callable[[str, int, int], None]
 MODELS = (".glb", ".gltf")
 SHOWN = 4  # targets of a clip in the report
 COUNTS_SETUP = "random, {} views"
-COUNTED = ("feed-forward", "fast")  # methods of the curve over the number of views
+COUNTED = ("feed-forward", "fast")  # methods of the curve over the number of input views
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to evaluate.
+    """An evaluation.
 
     Attributes:
         captures: .glb or .gltf files (FILE@ANIMATION chooses one), procedural:FAMILY, or folders with a posed capture.
-        model, weights: as for a reconstruction.
-        setups: names of SETUPS. methods: see methods.ABOUT.
-        counts: numbers of random input views to evaluate besides (the curve over the number of views), feed-forward and fast.
-        size: pixels of the longer side. times: moments of a moving mesh.
-        lpips: auto (if its weights are here), on, off.
+        model: a model's name.
+        weights: a safetensors file instead of the model's weights.
+        setup: alternating, interpolation, rotating, random, video.
+        methods: white, nearest, feed-forward, fast, best, SECONDS of refinement; scratch=fast, scratch=best, scratch=SECONDS for
+            per-scene optimisation from random points, as long as ours takes in all or so many seconds.
+        views: numbers of random input views with which to measure feed-forward and fast, too.
+        size: pixels of the longer side.
+        times: timestamps of an animated model.
+        lpips: auto, on or off; its weights (0.5 GB) come from the hub.
+        seed: of everything random.
+        device: auto, cpu or cuda; auto takes CUDA where it is available.
     """
 
     captures: tuple[str, ...]
     model: str = "4d-lrm-mini"
     weights: str = ""
-    setups: tuple[str, ...] = tuple(SETUPS)
+    setup: tuple[str, ...] = tuple(SETUPS)
     methods: tuple[str, ...] = DEFAULT
-    counts: tuple[int, ...] = ()
+    views: tuple[int, ...] = ()
     size: int = 128
     times: int = 24
     lpips: str = "auto"
@@ -89,7 +94,7 @@ class Row:
 
 @dataclass
 class Shown:
-    """Pictures of one capture in one set-up, for the report: inputs, targets, and each method's renderings [K, H, W, 3]."""
+    """Images of one capture in one set-up, for the report: inputs, targets, and each method's renderings [K, H, W, 3]."""
 
     capture: str
     setup: str
@@ -100,36 +105,31 @@ class Shown:
 
 @dataclass
 class Results:
-    """All rows, pictures and notes of an evaluation."""
+    """All rows, images and notices of an evaluation."""
 
     config: EvalConfig
     rows: list[Row] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
 
 
-def evaluate(
-    config: EvalConfig,
-    say: Say = lambda _: None,
-    progressed: Progressed = lambda _what, _done, _all: None,
-    keep: Callable[[Row], None] = lambda _: None,
-) -> Results:
+def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[Row], None] = lambda _: None) -> Results:
     """Run an evaluation.
 
     Args:
-        keep: called with every row as it is measured, so that a long run that breaks off has not been for nothing.
+        keep: called with every row as it is measured, so that a run that is interrupted keeps its finished rows.
 
     Raises:
         InputError: nothing to evaluate, unknown names, a capture that lacks what a set-up needs.
     """
     check(config)
-    results = Results(config)
-    network = perceptual(config, results.notes)
+    events, results = events or Events(), Results(config)
+    network = perceptual(config, results.notices)
     model = load_model(config.model, config.weights or None, config.device)
-    jobs = [(capture, setup) for capture in config.captures for setup in (*config.setups, *config.counts)]
+    jobs = [(capture, setup) for capture in config.captures for setup in (*config.setup, *config.views)]
     studios: dict[str, Studio] = {}
     for done, (capture, setup) in enumerate(jobs):
-        progressed("evaluating", done, len(jobs))
+        events.progress("evaluating", done, len(jobs))
         if capture not in studios:
             studios = {capture: open_studio(capture, config)}  # one at a time is in memory
         studio = studios[capture]
@@ -140,16 +140,16 @@ def evaluate(
         for row in measured(studio, name, shots, model, methods, config, network, results):
             results.rows.append(row)
             keep(row)
-            say(f"{row.capture}, {row.setup}, {row.method}: {row.psnr:.2f} dB in {row.seconds:.1f} s")
-    progressed("evaluating", len(jobs), len(jobs))
+            events.notice(info("row", f"{row.capture}, {row.setup}, {row.method}: {row.psnr:.2f} dB in {row.seconds:.1f} s"))
+    events.progress("evaluating", len(jobs), len(jobs))
     return results
 
 
 def measured(
     studio: Studio,
     setup: str,
-    shots: list[Shot],
-    model: Reconstructs,
+    shots: list[ViewSpec],
+    model: Reconstructor,
     methods: tuple[str, ...],
     config: EvalConfig,
     network: LPIPS | None,
@@ -165,7 +165,7 @@ def measured(
     results.shown.append(shown)
     for method in methods:
         run = bench.run(method)
-        shown.rendered[method] = run.pictures[chosen].clamp(0, 1)
+        shown.rendered[method] = run.images[chosen].clamp(0, 1)
         yield row_of(studio.name, setup, method, run, split, config, network)
 
 
@@ -175,7 +175,7 @@ def row_of(capture: str, setup: str, method: str, run: Run, split: Split, config
     wanted, kinds = targets.on_white(), split.canonical
 
     def psnr_of(which: Tensor) -> float:
-        return mean_psnr(run.pictures[which], wanted[which]) if bool(which.any()) else math.nan
+        return mean_psnr(run.images[which], wanted[which]) if bool(which.any()) else math.nan
 
     return Row(
         capture=capture,
@@ -185,13 +185,13 @@ def row_of(capture: str, setup: str, method: str, run: Run, split: Split, config
         targets=len(targets),
         width=targets.cameras.width,
         height=targets.cameras.height,
-        psnr=mean_psnr(run.pictures, wanted),
+        psnr=mean_psnr(run.images, wanted),
         psnr_canonical=psnr_of(kinds),
         psnr_random=psnr_of(~kinds),
-        psnr_foreground=foreground_psnr(run.pictures, wanted, targets.alphas),
-        ssim=ssim(run.pictures, wanted),
-        lpips=math.nan if network is None else mean_lpips(network, run.pictures, wanted),
-        flicker=flicker(run.pictures, wanted, targets.cameras, targets.times),
+        psnr_foreground=foreground_psnr(run.images, wanted, targets.alphas),
+        ssim=ssim(run.images, wanted),
+        lpips=math.nan if network is None else mean_lpips(network, run.images, wanted),
+        flicker=flicker(run.images, wanted, targets.cameras, targets.times),
         seconds=round(run.seconds, 3),
         gaussians=run.gaussians,
         steps=run.steps,
@@ -208,7 +208,7 @@ def check(config: EvalConfig) -> None:
     """Refuse what cannot be evaluated, before anything runs."""
     if not config.captures:
         raise InputError("captures: none given; expected .glb files, procedural:FAMILY, or folders with a posed capture")
-    for setup in config.setups:
+    for setup in config.setup:
         if setup not in SETUPS:
             raise InputError(f"unknown set-up {setup!r}; known: {', '.join(SETUPS)}")
     if config.lpips not in ("auto", "on", "off"):
@@ -216,16 +216,16 @@ def check(config: EvalConfig) -> None:
     if config.times < 2 or config.size < 16:
         raise InputError(f"expected at least 2 times and 16 pixels, got {config.times} and {config.size}")
     check_methods(config.methods)
-    if min(config.counts, default=1) < 1:
-        raise InputError(f"views: expected at least one input picture, got {min(config.counts)}")
-    if not config.setups and not config.counts:
+    if min(config.views, default=1) < 1:
+        raise InputError(f"views: expected at least one input view, got {min(config.views)}")
+    if not config.setup and not config.views:
         raise InputError(f"nothing to evaluate: give a set-up ({', '.join(SETUPS)}) or numbers of views")
-    if not config.methods or (not config.setups and not set(config.methods) & set(COUNTED)):
+    if not config.methods or (not config.setup and not set(config.methods) & set(COUNTED)):
         raise InputError(f"nothing to evaluate: give a method (with numbers of views alone: {' or '.join(COUNTED)})")
 
 
-def perceptual(config: EvalConfig, notes: list[str]) -> LPIPS | None:
-    """LPIPS, if it is wanted and its weights are at hand."""
+def perceptual(config: EvalConfig, notices: list[Notice]) -> LPIPS | None:
+    """LPIPS, if it is requested and its weights are available."""
     if config.lpips == "off":
         return None
     try:
@@ -233,15 +233,15 @@ def perceptual(config: EvalConfig, notes: list[str]) -> LPIPS | None:
     except (UnavailableError, InputError) as error:
         if config.lpips == "on":
             raise
-        notes.append(f"LPIPS left out: {error}")
+        notices.append(info("no-lpips", f"LPIPS left out: {error.problem}"))
         return None
 
 
 def open_studio(capture: str, config: EvalConfig) -> Studio:
-    """The source of pictures that a name on the command line means.
+    """The source of views that a capture's name means.
 
     Raises:
-        InputError: no such thing, or a video, whose cameras and other sides nobody knows.
+        InputError: no such capture, or a video, whose camera and other sides are unknown.
     """
     file, _, clip = capture.rpartition("@")
     if not file.lower().endswith(MODELS):  # an @ in the name of a folder
@@ -256,32 +256,35 @@ def open_studio(capture: str, config: EvalConfig) -> Studio:
         named = f"{path.stem}@{clip}" if clip else path.stem
         return MeshStudio(mesh, named if path.suffix else capture, config.size, config.times, seed=config.seed)
     if is_video(path):
-        raise InputError(
-            f"{capture}: a video shows one side only and its cameras are unknown; an evaluation needs a posed capture or a .glb"
-        )
+        raise InputError(f"{capture}: a video shows one side and its camera is unknown; an evaluation needs a posed capture or a .glb")
     inputs, held_back = load_splits(path, config.size)
     return CaptureStudio(path.name, inputs, held_back, config.seed)
 
 
 @cache
 def commit() -> str:
-    """The commit of the source that runs, with ``-dirty`` if it was changed; empty outside a checkout."""
-    folder = Path(chronosplat.__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except OSError:
+    """The commit of the source that runs, with ``-dirty`` if it was changed; empty outside a checkout of chronosplat."""
+    return commit_of(Path(chronosplat.__file__))
+
+
+def commit_of(file: Path) -> str:
+    """The commit of the repository that tracks a file; empty where none does, such as for an installed package."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            command = ["git", "-C", str(file.parent), *arguments]
+            found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", file.name) is None:
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return git("describe", "--always", "--dirty", "--abbrev=12") or ""
 
 
 def as_dict(row: Row) -> dict[str, object]:
-    """A row as JSON can hold it: what was not measured is null."""
+    """A row for JSON: null where nothing was measured."""
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in asdict(row).items()}
 
 

@@ -1,22 +1,22 @@
-"""What an evaluation compares: the model, the model with refinement, and baselines, each with its wall time."""
+"""The compared methods: the model, the model with refinement, and baselines, each with its wall time."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from chronosplat.captures import Views
 from chronosplat.evaluate.baselines import nearest_inputs, white
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
-from chronosplat.refine import BEST, fit, refine_scene, refinement
+from chronosplat.models import Reconstructor
+from chronosplat.refine import BEST, RefineConfig, fit, refine_scene, refinement
 from chronosplat.render import render
+from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
-PICTURES = {"white": "an empty picture", "nearest": "the input picture nearest in camera, then in time"}
+BASELINES = {"white": "an empty image", "nearest": "the input view nearest in camera, then in time"}
 DEFAULT = ("white", "nearest", "feed-forward", "fast", "best", "scratch=fast", "scratch=best")
 SCRATCH = "scratch="
 ABOUT = (
@@ -25,19 +25,11 @@ ABOUT = (
 )
 
 
-class Reconstructs(Protocol):
-    """A model: LRM4D or L4GM."""
-
-    def reconstruct(self, views: Views) -> Gaussians4D | GaussianSequence:
-        """A scene from views."""
-        ...
-
-
 @dataclass
 class Run:
-    """What a method made of a capture: pictures of the targets, and the wall time from pictures to scene."""
+    """A method's result: renderings of the targets, and the wall time from images to scene."""
 
-    pictures: Tensor
+    images: Tensor
     seconds: float
     gaussians: int = 0
     steps: int = 0
@@ -45,9 +37,9 @@ class Run:
 
 @dataclass
 class Bench:
-    """One capture in one set-up: runs methods on it and keeps what later ones build on."""
+    """One capture in one set-up: runs methods on it and keeps what later ones need."""
 
-    model: Reconstructs
+    model: Reconstructor
     inputs: Views
     targets: Views
     seed: int
@@ -61,12 +53,12 @@ class Bench:
         Raises:
             InputError: an unknown method, or one that must come after another.
         """
-        if method in PICTURES:
+        if method in BASELINES:
             return Run(white(self.targets) if method == "white" else nearest_inputs(self.inputs, self.targets), 0.0)
         if method.startswith(SCRATCH):
             seconds = self._seconds_of(method.removeprefix(SCRATCH))
             began = time.perf_counter()
-            done = fit(self.inputs, replace(BEST, steps=None, seconds=seconds, widths=SCRATCH_WIDTHS, seed=self.seed), device=self.device)
+            done = fit(self.inputs, scratch_config(seconds, self.seed), device=self.device)
             return self._shown(method, done.scene, time.perf_counter() - began, done.facts["steps"])
         scene, seconds = self._predicted()
         if method == "feed-forward":
@@ -92,15 +84,19 @@ class Bench:
         return float(what)
 
     def _shown(self, method: str, scene: Scene, seconds: float, steps: int = 0) -> Run:
-        """Render the targets. The paper's filter of faint Gaussians stays off: it makes rendering faster and the pictures worse."""
+        """Render the targets, without the paper's filter of faint Gaussians, which trades quality for speed."""
         self.spent[method] = seconds
         with torch.no_grad():
-            pictures = render(scene, self.targets.cameras, self.targets.times, cull=False, device=self.device).rgb.cpu()
-        count = len(scene) if isinstance(scene, Gaussians3D | Gaussians4D) else scene.means.shape[1]
-        return Run(pictures, seconds, count, steps)
+            images = render(scene, self.targets.cameras, self.targets.times, cull=False, device=self.device).rgb.cpu()
+        return Run(images, seconds, scene.num_gaussians, steps)
 
 
-SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # as BEST, and a wider one: without a prediction longer lives do better where one side is seen
+SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # as BEST, and a wider one: without a prediction, longer lives help where one side is seen
+
+
+def scratch_config(seconds: float, seed: int) -> RefineConfig:
+    """Per-scene optimisation for so many seconds."""
+    return replace(BEST, steps=None, seconds=seconds, free=replace(BEST.free, widths=SCRATCH_WIDTHS), seed=seed)
 
 
 def check_methods(methods: tuple[str, ...]) -> None:
@@ -111,7 +107,7 @@ def check_methods(methods: tuple[str, ...]) -> None:
     """
     for index, method in enumerate(methods):
         rest = method.removeprefix(SCRATCH)
-        if method in PICTURES or method == "feed-forward":
+        if method in BASELINES or method == "feed-forward":
             continue
         if method.startswith(SCRATCH) and rest in ("fast", "best"):
             if rest not in methods[:index]:

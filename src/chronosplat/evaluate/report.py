@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, with tables, plots and pictures."""
+"""The report: one self-contained HTML page with tables, plots and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from chronosplat.evaluate.benchmark import COUNTS_SETUP, Results, Row, Shown
-from chronosplat.evaluate.methods import PICTURES
+from chronosplat.evaluate.methods import BASELINES
 from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.files import atomic_file
 
@@ -50,7 +50,7 @@ def write_report(results: Results, path: str | Path) -> None:
         f"model {config.model}, {len(config.captures)} captures, pictures of {first.width}x{first.height}, seed {config.seed}, "
         f"{first.device} with {first.threads} threads, version {first.version} {first.commit}"
     )
-    parts = [f"<h1>chronosplat evaluation</h1><p>{escape(about)}</p>", *(f"<p>{escape(note)}</p>" for note in results.notes)]
+    parts = [f"<h1>chronosplat evaluation</h1><p>{escape(about)}</p>", *(f"<p>{escape(note)}</p>" for note in map(str, results.notices))]
     named = [s for s in setups if _count_of(s) is None]
     parts.append("<h2>Means over captures</h2>")
     for setup in named:
@@ -59,7 +59,7 @@ def write_report(results: Results, path: str | Path) -> None:
     if len(named) < len(setups):
         parts.append(f'<h2>Quality against the number of views</h2><div class="plots">{views_plot(results.rows)}</div>')
     parts.append('<h2>Clip by clip</h2><div class="plots">' + "".join(clip_plot(results.rows, s) for s in named) + "</div>")
-    parts.append("<h2>Pictures</h2>" + "".join(pictures(shown, results.rows) for shown in results.shown if shown.setup in named))
+    parts.append("<h2>Images</h2>" + "".join(images(shown, results.rows) for shown in results.shown if shown.setup in named))
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>chronosplat evaluation</title><style>{STYLE}</style>'
     with atomic_file(Path(path)) as fresh:
         fresh.write_text(page + "".join(parts) + "</html>\n", encoding="utf-8")
@@ -104,7 +104,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def time_plot(rows: Sequence[Row], setup: str) -> str:
     """Mean PSNR of each method against its mean wall time."""
-    some = [r for r in _of(rows, setup) if r.method not in PICTURES]
+    some = [r for r in _of(rows, setup) if r.method not in BASELINES]
     methods = list(dict.fromkeys(r.method for r in some))
     points = {m: [(_mean([r.seconds for r in some if r.method == m]), _mean([r.psnr for r in some if r.method == m]))] for m in methods}
     return line_plot(setup, "seconds", "PSNR (dB)", points, log_x=True, joined=False)
@@ -128,7 +128,7 @@ def clip_plot(rows: Sequence[Row], setup: str) -> str:
     )
 
 
-def pictures(shown: Shown, rows: Sequence[Row]) -> str:
+def images(shown: Shown, rows: Sequence[Row]) -> str:
     """Inputs, targets, and for each method its renderings and their errors, folded away."""
     measured = {r.method: r.psnr for r in rows if r.capture == shown.capture and r.setup == shown.setup}
     lines = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chronosplat.assets import MovingMesh
 from chronosplat.cameras import CANONICAL
-from chronosplat.evaluate.studio import TIMES, MeshStudio, Shot, Split, Studio, split_of, thinned
+from chronosplat.evaluate.studio import TIMES, MeshStudio, Split, Studio, ViewSpec, split_of, thinned
 from chronosplat.shapes import InputError
 
 ROTATION_STEP = 15.0  # degrees between the pictures of a rotating camera
@@ -23,36 +23,36 @@ class Setup:
 
     name: str
     about: str
-    shots: Callable[[Studio, int], list[Shot]]
+    shots: Callable[[Studio, int], list[ViewSpec]]
 
 
-def alternating(studio: Studio, times: int = TIMES) -> list[Shot]:
+def alternating(studio: Studio, times: int = TIMES) -> list[ViewSpec]:
     """One canonical view per moment: front, left, back, right (of the object) cyclically. 24 pictures, 4 poses."""
-    return [Shot(CANONICAL[i % 4], 0.0, t) for i, t in enumerate(thinned(studio.input_moments, times))]
+    return [ViewSpec(CANONICAL[i % 4], 0.0, t) for i, t in enumerate(thinned(studio.input_moments, times))]
 
 
-def interpolation(studio: Studio, times: int = TIMES) -> list[Shot]:
+def interpolation(studio: Studio, times: int = TIMES) -> list[ViewSpec]:
     """Two canonical views at each even moment, the odd ones missing. 24 pictures, 4 poses, 12 moments."""
     even = thinned(studio.input_moments, times)[::2]
-    return [Shot(CANONICAL[(2 * i + side) % 4], 0.0, t) for i, t in enumerate(even) for side in (0, 1)]
+    return [ViewSpec(CANONICAL[(2 * i + side) % 4], 0.0, t) for i, t in enumerate(even) for side in (0, 1)]
 
 
-def rotating(studio: Studio, times: int = TIMES) -> list[Shot]:
+def rotating(studio: Studio, times: int = TIMES) -> list[ViewSpec]:
     """Two cameras walk from front to back on either side, in steps of 15 degrees, and film in turns. 24 pictures, 24 poses."""
     moments = thinned(studio.input_moments, times)
     azimuths = [ROTATION_STEP * (i // 2) if i % 2 == 0 else 360 - ROTATION_STEP * (i // 2 + 1) for i in range(len(moments))]
-    return [Shot(azimuth, 0.0, t) for azimuth, t in zip(azimuths, moments, strict=True)]
+    return [ViewSpec(azimuth, 0.0, t) for azimuth, t in zip(azimuths, moments, strict=True)]
 
 
-def random(studio: Studio, times: int = TIMES) -> list[Shot]:
+def random(studio: Studio, times: int = TIMES) -> list[ViewSpec]:
     """One random view per moment."""
     return [studio.random_shot(t, "inputs") for t in thinned(studio.input_moments, times)]
 
 
-def video(studio: Studio, times: int = TIMES) -> list[Shot]:
+def video(studio: Studio, times: int = TIMES) -> list[ViewSpec]:
     """A video from the front, and the three other canonical views of its first moment (L4GM's setting). 27 pictures."""
     moments = thinned(studio.input_moments, times)
-    return [Shot(0.0, 0.0, t) for t in moments] + [Shot(azimuth, 0.0, moments[0]) for azimuth in CANONICAL[1:]]
+    return [ViewSpec(0.0, 0.0, t) for t in moments] + [ViewSpec(azimuth, 0.0, moments[0]) for azimuth in CANONICAL[1:]]
 
 
 SETUPS = {
@@ -73,7 +73,7 @@ def alternating_canonical(mesh: MovingMesh, size: int = 128, times: int = TIMES,
     return split_of(studio, alternating(studio, times))
 
 
-def random_inputs(studio: Studio, count: int) -> list[Shot]:
+def random_inputs(studio: Studio, count: int) -> list[ViewSpec]:
     """``count`` random views, spread evenly over the moments: the set-up of the curve over the number of views."""
     if count < 1:
         raise InputError(f"views: expected at least one input picture, got {count}")

@@ -1,6 +1,6 @@
 """Studios: where the pictures of an evaluation come from. A moving mesh can be photographed from anywhere; a capture has what it has.
 
-Both answer in :class:`Shot`: an azimuth and an elevation around the object, and a moment.
+Both answer in :class:`ViewSpec`: an azimuth and an elevation around the object, and a moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Shot:
+class ViewSpec:
     """A picture by where it is taken from (degrees; azimuth 0 is the front) and at which of the studio's moments."""
 
     azimuth: float
@@ -61,26 +61,26 @@ class Studio(Protocol):
     input_moments: list[int]
     target_moments: list[int]
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> Shot:
+    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
         """A random view of a moment: the same for the same studio, seed and purpose, independent of other draws."""
         ...
 
-    def has(self, shot: Shot) -> bool:
+    def has(self, shot: ViewSpec) -> bool:
         """Whether there is such a picture."""
         ...
 
-    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
+    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         """The pictures of the shots, in their order; for ``inputs``, of those that may go in."""
         ...
 
 
-def split_of(studio: Studio, inputs: Sequence[Shot]) -> Split:
+def split_of(studio: Studio, inputs: Sequence[ViewSpec]) -> Split:
     """The inputs, and as targets the canonical and one random view at every moment, less the inputs (the paper's protocol).
 
     Raises:
         InputError: no target is left.
     """
-    asked = [Shot(a, 0.0, t) for t in studio.target_moments for a in CANONICAL]
+    asked = [ViewSpec(a, 0.0, t) for t in studio.target_moments for a in CANONICAL]
     canonical = [shot for shot in asked if studio.has(shot) and shot not in set(inputs)]
     others = [studio.random_shot(t, "targets") for t in studio.target_moments]
     others = [shot for shot in others if shot not in set(inputs) and shot not in set(canonical)]
@@ -112,17 +112,17 @@ class MeshStudio:
         poses, placement = pose_clip(mesh, self.seconds)
         self.surface = PreparedSurface(mesh.surface)
         self.poses = [(placement.apply(positions), normals) for positions, normals in poses]
-        self.taken: dict[Shot, Tensor] = {}
+        self.taken: dict[ViewSpec, Tensor] = {}
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> Shot:
+    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
         """See Studio: azimuth uniform, elevation uniform in L4GM's range."""
-        return Shot(*random_angles(self.seed, self.name, purpose, moment, again), moment)
+        return ViewSpec(*random_angles(self.seed, self.name, purpose, moment, again), moment)
 
-    def has(self, shot: Shot) -> bool:
+    def has(self, shot: ViewSpec) -> bool:
         """Always, at a moment that there is."""
         return shot.moment in self.input_moments
 
-    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
+    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         """See Studio."""
         for moment in sorted({shot.moment for shot in shots}):
             fresh = [shot for shot in dict.fromkeys(shots) if shot.moment == moment and shot not in self.taken]
@@ -135,7 +135,7 @@ class MeshStudio:
         times = torch.tensor([self.seconds[shot.moment] for shot in shots], dtype=torch.float64)
         return Views(rgba[..., :3], rgba[..., 3:], self._cameras(shots), times, torch.tensor([0.0, 1.0, 0.0]))
 
-    def _cameras(self, shots: Sequence[Shot]) -> Cameras:
+    def _cameras(self, shots: Sequence[ViewSpec]) -> Cameras:
         return orbit([s.azimuth for s in shots], [s.elevation for s in shots], self.size)
 
 
@@ -159,22 +159,24 @@ class CaptureStudio:
         centers = cameras.transformed(world.inverse()).centers.double()
         azimuth = torch.rad2deg(torch.atan2(centers[:, 0], centers[:, 2])) % 360
         elevation = torch.rad2deg(torch.asin((centers[:, 1] / centers.norm(dim=-1)).clamp(-1, 1)))
-        self.places = [Shot(round(float(a), 3), round(float(e), 3), int(t)) for a, e, t in zip(azimuth, elevation, moments, strict=True)]
+        self.places = [
+            ViewSpec(round(float(a), 3), round(float(e), 3), int(t)) for a, e, t in zip(azimuth, elevation, moments, strict=True)
+        ]
         self.input_moments = sorted({shot.moment for shot in self.places[: len(inputs)]})
         later = sorted({shot.moment for shot in self.places[len(inputs) :]})
         self.target_moments = sorted({*thinned(self.input_moments, TIMES), *thinned(later, TIMES)})
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> Shot:
+    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
         """See Studio: one of the moment's pictures; of those that may go in, if it is to go in."""
         count = self.inputs if purpose == "inputs" else len(self.places)
         there = [shot for shot in self.places[:count] if shot.moment == moment]
         return there[int(generator(self.seed, self.name, purpose, moment, again).integers(len(there)))]
 
-    def has(self, shot: Shot) -> bool:
+    def has(self, shot: ViewSpec) -> bool:
         """Whether a camera of the capture stands there, within five degrees."""
         return self._find(shot) is not None
 
-    def shoot(self, shots: Sequence[Shot], purpose: str = "targets") -> Views:
+    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         """See Studio.
 
         Raises:
@@ -186,12 +188,14 @@ class CaptureStudio:
             raise InputError(
                 f"{self.name}: the set-up needs a camera at azimuth {first.azimuth:g}, elevation {first.elevation:g} degrees "
                 f"at {float(self.seconds[first.moment]):g} s, and the capture has none within {NEAR:g} degrees "
-                f"({len(missing)} of {len(found)} pictures missing); use --setup random"
+                f"({len(missing)} of {len(found)} views missing)",
+                "use {setup}",
+                setup="random",
             )
         chosen = [index for shot in shots if (index := found[shot]) is not None]
         return self.pictures[chosen]
 
-    def _find(self, shot: Shot, purpose: str = "targets") -> int | None:
+    def _find(self, shot: ViewSpec, purpose: str = "targets") -> int | None:
         best, where = NEAR, None
         for index, place in enumerate(self.places[: self.inputs] if purpose == "inputs" else self.places):
             if place.moment == shot.moment:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.files import atomic_file
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, normalize
+from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, Gaussians4D, Scene, normalize
 from chronosplat.shapes import InputError
 
 SH_C0 = 0.28209479177387814
@@ -35,31 +35,33 @@ def _static_columns(g: Gaussians3D) -> list[Tensor]:
     return [*columns, g.scales.clamp_min(1e-12).log(), normalize(g.quats)]
 
 
-def write_ply(scene: Gaussians3D | Gaussians4D, path: str | Path) -> None:
-    """Write one PLY in the capture's world, by atomic rename."""
-    if isinstance(scene, Gaussians4D):
-        still = Gaussians3D(scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.world).in_world()
-        velocities = scene.world.scale * scene.world.directions(scene.velocities) / scene.clock.rate
-        sigmas = scene.time_sigmas * scene.clock.rate
-        columns = [
-            *_static_columns(still),
-            scene.clock.seconds(scene.time_centers)[:, None],
-            sigmas.clamp_min(1e-12).log()[:, None],
-            velocities,
-        ]
-        names = STATIC + MOVING
-    else:
-        columns, names = _static_columns(scene.in_world()), STATIC
+def write_ply(scene: Scene, path: str | Path) -> None:
+    """Write one PLY in the capture's world, by atomic rename.
+
+    Raises:
+        InputError: a scene whose Gaussians neither stand still nor move on straight lines.
+    """
+    linear, path = scene.linear_form(), Path(path)
+    if linear is None:
+        raise InputError(f"{path}: a {scene.kind} does not fit into one PLY; write a folder: {path.with_suffix('')}/")
+    t, clock = linear.tensors, linear.clock
+    still = Gaussians3D(*(t[name] for name in SPLAT_SHAPES), world=scene.world)
+    columns, names, comments = _static_columns(still.in_world()), STATIC, []
+    if clock is not None and scene.seconds is not None:
+        velocities = scene.world.scale * scene.world.directions(t["velocities"]) / clock.rate
+        log_sigmas = (t["time_sigmas"] * clock.rate).clamp_min(1e-12).log()
+        columns += [clock.seconds(t["time_centers"])[:, None], log_sigmas[:, None], velocities]
+        names, comments = STATIC + MOVING, [f"comment seconds {scene.seconds[0]!r} {scene.seconds[1]!r}"]
     table = torch.cat([c.detach().cpu().float() for c in columns], 1).numpy().astype("<f4")
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        *([f"comment seconds {scene.seconds[0]!r} {scene.seconds[1]!r}"] if isinstance(scene, Gaussians4D) else []),
+        *comments,
         f"element vertex {len(table)}",
         *(f"property float {n}" for n in names),
         "end_header",
     ]
-    with atomic_file(Path(path)) as fresh:
+    with atomic_file(path) as fresh:
         fresh.write_bytes("\n".join(header).encode() + b"\n" + table.tobytes())
 
 

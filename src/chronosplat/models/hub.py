@@ -1,16 +1,24 @@
-"""Weights that others published, from the Hugging Face hub: fetched once, with their size and licence said, then offline."""
+"""Published weights from the Hugging Face hub: downloaded once, after a notice of size and licence, then offline.
+
+A file must have the SHA-256 that is pinned here or, where none is known, the one that it had on first use. What was
+checked is recorded in the user's own cache folder, because the hub's may be shared and read-only.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError, UnavailableError
 
 log = logging.getLogger("chronosplat")
@@ -18,37 +26,37 @@ log = logging.getLogger("chronosplat")
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a repository on the hub."""
+    """A file of a repository on the hub; ``revision`` and ``sha256`` pin it where they are known."""
 
     repo: str
     name: str
+    revision: str | None = None
+    sha256: str = ""
 
 
 def fetch(file: HubFile, licence: str) -> Path:
     """The file's path on this machine, downloaded if it is not there yet.
 
-    A fresh download is checked against the hash under which the hub keeps it, which is remembered beside it.
-
     Raises:
         UnavailableError: not here, and no way to get it: names the file and where it goes.
-        InputError: what arrived, or what lies here, is not what the hub announced.
+        InputError: the file is not the pinned one, or changed since its first use.
     """
     try:
-        path = Path(hf_hub_download(file.repo, file.name, local_files_only=True))
+        path = Path(hf_hub_download(file.repo, file.name, revision=file.revision, local_files_only=True))
     except LocalEntryNotFoundError:
         path = _download(file, licence)
-    check_hash(path)
+    check_hash(path, f"{file.repo}/{file.name}", file.sha256)
     return path
 
 
 def _download(file: HubFile, licence: str) -> Path:
     where = f"{file.repo}/{file.name}"
     try:
-        size = get_hf_file_metadata(hf_hub_url(file.repo, file.name)).size or 0
+        size = get_hf_file_metadata(hf_hub_url(file.repo, file.name, revision=file.revision)).size or 0
         log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
-        return Path(hf_hub_download(file.repo, file.name))
+        return Path(hf_hub_download(file.repo, file.name, revision=file.revision))
     except Exception as error:  # of the hub, of its network library, of the system
-        raise _out_of_reach(where, error, "weights=FILE (--weights FILE)") from error
+        raise _out_of_reach(where, error, "weights") from error
 
 
 def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], licence: str) -> Path:
@@ -64,46 +72,63 @@ def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], lice
     def complete(folder: str) -> bool:
         return all((Path(folder) / name).is_file() for name in needed)
 
-    try:
+    with suppress(LocalEntryNotFoundError, OSError):
         folder = snapshot_download(repo, allow_patterns=list(patterns), local_files_only=True)
         if complete(folder):
             return Path(folder)
-    except (LocalEntryNotFoundError, OSError):
-        pass
     try:
         log.warning("downloading %s (several GB, once; licence: %s)", repo, licence)
         folder = snapshot_download(repo, allow_patterns=list(patterns))
     except Exception as error:  # of the hub, of its network library, of the system
-        raise _out_of_reach(f"{repo} ({', '.join(needed)}, ...)", error, "a folder of its layout as --diffusion FOLDER") from error
+        raise _out_of_reach(f"{repo} ({', '.join(needed)}, ...)", error, "diffusion") from error
     if not complete(folder):
-        lacking = next(name for name in needed if not (Path(folder) / name).is_file())
-        raise UnavailableError(f"{repo}: holds no {lacking} (pickled weights are not loaded); pass a folder with one as --diffusion FOLDER")
+        missing = next(name for name in needed if not (Path(folder) / name).is_file())
+        problem = f"{repo}: holds no {missing} (pickled weights are not loaded)"
+        raise UnavailableError(problem, "give a folder that has it as {diffusion}", diffusion=...)
     return Path(folder)
 
 
-def _out_of_reach(what: str, error: Exception, instead: str) -> UnavailableError:
+def _out_of_reach(what: str, error: Exception, argument: str) -> UnavailableError:
     why = (str(error).strip() or repr(error)).splitlines()[0]
     return UnavailableError(
-        f"{what} is not on this machine and cannot be downloaded ({why}); get it elsewhere and pass {instead}, "
-        f"or put the hub's cache into {constants.HF_HUB_CACHE}"
+        f"{what} is not on this machine and cannot be downloaded ({why}); the hub's cache is {constants.HF_HUB_CACHE}",
+        f"get it elsewhere and put it there, or give it as {{{argument}}}",
+        **{argument: ...},
     )
 
 
-def check_hash(path: Path) -> None:
-    """Compare a cached file with the SHA-256 that its name in the cache is; once, then a note beside it stands for it.
+def records_file() -> Path:
+    """Where the hashes of checked files are kept: ``$CHRONOSPLAT_CACHE``, else the user's cache folder."""
+    cache = os.environ.get("CHRONOSPLAT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chronosplat"
+    return Path(cache) / "weights.json"
+
+
+def check_hash(path: Path, name: str, sha256: str = "") -> None:
+    """Compare a cached file with its pinned SHA-256, else the one in its name in the hub's cache, else that of its first use.
+
+    A file that was checked and has kept its size and date since is not read again.
+
+    Args:
+        name: of the file in the records.
 
     Raises:
-        InputError: the file was damaged.
+        InputError: another file.
     """
-    blob = path.resolve()
-    if len(blob.name) != 64:
-        return  # a small file, kept under another kind of name
-    note = blob.with_name(f"{blob.name}.checked")
-    stamp = f"{blob.stat().st_size} {blob.stat().st_mtime_ns}"
-    if note.is_file() and note.read_text() == stamp:
+    file = path.resolve()
+    stamp = f"{file.stat().st_size} {file.stat().st_mtime_ns}"
+    try:
+        records = dict(json.loads(records_file().read_text()))
+        before = dict(records.get(name) or {})
+    except (OSError, ValueError, TypeError):
+        records, before = {}, {}
+    expected = sha256 or (file.name if len(file.name) == 64 else "") or before.get("sha256", "")
+    if before.get("stamp") == stamp and before.get("sha256") == expected:
         return
-    with blob.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != blob.name:
-        raise InputError(f"{path}: damaged (SHA-256 {found[:12]}..., expected {blob.name[:12]}...); delete {blob} and load again")
-    note.write_text(stamp)
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if expected and found != expected:
+        raise InputError(
+            f"{path}: damaged or replaced (SHA-256 {found[:12]}..., expected {expected[:12]}...); delete {file} and load again"
+        )
+    with suppress(OSError), atomic_file(records_file()) as fresh:
+        fresh.write_text(json.dumps(records | {name: {"sha256": found, "stamp": stamp}}, indent=1))

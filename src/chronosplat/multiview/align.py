@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import orbit
-from chronosplat.gaussians import Gaussians3D
 from chronosplat.models.l4gm import L4GMConfig
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import check_shape
 
 COARSE = 4  # degrees between the first looks

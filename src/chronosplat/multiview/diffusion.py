@@ -22,7 +22,8 @@ from torch import Tensor
 from chronosplat.cameras import orbit_pose
 from chronosplat.models.hub import fetch_folder
 from chronosplat.models.imagedream import ImageDreamUNet
-from chronosplat.models.weights import from_imagedream, read_weights
+from chronosplat.models.imagedream.weights import from_imagedream
+from chronosplat.models.weights import read_weights
 from chronosplat.shapes import InputError, UnavailableError
 
 FACES = (90.0, 180.0, 270.0, 0.0)  # what L4GM calls front, right, back, left, in the azimuths that the U-Net was trained with
@@ -253,7 +254,8 @@ def _require_extra() -> None:
         import diffusers
         import transformers
     except ImportError as error:
-        raise UnavailableError(f"multiview: {error}; install the extra: pip install 'chronosplat[multiview]', or give --views") from error
+        install = "pip install 'chronosplat[multiview]', or give {views}"
+        raise UnavailableError(f"multiview: {error}", install, views=...) from error
     for library in (diffusers, transformers):  # every part is loaded for itself: their bars and hints would drown ours
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()

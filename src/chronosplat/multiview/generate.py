@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import orbit
-from chronosplat.captures.picture import find_object
+from chronosplat.captures.object_image import find_object
 from chronosplat.captures.views import on_white
-from chronosplat.gaussians import Gaussians3D
 from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
 from chronosplat.multiview.align import best_azimuth
 from chronosplat.multiview.diffusion import Diffusion, DiffusionOptions, Step, resized
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError, check_shape
 
 
@@ -57,7 +57,7 @@ def generate_views(
         InputError: no picture and no text; a picture of another shape; an LGM that takes another number of views.
     """
     if picture is None and not options.prompt:
-        raise InputError("multiview: give a picture, or a text with --prompt")
+        raise InputError("multiview: no image and no text", "give an image, or a {prompt}", prompt=...)
     if picture is not None:
         check_shape("picture", picture, f"{lgm.config.input_size} {lgm.config.input_size} 3")
     check_views(lgm.config)

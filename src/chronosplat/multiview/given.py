@@ -1,4 +1,4 @@
-"""Views of the first frame that the user has: four pictures, or the three that the video does not show."""
+"""Given views of the first frame: four images, or the three that the video does not show."""
 
 from __future__ import annotations
 
@@ -11,73 +11,74 @@ from PIL import Image
 from torch import Tensor
 
 from chronosplat.captures.matting import Matte, choose_matte
-from chronosplat.captures.picture import frame_picture, read_pixels
+from chronosplat.captures.object_image import frame_image, read_pixels
 from chronosplat.captures.views import on_white
 from chronosplat.captures.window import object_box, whole_window
+from chronosplat.events import Notice
 from chronosplat.shapes import InputError
 
-VIEW_NAMES = ("front", "right", "back", "left")  # azimuths 0, 90, 180, 270: the camera walks to the viewer's right
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+VIEW_NAMES = ("front", "right", "back", "left")  # azimuths 0, 90, 180, 270
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class GivenViews:
-    """Four views of one moment.
+    """Four views of one timestamp.
 
     Attributes:
-        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270. With three pictures the first is white.
+        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270. With three images the first is white.
         has_front: whether the first was given.
-        box: left, top, right, bottom of the object in the front view, in shares of the picture; where that is not given, of
-            the middle of the picture and the height that the others show.
-        notes: what was found, for the user.
+        box: left, top, right, bottom of the object in the front view, as fractions of the image; without a front view, the
+            middle of the image and the mean height in the others.
+        notices: what was found.
     """
 
     views: Tensor
     has_front: bool
     box: tuple[float, float, float, float]
-    notes: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") -> GivenViews:
     """Read views of the first frame.
 
     Args:
-        paths: a folder, or four pictures in the order front, right, back, left, or three without the front. In a folder, files
-            of these names are taken, else its pictures in the order of their names.
+        paths: a folder, or four images in the order front, right, back, left, or three without the front. In a folder, files
+            of these names are taken, else its images in the order of their names.
         size: pixels.
         matting: see choose_matte.
 
     Raises:
-        InputError: another number of pictures, undecodable ones, ones of different sizes, or ones without an object.
+        InputError: another number of images, undecodable ones, different sizes, or no object in one.
     """
     files = _files([Path(p) for p in paths])
     if len(files) not in (3, 4):
         found = f"{len(files)} ({', '.join(f.name for f in files[:6])}{', ...' if len(files) > 6 else ''})" if files else "none"
-        raise InputError(f"views: expected 4 pictures (front right back left), or 3 without the front; got {found}")
+        raise InputError(f"views: expected 4 images (front right back left), or 3 without the front; got {found}")
     pictures = [read_pixels(path) for path in files]
     sizes = {p.shape[1::-1] for p in pictures}
     if len(sizes) > 1:
         listed = ", ".join(f"{f.name} {p.shape[1]}x{p.shape[0]}" for f, p in zip(files, pictures, strict=True))
-        raise InputError(f"views: pictures of different sizes ({listed}); they must be framed alike, and be of one size")
-    white, boxes, notes = [], [], []
+        raise InputError(f"views: images of different sizes ({listed}); they must have one framing and one size")
+    white, boxes, notices = [], [], []
     network: Matte | None = None  # loaded once for all
     for path, picture in zip(files, pictures, strict=True):
         matte = network or choose_matte(matting, [picture], path.name)
         network = matte if matte.slow else None
-        images, alphas = frame_picture(picture, whole_window(*picture.shape[1::-1]), matte, size)
+        images, alphas = frame_image(picture, whole_window(*picture.shape[1::-1]), matte, size)
         box = object_box(alphas[..., 0].numpy())
         if box is None:
-            raise InputError(f"{path}: no object found in it; is the matte right? see --matting")
+            raise InputError(f"{path}: no object found in it", "try another {matting}", matting=...)
         boxes.append(box)
         white.append(on_white(images, alphas))
         if matte.kind != "alpha":
-            notes.append(matte.note)
+            notices.append(matte.notice)
     has_front = len(files) == 4
     if not has_front:
         white.insert(0, torch.ones_like(white[0]))
     top, bottom = (sum(b[i] for b in boxes) / len(boxes) for i in (1, 3))
     box = boxes[0] if has_front else (0.5, top, 0.5, bottom)
-    return GivenViews(torch.stack(white), has_front, box, tuple(notes))
+    return GivenViews(torch.stack(white), has_front, box, tuple(notices))
 
 
 def save_views(views: Tensor, folder: Path) -> list[Path]:
@@ -99,7 +100,7 @@ def _files(paths: list[Path]) -> list[Path]:
         if sorted(names) == sorted(order) and names != order:
             raise InputError(f"views: expected in the order {' '.join(order)}, got {' '.join(names)}")
         return paths
-    inside = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in PICTURES)
+    inside = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in IMAGES)
     named = {p.stem.lower(): p for p in inside if p.stem.lower() in VIEW_NAMES}
     if not named:
         return inside

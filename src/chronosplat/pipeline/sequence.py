@@ -1,158 +1,312 @@
-"""L4GM: a video and its first frame's other views -> Gaussians for every frame -> pictures and files.
+"""Models that take a video (L4GM): a video and its first frame's other views -> Gaussians for every frame -> renderings and files.
 
-The work is done in the folder ``NAME.partial`` beside the target: what a long run has reached stays there when it is
-interrupted, and the same command goes on from it. At the end the folder is renamed.
+The stages run in the folder ``NAME.partial`` beside the target (stages.py), which becomes the result at the end:
+
+    views        the first frame's views, given, found in the capture or generated       views/
+    reconstruct  the network over all chunks, resumed between them                       predicted.safetensors
+    scene        the prediction, refined frame by frame if requested                     scene.safetensors
+    ply          one file per frame, if requested                                        ply/
+    preview      the scene from a camera that circles it                                 preview.mp4
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+import chronosplat
 from chronosplat.cameras import Similarity
-from chronosplat.captures import Clip, Rig
+from chronosplat.captures import Views
 from chronosplat.captures.views import evenly, on_white
-from chronosplat.export import sequence_pictures, write_ply, write_video
-from chronosplat.export.sequence import visible
-from chronosplat.files import atomic_folder
-from chronosplat.gaussians import StoredSequence
+from chronosplat.events import Events, info, warning
+from chronosplat.export import sequence_frames, visible, write_ply, write_video
+from chronosplat.files import temporary_folder
 from chronosplat.metrics import mean_psnr
-from chronosplat.models.l4gm import L4GM, L4GMConfig
+from chronosplat.models import ModelSpec, find_model, find_weights
+from chronosplat.models.l4gm import L4GM, L4GMConfig, check_l4gm_file
+from chronosplat.models.l4gm.weights import load_l4gm
 from chronosplat.models.precision import bf16_is_fast
-from chronosplat.models.weights import check_l4gm_file, find_weights, load_model
 from chronosplat.multiview import load_given, save_views
-from chronosplat.pipeline.common import Clock, Progressed, ReconstructConfig, Report, Say, write_report
-from chronosplat.pipeline.refined import REFINED, asked_refinement, refine_stored
+from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig, refine_config
+from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.source import USUAL_FPS, Source, open_source
-from chronosplat.pipeline.views import ViewsConfig, imagine
-from chronosplat.pipeline.working import WORKING, finish_folder, stamps_of, working_folder
+from chronosplat.pipeline.stages import Stage, StagedRun, staged_run, stamp_of
+from chronosplat.pipeline.views import generate
+from chronosplat.refine import RefineConfig
+from chronosplat.refine.strategies.frames import facts_of, refine_frames
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D, SequenceWriter, StoredSequence
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.chunks import model_cameras
 from chronosplat.sequences.run import STATE
 from chronosplat.shapes import InputError
 
-SCENE = "scene.safetensors"
-REFINED_PLY = "refined-ply"
-NOTE = "note.txt"  # beside the views: what to say of them
+SCENE, PREDICTED, REFINED, NOTE = "scene.safetensors", "predicted.safetensors", "refined.json", "note.txt"
+WORKING = (PREDICTED, REFINED, STATE)  # of no use once the work is done
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-COMPARED = 24  # frames whose renderings are compared with the video
+COMPARED = 24  # frames that are compared with the video
+BETWEEN = "l4gm-interp"
 
 
-def reconstruct_sequence(config: ReconstructConfig, output: Path, say: Say, progressed: Progressed) -> Report:
+@dataclass(frozen=True)
+class Setup:
+    """What the stages work with.
+
+    Attributes:
+        weights, between: weights files; ``between`` is the interpolation model's. network: the config of ``weights``.
+        refinement: None for none.
+    """
+
+    config: ReconstructConfig
+    spec: ModelSpec
+    source: Source
+    weights: Path
+    between: Path | None
+    network: L4GMConfig
+    dtype: torch.dtype
+    refinement: RefineConfig | None
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Metadata of the scene file."""
+        return {"model": self.config.model, "input_size": str(self.network.input_size)}
+
+
+def reconstruct_sequence(config: ReconstructConfig, spec: ModelSpec, output: Path, events: Events) -> Report:
     """See :func:`chronosplat.pipeline.reconstruct_capture`."""
+    journal = Journal(events)
+    torch.manual_seed(config.seed)
+    setup = prepared(config, spec, journal)
+    for notice in setup.source.notices:
+        journal.notice(notice)
+    with staged_run(output, journal) as run:
+        stages, chunk = planned(setup, run, output, events)
+        run.run(stages, chunk=chunk)
+        report = finished(setup, run.folder, chunk, journal)
+        write_report(config, report, run.folder, WORKING)
+        run.publish(output, WORKING)
+    rate = f"{report.facts['output_frames']} frames at {report.facts['fps']:g} per second"
+    events.notice(info("done", f"PSNR on the input frames {report.psnr_inputs:.2f} dB; {rate} in {output}"))
+    return report
+
+
+def prepared(config: ReconstructConfig, spec: ModelSpec, journal: Journal) -> Setup:
+    """Check the options, find the weights and survey the input.
+
+    Raises:
+        InputError: options that do not go together, or weights that do not fit.
+        UnavailableError: weights that are neither here nor downloadable.
+    """
     options, dtype = config.sequence, precision_of(config)
     if options.interpolate not in (1, 3):
         raise InputError(f"interpolate: expected 1 (off) or 3 (three times the frame rate), got {options.interpolate}")
     if options.interp_weights and options.interpolate == 1:
-        raise InputError("--interp-weights: goes with --interpolate 3")
-    unused = [f"--{name}" for name in ("diffusion", "lgm_weights") if getattr(options, name)]
-    unused += ["--prompt"] if options.drawing.prompt else []
+        raise InputError("interp_weights: nothing is interpolated", "add {interpolate}", interpolate=3)
+    unused = [name for name in ("diffusion", "lgm_weights") if getattr(options, name)]
+    unused += ["prompt"] if options.drawing.prompt else []
     if options.views and unused:
-        raise InputError(f"{', '.join(unused).replace('_', '-')}: the other sides are given by --views; leave one or the other out")
-    torch.manual_seed(config.seed)
-    wanted = asked_refinement(config, "off")
-    if wanted is not None and options.interpolate > 1:
-        raise InputError("--refine: the frames that --interpolate puts in between have no pictures to refine against; leave one out")
-    clock = Clock()
-    notes: list[str] = []
-
-    def tell(note: str) -> None:
-        notes.append(note)
-        say(note)
-
+        listed = " and ".join(f"{{{name}}}" for name in unused)
+        raise InputError("views: given, so none are generated", f"leave out {listed}", **dict.fromkeys(unused, ...))
+    refinement = refine_config(config, spec)
+    if refinement is not None and options.interpolate > 1:
+        problem = "refine: interpolated frames have no images to refine against"
+        raise InputError(problem, "leave out {refine} or {interpolate}", refine=..., interpolate=...)
+    if refinement is not None and refinement.strategy not in ("auto", "frames"):
+        raise InputError(f"strategy {refinement.strategy}: a sequence is refined frame by frame", "use {strategy}", strategy="frames")
     weights = find_weights(config.model, config.weights or None)
-    between_weights = find_weights("l4gm-interp", options.interp_weights or None) if options.interpolate > 1 else None
-    network = check_l4gm_file(config.model, weights)
-    if between_weights is not None:
-        inner = check_l4gm_file("l4gm-interp", between_weights)
-        if (inner.input_size, inner.splat_size, inner.views) != (network.input_size, network.splat_size, network.views):
-            raise InputError(f"{between_weights}: takes other pictures, or gives other Gaussians, than {weights}")
-    with clock("survey"):
+    assert weights is not None
+    between = find_weights(BETWEEN, options.interp_weights or None) if options.interpolate > 1 else None
+    network = check_l4gm_file(spec.config, weights)
+    if between is not None:
+        inner = check_l4gm_file(find_model(BETWEEN).config, between)
+        if (inner.input_size, inner.num_gaussians, inner.views) != (network.input_size, network.num_gaussians, network.views):
+            raise InputError(f"{between}: its inputs or its number of Gaussians differ from those of {weights}")
+    with journal.stage("survey"):
         source = open_source(config, network.input_size)
-    for note in source.notes:
-        tell(note)
-    frames = len(source.pictures.times)
-    chunk = choose_chunk(options.chunk, frames, network, dtype, config.device, 1 + (between_weights is not None))
-    stamps = stamps_of(config, [weights, between_weights], network.input_size, dtype, output)
-    with working_folder(output, stamps, chunk, options.chunk is None, tell) as work:
-        folder = work.folder
-        if not (folder / STATE).is_file():
-            shutil.rmtree(folder / "ply", ignore_errors=True)  # of a refined scene that is gone
-        with clock("views"):
-            first_views = first_views_of(config, source, folder, network.input_size, tell, progressed)
-        with clock("load"):
-            model = loaded(config.model, weights, config, dtype)
-            between = None if between_weights is None else loaded("l4gm-interp", between_weights, config, dtype)
-        kept = {"model": config.model, "input_size": str(network.input_size)}
-        plan = Plan(model, between, work.chunk, work.stamp, source.world, kept)
-        with clock("reconstruct"), out_of_memory(work.chunk):
-            for progress in run_sequence(plan, source.pictures, first_views, folder):
-                progressed("reconstructing", progress.done, progress.chunks)
-                if config.ply and wanted is None:
-                    write_frames(folder / "ply", folder / SCENE, progress.added)
-        del model, between, plan
-        stored, facts = folder / SCENE, {}
-        if wanted is not None:
-            with clock("refine"):
-                cameras = model_cameras(network)
-                stored, found = refine_stored(wanted, folder, source.pictures, cameras, kept, tell, progressed, config.device)
-            facts = {"refinement": found}
-        report = finish(config, stored, source, network, clock, say)
-        if wanted is not None and config.ply:
-            shutil.rmtree(folder / REFINED_PLY, ignore_errors=True)
-            write_frames(folder / REFINED_PLY, stored, range(frames))
-        if not config.ply:
-            shutil.rmtree(folder / "ply", ignore_errors=True)  # of an earlier run that was asked for them
-        report.notes = notes
-        report.facts |= {"chunk": work.chunk, "precision": str(dtype).removeprefix("torch."), **facts}
-        if wanted is not None:
-            (folder / STATE).unlink()  # what follows cannot be gone on from
-            if config.ply:
-                shutil.rmtree(folder / "ply", ignore_errors=True)
-                (folder / REFINED_PLY).rename(folder / "ply")
-            stored.replace(folder / SCENE)
-        else:
-            shutil.rmtree(folder / REFINED_PLY, ignore_errors=True)
-            (folder / REFINED).unlink(missing_ok=True)  # of an earlier run
-        write_report(config, report, folder, WORKING)
-        finish_folder(work, output)
-    facts = report.facts
-    say(f"PSNR on the input frames {report.psnr_inputs:.2f} dB; {facts['output_frames']} frames at {facts['fps']:g} a second in {output}")
-    return report
+    return Setup(config, spec, source, weights, between, network, dtype, refinement)
 
 
-def finish(config: ReconstructConfig, stored: Path, source: Source, network: L4GMConfig, clock: Clock, say: Say) -> Report:
-    """Compare the scene with its input, and film it, frame by frame from its file."""
-    scene = StoredSequence(stored)
-    say(f"{scene.count} Gaussians in each of {len(scene)} frames, in {clock.seconds['reconstruct']:.1f} s")
-    with clock("compare"):
-        quality = compare(scene, source.pictures, network, config.device)
-    with clock("preview"):
-        fps = (len(scene) - 1) / (scene.seconds[1] - scene.seconds[0]) if len(scene) > 1 else USUAL_FPS
-        pictures = sequence_pictures(scene, config.preview_size, network.input_size, config.device)
-        write_video(pictures, stored.parent / "preview.mp4", fps)
+def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple[list[Stage], int]:
+    """The stages with their stamps, and the frames of a forward pass."""
+    config, options, folder, journal = setup.config, setup.config.sequence, run.folder, run.journal
+    own = asdict(options)
+    sides = {name: own[name] for name in ("views", "drawing", "diffusion", "lgm_weights")}
+    video = asdict(config.video)
+    first = {"input": config.input, "split": config.split, "video": video | {"max_frames": None}, "seed": config.seed}
+    first |= {"size": setup.network.input_size, "version": chronosplat.__version__, **sides}
+    source = Path(config.input)
+    paths = [source.parent if source.suffix == ".json" else source, *(Path(v) for v in options.views)]
+    paths += [Path(p) for p in (options.diffusion, options.lgm_weights) if p]
+    views = stamp_of(first, paths, output)
+    files = [*paths, setup.weights, *([] if setup.between is None else [setup.between])]
+    every = {"views": views, "sequence": own | {"chunk": None}, "video": video, "model": config.model, "device": config.device}
+    free_choice = stamp_of(every | {"precision": str(setup.dtype)}, files, output)
+    earlier = run.recorded("reconstruct")
+    chunk = choose_chunk(
+        options.chunk, len(setup.source.frames.times), setup.network, setup.dtype, config.device, 1 + (setup.between is not None)
+    )
+    if options.chunk is None and earlier.get("stamp") == stamp_of([free_choice, earlier.get("chunk")]):
+        chunk = earlier["chunk"]  # chosen by the memory that was free then: a resumed run keeps it
+    reconstructed = stamp_of([free_choice, chunk])
+    scene = stamp_of([reconstructed, setup.refinement])
+    stages = [
+        Stage("views", views, ("views",), lambda: make_first_views(setup, folder, events)),
+        Stage(
+            "reconstruct",
+            reconstructed,
+            (PREDICTED, STATE),
+            lambda: reconstruct(setup, folder, chunk, reconstructed, events),
+        ),
+        Stage("scene", scene, (SCENE, REFINED), lambda: make_scene(setup, folder, journal)),
+    ]
+    if config.ply:
+        stages.append(Stage("ply", scene, ("ply",), lambda: write_frames(folder)))
+    shown = stamp_of([scene, config.preview_size])
+    stages.append(Stage("preview", shown, ("preview.mp4",), lambda: write_preview(setup, folder)))
+    return stages, chunk
+
+
+def make_first_views(setup: Setup, folder: Path, events: Events) -> None:
+    """Write the first frame's views into ``views/``: given, found in the capture, or generated by ImageDream and LGM."""
+    config, options, size = setup.config, setup.config.sequence, setup.network.input_size
+
+    def first_frame(size: int) -> Tensor:
+        images, alphas = next(setup.source.frames.frames(size, range(1)))
+        return on_white(images, alphas)
+
+    views, note = setup.source.first_views, ""
+    if views is None:
+        multiview = MultiviewConfig("", "auto", options.diffusion, options.lgm_weights, config.device, config.seed, options.drawing)
+        made = generate(multiview, first_frame, events, size)
+        views = made.views
+        note = f"ImageDream and LGM generated the other views (azimuth {made.azimuth} degrees, seed {config.seed})"
+    with temporary_folder(folder / "views") as fresh:
+        made_views = fresh / "views"
+        save_views(views, made_views)
+        if note:
+            (made_views / NOTE).write_text(note)
+        made_views.replace(folder / "views")
+
+
+def reconstruct(setup: Setup, folder: Path, chunk: int, stamp: str, events: Events) -> None:
+    """Run the network over all chunks, from where an interrupted run stopped."""
+    config = setup.config
+    first_views = load_given([folder / "views"], setup.network.input_size, "none").views
+    model = loaded(setup.spec.config, setup.weights, config, setup.dtype)
+    between = None if setup.between is None else loaded(find_model(BETWEEN).config, setup.between, config, setup.dtype)
+    plan = Plan(model, between, chunk, stamp, setup.source.world, setup.notes)
+    with out_of_memory(chunk):
+        for step in run_sequence(plan, setup.source.frames, first_views, folder, PREDICTED):
+            events.progress("reconstructing", step.done, step.chunks)
+
+
+def make_scene(setup: Setup, folder: Path, journal: Journal) -> None:
+    """The predicted sequence, refined frame by frame against the video, the first frame against all of its views."""
+    config, cameras, events = setup.refinement, model_cameras(setup.network), journal.events
+    if config is None:
+        (folder / SCENE).unlink(missing_ok=True)
+        try:
+            (folder / SCENE).hardlink_to(folder / PREDICTED)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(folder / PREDICTED, folder / SCENE)
+        return
+    scene = StoredSequence(folder / PREDICTED)
+    sides = load_given([folder / "views"], cameras.height, "none").views
+
+    def frames() -> Iterator[tuple[Gaussians3D, Views | None]]:
+        for index, (images, alphas) in enumerate(setup.source.frames.frames(cameras.height, range(scene.num_frames))):
+            views = Views(images[None], alphas[None], cameras[[0]], torch.zeros(1, dtype=torch.float64))
+            if index == 0:
+                still = torch.zeros(len(sides), dtype=torch.float64)
+                views = Views(sides, torch.ones_like(sides[..., :1]), cameras, still)
+            yield scene.frame(index).with_world(Similarity()).to(setup.config.device), views
+
+    facts: dict[str, Any] = {}
+    notes = setup.notes | {"refinement": json.dumps({"steps": config.steps, "seconds": config.seconds, "seed": config.seed})}
+    with SequenceWriter(folder / SCENE, scene.times, scene.num_gaussians, scene.world, notes) as writer:
+        for index, (gaussians, pace) in enumerate(refine_frames(frames(), scene.num_frames, config, events.cancel)):
+            writer.write(index, {name: t[None] for name, t in gaussians.tensors().items()})
+            events.progress("refining", index + 1, scene.num_frames)
+            facts = facts_of(pace, config)
+        writer.flush()
+    if facts["stopped"]:
+        journal.notice(warning("stopped-early", f"refinement stopped early ({facts['stopped']}); the frames so far are kept"))
+    elif facts["kept"]:
+        journal.notice(info("prediction-kept", "refinement gains nothing on held-out views: the prediction is kept"))
+    (folder / REFINED).write_text(json.dumps(facts))
+
+
+def write_frames(folder: Path) -> None:
+    """One PLY file per frame; those of an interrupted run stay."""
+    scene = StoredSequence(folder / SCENE)
+    (folder / "ply").mkdir(exist_ok=True)
+    for index in range(scene.num_frames):
+        path = folder / "ply" / f"frame_{index:04d}.ply"
+        if not path.exists():
+            write_ply(visible(scene.frame(index).in_world()), path)
+
+
+def write_preview(setup: Setup, folder: Path) -> None:
+    """The scene as it plays, from a camera that circles it."""
+    scene = StoredSequence(folder / SCENE)
+    frames = sequence_frames(scene, setup.config.preview_size, setup.network.input_size, setup.config.device)
+    write_video(frames, folder / "preview.mp4", frame_rate(scene))
+
+
+def frame_rate(scene: StoredSequence) -> float:
+    """Mean frames per second."""
+    first, last = scene.seconds
+    return (scene.num_frames - 1) / (last - first) if scene.num_frames > 1 else USUAL_FPS
+
+
+def finished(setup: Setup, folder: Path, chunk: int, journal: Journal) -> Report:
+    """Compare the scene with its input, and report."""
+    scene = StoredSequence(folder / SCENE)
+    if (folder / "views" / NOTE).is_file():
+        journal.notice(info("generated-views", (folder / "views" / NOTE).read_text(), "{views} takes yours", views=...))
+    with journal.stage("compare"):
+        quality = compare(scene, setup)
+    facts: dict[str, Any] = {"output_frames": scene.num_frames, "fps": round(frame_rate(scene), 4), "chunk": chunk}
+    facts["precision"] = str(setup.dtype).removeprefix("torch.")
+    if setup.refinement is not None:
+        facts["refinement"] = json.loads((folder / REFINED).read_text())
     return Report(
-        version="",
-        model=config.model,
-        frames=len(source.pictures.times),
-        width=network.input_size,
-        height=network.input_size,
+        model=setup.config.model,
+        frames=len(setup.source.frames.times),
+        width=setup.network.input_size,
+        height=setup.network.input_size,
         seconds=scene.seconds,
-        gaussians=scene.count,
+        gaussians=scene.num_gaussians,
         psnr_inputs=round(quality, 3),
-        times=clock.rounded(),
-        facts={"output_frames": len(scene), "fps": round(fps, 4)},
+        times=journal.rounded(),
+        notices=journal.notices,
+        facts=facts,
     )
 
 
+def compare(scene: StoredSequence, setup: Setup) -> float:
+    """Mean PSNR in dB, on white, between evenly spaced frames of the video and the scene from the reference view."""
+    frames, size = len(setup.source.frames.times), setup.network.input_size
+    chosen = evenly(frames, COMPARED)
+    factor = (scene.num_frames - 1) // max(frames - 1, 1)
+    camera = model_cameras(setup.network)[0]
+    found = []
+    for index, (images, alphas) in zip(chosen, setup.source.frames.frames(size, chosen), strict=True):
+        gaussians = replace(scene.frame(index * factor), world=Similarity())
+        rendered = render(gaussians, camera, device=setup.config.device).rgb.cpu()
+        found.append(mean_psnr(rendered, on_white(images, alphas)[None]))
+    return sum(found) / len(found)
+
+
 def precision_of(config: ReconstructConfig) -> torch.dtype:
-    """The numbers to compute with: bf16 where that is fast, fp16 on older GPUs, else fp32.
+    """The network's type: bf16 where that is fast, fp16 on older GPUs, else fp32.
 
     Raises:
         InputError: an unknown name.
@@ -167,67 +321,7 @@ def precision_of(config: ReconstructConfig) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def first_views_of(config: ReconstructConfig, source: Source, folder: Path, size: int, tell: Say, progressed: Progressed) -> Tensor:
-    """[4, S, S, 3] on white: the first frame from all sides, given, found in the capture, or generated.
-
-    They are kept as pictures in ``views/`` and used as read from there, so that a run that goes on uses the same.
-    """
-    kept = folder / "views"
-    if not kept.is_dir():
-        views = source.first_views
-        note = ""
-        if views is None:
-            views, note = generated_views(config, source, size, progressed)
-        with atomic_folder(kept) as fresh:
-            save_views(views, fresh)
-            if note:
-                (fresh / NOTE).write_text(note)
-    if (kept / NOTE).is_file():
-        tell((kept / NOTE).read_text())
-    return load_given([kept], size, "none").views
-
-
-def generated_views(config: ReconstructConfig, source: Source, size: int, progressed: Progressed) -> tuple[Tensor, str]:
-    """ImageDream's views, made consistent by LGM, of the first frame, and what to say of them."""
-    options = config.sequence
-
-    def first_frame(size: int) -> Tensor:
-        images, alphas = next(source.pictures.frames(size, range(1)))
-        return on_white(images, alphas)
-
-    wanted = ViewsConfig(options.drawing, options.diffusion, options.lgm_weights, config.device, config.seed)
-    made = imagine(wanted, first_frame, progressed, size)
-    note = f"the other sides were generated by ImageDream and LGM (azimuth {made.azimuth} degrees, seed {config.seed}); --views takes yours"
-    return made.views, note
-
-
-def loaded(name: str, weights: Path, config: ReconstructConfig, dtype: torch.dtype) -> L4GM:
-    """A network of L4GM's kind, ready to run."""
-    model = load_model(name, weights)
-    assert isinstance(model, L4GM)
-    model = model.lowered(dtype).to(config.device)
+def loaded(network: L4GMConfig, weights: Path, config: ReconstructConfig, dtype: torch.dtype) -> L4GM:
+    """A network ready to run."""
+    model = load_l4gm(network, weights).eval().lowered(dtype).to(config.device)
     return cast(L4GM, torch.compile(model)) if config.sequence.compile else model
-
-
-def write_frames(folder: Path, stored: Path, which: range) -> None:
-    """PLY files of frames that are in the sequence's file; those that are there stay."""
-    scene = StoredSequence(stored)
-    folder.mkdir(exist_ok=True)
-    for index in which:
-        path = folder / f"frame_{index:04d}.ply"
-        if not path.exists():
-            write_ply(visible(scene.frame(index).in_world()), path)
-
-
-def compare(scene: StoredSequence, pictures: Clip | Rig, network: L4GMConfig, device: str) -> float:
-    """Mean PSNR in dB, on white, between evenly chosen frames of the video and the scene from the reference view."""
-    frames = len(pictures.times)
-    chosen = evenly(frames, COMPARED)
-    factor = (len(scene) - 1) // max(frames - 1, 1)
-    camera = model_cameras(network)[0]
-    found = []
-    for index, (images, alphas) in zip(chosen, pictures.frames(network.input_size, chosen), strict=True):
-        gaussians = replace(scene.frame(index * factor), world=Similarity())
-        rendered = render(gaussians, camera, device=device).rgb.cpu()
-        found.append(mean_psnr(rendered, on_white(images, alphas)[None]))
-    return sum(found) / len(found)

@@ -1,4 +1,4 @@
-"""What a refinement is: how long, how freely, and what holds it back."""
+"""Refinement settings: how long, how freely, and what regularises it. Each strategy has its own config."""
 
 from __future__ import annotations
 
@@ -6,31 +6,92 @@ from dataclasses import dataclass, field, replace
 
 from chronosplat.shapes import InputError
 
-# step sizes of the fields without bounds (parameters.py), in a scene of size about one. Colours move slowly even where
-# pictures are many: what is left to geometry to explain is right from other views, too (docs/refinement.md has the figures)
-FREE = {
-    "means": 6e-3,
-    "velocities": 1.2e-2,
-    "time_centers": 3e-2,
-    "time_sigmas": 3e-2,
-    "scales": 1e-1,
-    "quats": 3e-2,
-    "opacities": 9e-2,
-    "colors": 3e-3,
-}
-RANDOM = {**FREE, "colors": 1e-2}  # from random points: their colours are those of what covers them in one picture
-# where most moments are seen from one side only, colours and opacities would paint that side's picture onto what lies behind
-GENTLE = {
-    "means": 6e-4,
-    "velocities": 1.2e-3,
-    "time_centers": 3e-3,
-    "time_sigmas": 3e-3,
-    "scales": 3e-3,
-    "quats": 3e-3,
-    "opacities": 0.0,
-    "colors": 0.0,
-}
-GENTLE_GAIN = 0.02  # dB that gentle steps must gain on held-back views; these were inputs of the prediction, which flatters it
+StepSizes = dict[str, float]  # by field, of the unbounded values (parameters.py), in a scene of size about one
+
+
+@dataclass(frozen=True)
+class FreeConfig:
+    """Strategy ``free``: the scene restarts as fewer, longer-lived Gaussians, and every field moves.
+
+    Attributes:
+        rates: step sizes. docs/results.md, "Learning rates".
+        hull_rates: step sizes from random points in the visual hull, whose colours are one image's.
+        widths: least time sigmas to try, in mean spacings between timestamps. docs/results.md, "Starts".
+        hull: the same for starts from random points in the visual hull; empty tries none.
+        min_views: with fewer views the prediction is more accurate. docs/results.md, "Number of views".
+        min_steps: of a final run; the search overfits sooner than a run on all views.
+    """
+
+    rates: StepSizes = field(
+        default_factory=lambda: {
+            "means": 6e-3, "velocities": 1.2e-2, "time_centers": 3e-2, "time_sigmas": 3e-2,
+            "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 3e-3,
+        }
+    )  # fmt: skip
+    hull_rates: StepSizes = field(
+        default_factory=lambda: {
+            "means": 6e-3, "velocities": 1.2e-2, "time_centers": 3e-2, "time_sigmas": 3e-2,
+            "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2,
+        }
+    )  # fmt: skip
+    widths: tuple[float, ...] = (3.5,)
+    hull: tuple[float, ...] = ()
+    min_views: int = 6
+    min_steps: int = 80
+
+
+@dataclass(frozen=True)
+class GentleConfig:
+    """Strategy ``gentle``: geometry moves in small steps; colours and opacities stay, or they would paint one side's image
+    onto the sides behind it.
+
+    Attributes:
+        rates: step sizes. docs/results.md, "Learning rates".
+        gain: dB to gain on held-out views; these were inputs of the prediction, which flatters it.
+        max_steps: more steps fit the visible side at the cost of all others.
+        max_steps_blind: the same where no view is held out.
+    """
+
+    rates: StepSizes = field(
+        default_factory=lambda: {
+            "means": 6e-4, "velocities": 1.2e-3, "time_centers": 3e-3, "time_sigmas": 3e-3,
+            "scales": 3e-3, "quats": 3e-3, "opacities": 0.0, "colors": 0.0,
+        }
+    )  # fmt: skip
+    gain: float = 0.02
+    max_steps: int = 160
+    max_steps_blind: int = 40
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Strategy ``track``: the geometry of one timestamp is tracked through a front-facing video.
+
+    Attributes:
+        steps: at most so many; 0 never tracks. docs/results.md, "Tracking".
+        rates: step sizes of the Gaussians. shift, turn: of the control nodes; small, so that unconstrained parts stay in place.
+        rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
+        faint: opacity below which a Gaussian is left out.
+        grown: fraction of the steps after which all timestamps take part.
+        sides: directions from which the rest timestamp must be seen.
+        min_steps: steps, and Gaussians at rest, below which tracking fails.
+        batch, at_rest: views in a step, and how many of them are of the rest timestamp, which alone shows the other sides.
+        looks: steps per view, at least; longer videos were not tried.
+    """
+
+    steps: int = 0
+    rates: StepSizes = field(default_factory=lambda: {"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2})
+    shift: float = 1.5e-3
+    turn: float = 4.8e-3
+    rigidity: float = 1.0
+    steadiness: float = 0.01
+    faint: float = 0.03
+    grown: float = 0.4
+    sides: int = 3
+    min_steps: int = 60
+    batch: int = 8
+    at_rest: int = 2
+    looks: int = 16
 
 
 @dataclass(frozen=True)
@@ -38,37 +99,30 @@ class RefineConfig:
     """How a scene is optimised against its input views.
 
     Attributes:
-        steps: gradient steps in all, the search with held-back views included; or
-        seconds: wall time in all. One of the two is given.
-        batch: views in a step; following takes a number of its own (track.py).
-        search: share of the budget that goes into runs with held-back views. They choose how to start and when to stop; the
-            final run then sees all views. 0 trusts the defaults.
-        held_back: share of the views that these runs do not see.
-        widths: what the search chooses from, where the moments are seen from several sides: the Gaussians' least time
-            sigma, in mean distances between pictures in time. hull: the same for starts from random points in the visual hull.
-        track: most steps of following the object of the moment that is seen from the most sides through a film of one side, where it
-            keeps its size there (track.py). 0 does not.
-        free, gentle: step sizes where most moments are seen from several sides, and where they are not.
-        final: the last share of a step size; it falls exponentially from 1.
-        drop: share of the Gaussians left out of a step at random, so that none relies on others to hide its errors.
-        alpha, absolute: weights of the mean squared error of alpha and of the mean absolute error of colour beside the
-            mean squared error of colour.
-        binary: weight of o (1 - o): opacities should be near 0 or 1.
-        alike: weight of the mean squared difference between the velocities of neighbours in space and time.
+        steps: gradient steps in all, those with held-out views included; or
+        seconds: wall time in all. Give one of the two.
+        strategy: ``auto``, or a name of ``strategies.STRATEGIES``.
+        batch: views in a step (tracking has its own).
+        search: fraction of the budget for runs with held-out views, which choose the start and the length; the final run sees
+            all views. 0 uses the defaults.
+        held_out: fraction of the views that these runs do not see.
+        final: the learning rate falls exponentially to this fraction.
+        drop: fraction of the Gaussians left out of a step at random (DropGaussian, CVPR 2025).
+        alpha, absolute: weights of the alpha's squared error and of the colours' absolute error beside their squared error.
+        binary: weight of o (1 - o), which drives opacities to 0 or 1.
+        alike: weight of the squared difference between the velocities of neighbours in space and time.
         needle: largest ratio of a Gaussian's longest to its shortest axis.
-        cameras, exposure: optimise the cameras' poses, and a gain and a shift of each picture's colours.
-        seed: of everything random.
-        backend: renderer.
+        cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
+        seed: of everything random. backend: renderer.
+        free, gentle, track: the strategies' own settings.
     """
 
     steps: int | None = None
     seconds: float | None = None
+    strategy: str = "auto"
     batch: int = 4
     search: float = 0.35
-    held_back: float = 0.17
-    widths: tuple[float, ...] = (3.5,)
-    hull: tuple[float, ...] = ()
-    track: int = 0
+    held_out: float = 0.17
     final: float = 0.1
     drop: float = 0.1
     alpha: float = 0.3
@@ -80,8 +134,9 @@ class RefineConfig:
     exposure: bool = False
     seed: int = 0
     backend: str = "auto"
-    free: dict[str, float] = field(default_factory=lambda: dict(FREE))
-    gentle: dict[str, float] = field(default_factory=lambda: dict(GENTLE))
+    free: FreeConfig = field(default_factory=FreeConfig)
+    gentle: GentleConfig = field(default_factory=GentleConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.seconds is None):
@@ -92,35 +147,36 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} above 0, got {value:g}; leave refinement out for none")
         if not self.batch >= 1:
             raise InputError(f"refine: expected a batch of at least 1 view, got {self.batch}")
-        if self.track < 0:
-            raise InputError(f"refine: expected track of at least 0 steps, got {self.track}")
+        if self.track.steps < 0:
+            raise InputError(f"refine: expected at least 0 tracking steps, got {self.track.steps}")
         if not self.needle > 1:
             raise InputError(f"refine: expected needle above 1, got {self.needle:g}")
         if not 0 < self.final <= 1:
             raise InputError(f"refine: expected final in (0, 1], got {self.final:g}")
-        if not self.widths or not all(0 < width < float("inf") for width in self.widths):
-            raise InputError(f"refine: expected widths above 0, at least one, got {self.widths}")
-        for name in ("search", "held_back", "drop"):
+        widths = self.free.widths
+        if not widths or not all(0 < width < float("inf") for width in widths):
+            raise InputError(f"refine: expected widths above 0, at least one, got {widths}")
+        for name in ("search", "held_out", "drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 
 
-FAST = RefineConfig(steps=200, search=0.4, widths=(2.0, 3.5), track=100)
-BEST = RefineConfig(steps=800, widths=(3.5, 6.0), hull=(3.5, 6.0), track=100)
+FAST = RefineConfig(steps=200, search=0.4, free=FreeConfig(widths=(2.0, 3.5)), track=TrackConfig(steps=100))
+BEST = RefineConfig(steps=800, free=FreeConfig(widths=(3.5, 6.0), hull=(3.5, 6.0)), track=TrackConfig(steps=100))
 
 
-def refinement(asked: str) -> RefineConfig | None:
-    """What ``off``, ``fast``, ``best`` or a number of seconds asks for.
+def refinement(how: str) -> RefineConfig | None:
+    """The config of ``off`` (None), ``fast``, ``best`` or a number of seconds.
 
     Raises:
         InputError: anything else.
     """
-    if asked == "off":
+    if how == "off":
         return None
-    if asked in ("fast", "best"):
-        return FAST if asked == "fast" else BEST
+    if how in ("fast", "best"):
+        return FAST if how == "fast" else BEST
     try:
-        seconds = float(asked)
+        seconds = float(how)
     except ValueError:
-        raise InputError(f"refine: expected off, fast, best or a number of seconds, got {asked!r}") from None
+        raise InputError(f"refine: expected off, fast, best or a number of seconds, got {how!r}") from None
     return replace(BEST, steps=None, seconds=seconds)

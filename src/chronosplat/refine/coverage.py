@@ -1,4 +1,4 @@
-"""From how many sides each moment is seen: what the pictures can decide, and what only the prediction knows."""
+"""From how many directions each timestamp is seen, which decides what the views can determine."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 
 APART = 20.0  # degrees between viewing directions that count as two
-SAME_SIZE = 1.25  # largest ratio of an object's areas in a film for which it stays where it is
-REACH = 2.5  # mean distances between pictures in time that count as the same moment
+SAME_SIZE = 1.25  # largest ratio of an object's areas in a video for which it stays in place
+REACH = 2.5  # mean spacings between views in time that count as one timestamp
 
 
-def picture_spacing(times: Tensor) -> float:
-    """Mean distance in time between pictures [F]; 0 if all show one moment."""
+def timestamp_spacing(times: Tensor) -> float:
+    """Mean distance in time between views [F]; 0 if all share one timestamp."""
     return float(times.max() - times.min()) / max(len(times) - 1, 1)
 
 
 def sides_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct moments [M] of the pictures, and the number of directions from which each is seen [M].
+    """The distinct timestamps [M], and the number of directions from which each is seen [M].
 
-    Pictures within REACH mean distances of a moment count for it; directions within APART degrees are one.
+    Views within REACH mean spacings of a timestamp count for it; directions within APART degrees count as one.
     """
-    moments = torch.unique(times.double())
-    reach = REACH * picture_spacing(times) + 1e-9
+    stamps = torch.unique(times.double())
+    reach = REACH * timestamp_spacing(times) + 1e-9
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
     counts = []
-    for moment in moments:
-        counts.append(len(directions_apart(forwards[((times.double() - moment).abs() <= reach).nonzero()[:, 0].cpu()])))
-    return moments, torch.tensor(counts)
+    for stamp in stamps:
+        counts.append(len(directions_apart(forwards[((times.double() - stamp).abs() <= reach).nonzero()[:, 0].cpu()])))
+    return stamps, torch.tensor(counts)
 
 
 def directions_apart(forwards: Tensor) -> list[int]:
-    """Which of the unit directions [V, 3] are apart from all before them."""
+    """Indices of the unit directions [V, 3] that are apart from all before them."""
     chosen: list[int] = []
     for index, direction in enumerate(forwards):
         if all(float(direction @ forwards[other]) < math.cos(math.radians(APART)) for other in chosen):
@@ -42,36 +42,36 @@ def directions_apart(forwards: Tensor) -> list[int]:
     return chosen
 
 
-def moment_seen_most(cameras: Cameras, times: Tensor) -> tuple[float, int]:
-    """The moment that is seen from the most sides at once, the first of several, and the number of its sides."""
-    moments = torch.unique(times.double())
+def best_seen_time(cameras: Cameras, times: Tensor) -> tuple[float, int]:
+    """The timestamp seen from the most directions, the first of several, and their number."""
+    stamps = torch.unique(times.double())
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
-    counts = [len(directions_apart(forwards[(times.double() == moment).cpu()])) for moment in moments]
+    counts = [len(directions_apart(forwards[(times.double() == stamp).cpu()])) for stamp in stamps]
     best = counts.index(max(counts))
-    return float(moments[best]), counts[best]
+    return float(stamps[best]), counts[best]
 
 
 def well_seen(cameras: Cameras, times: Tensor) -> bool:
-    """Whether at least half of the moments are seen from two sides or more."""
+    """Whether at least half of the timestamps are seen from two directions or more."""
     return float(sides_seen(cameras, times)[1].double().median()) >= 2
 
 
 def keeps_its_size(cameras: Cameras, alphas: Tensor) -> bool:
-    """Whether the object covers about the same area in all pictures [F, H, W, 1] of a camera that takes at least three.
+    """Whether the object covers about the same area in all images [F, H, W, 1] of every camera that takes at least three.
 
-    Then it stays where it is, and what other sides showed at other moments still holds.
+    Then it stays in place, and views of other sides at other timestamps still hold.
     """
     areas = alphas.double().sum((1, 2, 3)).cpu()
     _, which = torch.unique(cameras.viewmats.cpu(), dim=0, return_inverse=True)
-    films = [areas[which == camera] for camera in range(int(which.max()) + 1)]
-    films = [film for film in films if len(film) >= 3]
-    return bool(films) and all(float(film.max()) <= SAME_SIZE * float(film.min()) for film in films)
+    videos = [areas[which == camera] for camera in range(int(which.max()) + 1)]
+    videos = [video for video in videos if len(video) >= 3]
+    return bool(videos) and all(float(video.max()) <= SAME_SIZE * float(video.min()) for video in videos)
 
 
-def hold_back(cameras: Cameras, times: Tensor, share: float) -> list[int]:
-    """Pictures to hold back: about ``share`` of them, at even moments, from as different directions as there are.
+def hold_out(cameras: Cameras, times: Tensor, share: float) -> list[int]:
+    """Views to hold out: about ``share`` of them, spread over time and directions.
 
-    Of each direction at least one picture stays, unless there is only one.
+    Of each direction at least one view stays, unless there is only one.
     """
     count = round(share * len(times))
     if len(times) < 4 or share <= 0:
@@ -83,9 +83,9 @@ def hold_back(cameras: Cameras, times: Tensor, share: float) -> list[int]:
     alike = apart < 1 - math.cos(math.radians(APART))
     chosen = [int(order[len(order) // (2 * count)])]
     span = max(float(times.max() - times.min()), 1e-9)
-    moment = (times.double().cpu()[:, None] - times.double().cpu()[None]).abs() / span
+    stamp = (times.double().cpu()[:, None] - times.double().cpu()[None]).abs() / span
     while len(chosen) < count:  # farthest first, in direction and time
-        distance = (apart.clamp_max(0.5) + moment)[:, chosen].min(1).values
+        distance = (apart.clamp_max(0.5) + stamp)[:, chosen].min(1).values
         others = alike.clone()
         others[:, chosen] = False
         distance[(alike.sum(1) > 1) & ((others.sum(1) - others.diagonal().long()) < 1)] = -1  # the last one of its direction

@@ -1,4 +1,4 @@
-"""Random Gaussians in the visual hull of the alphas: how per-scene optimisation starts without a prediction."""
+"""Random initialisation: Gaussians in the visual hull of the alphas, for optimisation without a prediction."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from torch import Tensor
 
 from chronosplat.cameras import Cameras
 from chronosplat.captures import Views, normalizing_similarity
-from chronosplat.gaussians import Clock, Gaussians4D
 from chronosplat.refine.coverage import directions_apart
+from chronosplat.scenes import Clock, Gaussians4D, Scene
 from chronosplat.shapes import InputError
 
 BOX = 0.75  # half the edge of the cube that holds any normalised object
-CARVED_BY = 4  # pictures from different sides, the nearest in time, in whose alphas a point must lie
+CARVED_BY = 4  # views from different directions, the nearest in time, whose alphas must contain a point
 ROUNDS = 40
 
 
 def random_in_hull(
-    views: Views, count: int, seed: int = 0, sigma: float = 0.5, opacity: float = 0.1, like: Gaussians4D | None = None
+    views: Views, count: int, seed: int = 0, sigma: float = 0.5, opacity: float = 0.1, like: Scene | None = None
 ) -> Gaussians4D:
-    """A cloud of ``count`` Gaussians at rest, at random moments of the pictures, inside the silhouettes near those moments.
+    """``count`` Gaussians at rest, at random timestamps of the views, inside the silhouettes near those timestamps.
 
     Args:
         sigma: time sigma in scene time ([-1, 1] is the whole capture). opacity: of all Gaussians.
-        like: a scene whose world and clock are to be used.
+        like: a scene in linear motion whose world and clock are used.
 
     Returns:
-        A scene in the capture's world and seconds, like a prediction. Colours are those of the picture nearest in time.
+        A scene in the capture's world and seconds, like a prediction. Colours are those of the view nearest in time.
 
     Raises:
         InputError: the silhouettes have nothing in common.
@@ -35,20 +35,22 @@ def random_in_hull(
     draws = torch.Generator().manual_seed(seed)
     first, last = views.seconds
     world = normalizing_similarity(views.cameras, views.up) if like is None else like.world
-    clock = Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0) if like is None else like.clock
+    linear = None if like is None else like.linear_form()
+    clock = Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0)
+    clock = clock if linear is None or linear.clock is None else linear.clock
     cameras = views.cameras.transformed(world.inverse()).to(dtype=torch.float32)
     times = clock.scene_time(views.times).float()
-    pictures = torch.cat([views.on_white(), views.alphas], -1).float()
+    images = torch.cat([views.on_white(), views.alphas], -1).float()
     carvers = {float(t): _carvers(cameras, (times - t).abs()) for t in torch.unique(times)}
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(ROUNDS):
         x = (torch.rand(4 * count, 3, generator=draws) * 2 - 1) * BOX
         t = times[torch.randint(0, len(times), (4 * count,), generator=draws)]
-        for moment, chosen in carvers.items():
-            points = x[t == moment]
-            samples = torch.stack([_sample(pictures[k], cameras.Ks[k], cameras.viewmats[k], points) for k in chosen])  # [C, P, 4]
+        for time, chosen in carvers.items():
+            points = x[t == time]
+            samples = torch.stack([_sample(images[k], cameras.Ks[k], cameras.viewmats[k], points) for k in chosen])  # [C, P, 4]
             inside = (samples[..., 3] > 0.5).all(0)
-            found.append((points[inside], torch.full((int(inside.sum()),), moment), samples[0, inside, :3]))
+            found.append((points[inside], torch.full((int(inside.sum()),), time), samples[0, inside, :3]))
         if sum(len(points) for points, _, _ in found) >= count:
             break
     means, centers, colors = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -76,17 +78,17 @@ def random_in_hull(
 
 
 def _carvers(cameras: Cameras, gap: Tensor) -> list[int]:
-    """Pictures nearest in time whose directions are apart."""
+    """Views nearest in time whose directions are apart."""
     forwards = F.normalize(cameras.forwards.double(), dim=-1)
     order = gap.argsort(stable=True)
     return order[directions_apart(forwards[order])[:CARVED_BY]].tolist()
 
 
-def _sample(picture: Tensor, K: Tensor, viewmat: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values [P, C] of a picture [H, W, C] where points [P, 3] project; zero outside and behind."""
-    height, width = picture.shape[:2]
+def _sample(image: Tensor, K: Tensor, viewmat: Tensor, points: Tensor) -> Tensor:
+    """Bilinear values [P, C] of an image [H, W, C] where points [P, 3] project; zero outside and behind."""
+    height, width = image.shape[:2]
     seen = points @ viewmat[:3, :3].T + viewmat[:3, 3]
     pixels = seen[:, :2] / seen[:, 2:].clamp_min(1e-6) * K[(0, 1), (0, 1)] + K[:2, 2]
     grid = pixels / torch.tensor([width, height]) * 2 - 1
-    values = F.grid_sample(picture.permute(2, 0, 1)[None], grid[None, None], align_corners=False)[0, :, 0].T
+    values = F.grid_sample(image.permute(2, 0, 1)[None], grid[None, None], align_corners=False)[0, :, 0].T
     return values * (seen[:, 2:] > 0)

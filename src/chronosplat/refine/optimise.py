@@ -1,4 +1,4 @@
-"""One optimisation: batches of views, Adam with a step size for each field, and marks at which the state is looked at."""
+"""One optimisation: batches of views, Adam with a step size per field, and marks at which the state is evaluated."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chronosplat.events import Cancel
 from chronosplat.losses import mse
 from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.neighbours import Neighbours
 from chronosplat.refine.parameters import Fields, bounded, freed
-from chronosplat.refine.pictures import Pictures, show
-from chronosplat.refine.poses import Corrections
+from chronosplat.refine.training_views import TrainingViews, render_views
 
 BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long: so many steps, so many seconds, or whichever comes first."""
+    """The length of an optimisation: steps, seconds, or whichever ends first."""
 
     steps: int | None = None
     seconds: float | None = None
 
     def share(self, part: float) -> Budget:
-        """A part of it, of at least one step."""
+        """A fraction of it, of at least one step."""
         steps = None if self.steps is None else max(1, round(self.steps * part))
         return Budget(steps, None if self.seconds is None else self.seconds * part)
 
     def spent(self, steps: int, seconds: float) -> float:
-        """Which share of it is gone."""
+        """The fraction that is spent."""
         by_steps = 0.0 if self.steps is None else steps / self.steps
         return max(by_steps, 0.0 if self.seconds is None else seconds / self.seconds)
 
 
 @dataclass
 class Outcome:
-    """Where an optimisation ended.
+    """The end of an optimisation.
 
     Attributes:
-        fields: the Gaussians' fields, at the end or when it broke off. steps: taken.
-        broken: why it broke off ("" if it did not): the loss became NaN, or the user asked.
-        corrections: of cameras and exposures, as far as they were asked for.
+        fields: the Gaussians' fields, at the end or when it stopped early. steps: taken.
+        broken: why it stopped early ("" if it did not): a NaN, or a cancellation.
+        corrections: of cameras and exposures.
     """
 
     fields: Fields
@@ -57,10 +58,11 @@ class Outcome:
 Look = Callable[[float, Mapping[str, Tensor]], None]
 
 
-@torch.enable_grad()  # also where the caller asks for no gradients
+@torch.inference_mode(False)
+@torch.enable_grad()  # also where the caller has switched gradients off
 def optimise(
     start: Mapping[str, Tensor],
-    pictures: Pictures,
+    views: TrainingViews,
     train: Sequence[int],
     config: RefineConfig,
     budget: Budget,
@@ -68,21 +70,24 @@ def optimise(
     freely: bool = True,
     marks: Sequence[float] = (),
     look: Look = lambda _share, _fields: None,
+    cancel: Cancel | None = None,
 ) -> Outcome:
-    """Optimise fields against the pictures ``train``.
+    """Optimise fields against the views ``train``.
 
     Args:
         start: fields of the scene at the start, bounded.
-        sizes: step size of each field, which falls to ``config.final`` of it; 0 leaves the field alone.
-        freely: many pictures move each Gaussian; leave some out at random, and let neighbours move alike.
-        marks: shares at which ``look`` is called with the fields (time spent there is not counted).
+        sizes: step size of each field, which falls to ``config.final`` of it; 0 fixes the field.
+        freely: many views move each Gaussian: drop some at random, and draw neighbours to the same velocity.
+        marks: fractions of the budget at which ``look`` is called with the fields (its time does not count).
+        cancel: ends the optimisation early.
 
     Returns:
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
+    cancel = Cancel() if cancel is None else cancel
     free = freed({name: t for name, t in start.items() if sizes[name] > 0})
     fixed = {name: t.detach().float() for name, t in start.items() if name not in free}
-    corrections = Corrections(len(pictures), config, pictures.rgb.device)
+    corrections = Corrections(len(views), config, views.rgb.device)
     groups = [{"params": [t], "size": sizes[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
     if not groups:
         return Outcome(fixed, 0, "", corrections)
@@ -94,9 +99,12 @@ def optimise(
     waiting = sorted(marks)
     began, looking, steps = time.perf_counter(), 0.0, 0
     outcome = Outcome({}, 0, "", corrections)
-    try:
+    with cancel.watched():
         while True:
             share = budget.spent(steps, time.perf_counter() - began - looking)
+            if cancel.requested:
+                outcome.broken = "interrupted"
+                break
             while waiting and share >= waiting[0] - 1e-9:
                 paused = time.perf_counter()
                 look(waiting.pop(0), _still(fixed, free))
@@ -107,24 +115,22 @@ def optimise(
                 queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
             chosen, queue = queue[: config.batch], queue[config.batch :]
             fields = fixed | bounded(free)
-            loss = _loss(fields, pictures, chosen, config, corrections, draws if freely else None)
+            loss = _loss(fields, views, chosen, config, corrections, draws if freely else None)
             if neighbours is not None:
                 loss = loss + config.alike * neighbours.unlike(fields)
             if not bool(torch.isfinite(loss)):
-                outcome.broken = "the loss is not a number any more"
+                outcome.broken = "the loss became NaN"
                 break
             adam.zero_grad()
             loss.backward()
             if not all_finite(t for group in adam.param_groups for t in group["params"]):
-                outcome.broken = "a gradient is not a number any more"
+                outcome.broken = "a gradient became NaN"
                 break
             for group in adam.param_groups:
                 group["lr"] = group["size"] * config.final**share
             adam.step()
             _bound(free, config)
             steps += 1
-    except KeyboardInterrupt:
-        outcome.broken = "interrupted"
     outcome.fields, outcome.steps = _still(fixed, free), steps
     return outcome
 
@@ -141,7 +147,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 def _loss(
     fields: Fields,
-    pictures: Pictures,
+    views: TrainingViews,
     chosen: list[int],
     config: RefineConfig,
     corrections: Corrections,
@@ -151,22 +157,22 @@ def _loss(
         kept = (torch.rand(len(fields["means"]), generator=draws) >= config.drop).nonzero()[:, 0].to(fields["means"].device)
         fields = {name: t.index_select(0, kept) for name, t in fields.items()}
         fields["opacities"] = (fields["opacities"] / (1 - config.drop)).clamp(max=0.999)
-    rgb, alpha = show(fields, pictures, chosen, config.backend, viewmats=corrections.poses(pictures.viewmats))
-    loss = unlike(corrections.exposed(rgb, chosen), alpha, pictures, chosen, config)
+    rgb, alpha = render_views(fields, views, chosen, config.backend, viewmats=corrections.poses(views.viewmats))
+    loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
     if config.binary > 0 and fields["opacities"].requires_grad:
         loss = loss + config.binary * (fields["opacities"] * (1 - fields["opacities"])).mean()
     return loss
 
 
-def unlike(rgb: Tensor, alpha: Tensor, pictures: Pictures, chosen: list[int], config: RefineConfig) -> Tensor:
-    """The loss of what was drawn, [V, H, W, 3] and [V, H, W, 1], against pictures: of colours, and of masks where there are any."""
-    wanted = pictures.rgb[chosen]
-    loss = mse(rgb, wanted) + config.absolute * (rgb - wanted).abs().mean()
-    return loss + config.alpha * mse(alpha, pictures.alpha[chosen]) if pictures.masked else loss
+def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:
+    """The loss of renderings [V, H, W, 3] and [V, H, W, 1] against their views: of colours and, where there are masks, of alpha."""
+    target = views.rgb[chosen]
+    loss = mse(rgb, target) + config.absolute * (rgb - target).abs().mean()
+    return loss + config.alpha * mse(alpha, views.alpha[chosen]) if views.masked else loss
 
 
 def _bound(free: Fields, config: RefineConfig) -> None:
-    """No colours brighter than a scene may have, and no needles: seen from its side, a Gaussian has an area."""
+    """Clip colours to [0, 1] and lengthen the short axes of needles, which have no area from the side."""
     with torch.no_grad():
         if "colors" in free:
             free["colors"].clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""What is optimised: the fields of a scene without bounds, one group of Adam's for each."""
+"""The optimised variables: a scene's fields without bounds, one group of Adam's for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chronosplat.gaussians import Gaussians3D, Gaussians4D
+from chronosplat.scenes import Scene, TensorScene
+from chronosplat.shapes import InputError, ordinary
 
 Fields = dict[str, Tensor]
 
@@ -22,7 +23,7 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-# field -> to numbers without bounds, and back
+# field -> to unbounded values, and back
 UNBOUNDED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "means": (_same, _same),
     "velocities": (_same, _same),
@@ -36,7 +37,7 @@ UNBOUNDED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor
 
 
 def freed(fields: Mapping[str, Tensor]) -> Fields:
-    """Fields as leaves without bounds, in float32, ready for an optimiser."""
+    """Fields as unbounded leaves in float32, ready for an optimiser."""
     return {name: UNBOUNDED[name][0](t.detach().float()).clone().requires_grad_() for name, t in fields.items()}
 
 
@@ -45,13 +46,21 @@ def bounded(free: Mapping[str, Tensor]) -> Fields:
     return {name: UNBOUNDED[name][1](t) for name, t in free.items()}
 
 
-def fields_of(scene: Gaussians3D | Gaussians4D) -> Fields:
-    """A scene's Gaussians by field, in float32."""
-    return {name: t.detach().float() for name, t in scene.tensors().items()}
+def fields_of(scene: Scene) -> Fields:
+    """The Gaussians of a scene in linear motion by field, in float32.
+
+    Raises:
+        InputError: a scene that moves otherwise.
+    """
+    linear = scene.linear_form()
+    if linear is None:
+        raise InputError(f"scene: a {scene.kind} has no linear motion; refine its frames")
+    return {name: ordinary(t.detach()).float() for name, t in linear.tensors.items()}
 
 
-def with_fields(scene: Gaussians3D | Gaussians4D, fields: Mapping[str, Tensor]) -> Gaussians3D | Gaussians4D:
+def with_fields(scene: Scene, fields: Mapping[str, Tensor]) -> Scene:
     """The scene with other Gaussians; quaternions have unit length and colours lie in [0, 1]."""
+    assert isinstance(scene, TensorScene)
     found = {name: t.detach() for name, t in fields.items()}
     found |= {"quats": F.normalize(found["quats"], dim=-1), "colors": found["colors"].clamp(0, 1)}
     return replace(scene, **found)

@@ -1,4 +1,4 @@
-"""From paths to space-time Gaussians: a Gaussian whose path is no line is split in time."""
+"""From trajectories to linear motion: a Gaussian whose trajectory is not straight is split in time."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians.rotations import normalize
 from chronosplat.refine.parameters import Fields
+from chronosplat.scenes.rotations import normalize
 
-TOLERANCE = 1.0  # of a Gaussian's longest axis: how far a piece may be from the path
-OVERLAP = 0.5  # time sigma of a piece, in distances between pieces
-FOREVER = 3.0  # time sigma of a Gaussian in one piece, in lengths of the whole film
-SEEN = 0.3  # temporal weight from which on a piece has to be on the path
+TOLERANCE = 1.0  # largest distance of a piece from the trajectory, in longest axes of the Gaussian
+OVERLAP = 0.5  # time sigma of a piece, in spacings of pieces
+FOREVER = 3.0  # time sigma of a Gaussian in one piece, in durations of the video
+SEEN = 0.3  # temporal weight from which a piece must be on the trajectory
 
 
 def in_pieces(cloud: Mapping[str, Tensor], means: Tensor, quats: Tensor, times: Tensor, tolerance: float = TOLERANCE) -> Fields:
-    """A 4D cloud of straight pieces that follow the paths of Gaussians.
+    """Split Gaussians along trajectories into pieces in linear motion.
 
     Args:
-        cloud: scales [N, 3], opacities [N], colors [N, 3], which stay the same.
-        means: [M, N, 3] and quats: [M, N, 4] at M moments.
+        cloud: scales [N, 3], opacities [N], colors [N, 3], which do not change.
+        means: [M, N, 3] and quats: [M, N, 4] at M times.
         times: [M] scene times, ascending.
 
     Returns:
-        The fields of a Gaussians4D: a Gaussian whose path is a line lives on as one; another becomes 3, 5, 9, ... pieces, at
-        most one for each moment, of as few as stay within ``tolerance``.
+        The fields of a Gaussians4D. A straight trajectory stays one Gaussian; any other becomes 3, 5, 9, ... pieces, as few as
+        stay within ``tolerance`` and at most one per time.
     """
     longest = cloud["scales"].amax(-1)
     span = float(times[-1] - times[0])
@@ -59,17 +59,17 @@ def in_pieces(cloud: Mapping[str, Tensor], means: Tensor, quats: Tensor, times: 
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def piece_counts(moments: int) -> list[int]:
-    """Into how many pieces a path is cut: 1, 3, 5, 9, ... and at last one for each moment."""
+def piece_counts(times: int) -> list[int]:
+    """Candidate numbers of pieces: 1, 3, 5, 9, ... and at last one per time."""
     counts, cuts = [1], 2
-    while cuts + 1 < moments:
+    while cuts + 1 < times:
         counts.append(cuts + 1)
         cuts *= 2
-    return [*counts, moments] if moments > 1 else counts
+    return [*counts, times] if times > 1 else counts
 
 
 def knots(times: Tensor, count: int) -> tuple[list[float], float]:
-    """Centres and the time sigma of pieces, evenly from the first moment to the last."""
+    """Centres and the time sigma of pieces, evenly spaced from the first time to the last."""
     first, last = float(times[0]), float(times[-1])
     if count == 1:
         return [(first + last) / 2], max(FOREVER * (last - first), 1e-3)
@@ -78,7 +78,7 @@ def knots(times: Tensor, count: int) -> tuple[list[float], float]:
 
 
 def fitted(means: Tensor, quats: Tensor, times: Tensor, center: float, sigma: float, longest: Tensor) -> tuple[Tensor, ...]:
-    """The piece nearest to paths [M, N] around a moment: mean, velocity, quaternion, and how far it is off where it is seen."""
+    """Fit a piece to trajectories [M, N] around a time: mean, velocity, quaternion, and the largest error where it is visible."""
     away = times - center
     weights = torch.exp(-0.5 * (away / sigma) ** 2)
     design = torch.stack([torch.ones_like(away), away], -1)
@@ -94,6 +94,6 @@ def fitted(means: Tensor, quats: Tensor, times: Tensor, center: float, sigma: fl
 
 
 def shared(opacities: Tensor) -> Tensor:
-    """Opacity of pieces two of which together have the one asked for, midway between their centres."""
+    """Opacity of pieces of which two, midway between their centres, have the given one together."""
     weight = math.exp(-0.5 * (0.5 / OVERLAP) ** 2)
     return ((1 - (1 - opacities).clamp_min(0).sqrt()) / weight).clamp(max=0.999)

@@ -1,4 +1,4 @@
-"""Adam for vectors: a step goes where the gradient points, whatever the axes."""
+"""Adam for vectors: the step follows the gradient's direction, whatever the axes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class _Moments:
 class VectorAdam:
     """Adam (Kingma and Ba, ICLR 2015) with one second moment for all components of a vector (Ling et al., NeurIPS 2022).
 
-    Adam makes equal steps along all axes, however small a gradient's component is. A film says little about depth: along
-    it, such steps are a walk at random.
+    Adam steps equally along all axes, however small the gradient's component. A video constrains depth weakly: along it,
+    such steps are a random walk.
 
     Args:
         parameters: tensors [..., D] of vectors, each with its step size.

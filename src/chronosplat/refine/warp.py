@@ -1,4 +1,4 @@
-"""A moving object as one cloud at rest, bent by control nodes into every moment, as rigidly as the pictures allow.
+"""A moving object as one set of Gaussians at rest, deformed to every time by control nodes, as rigidly as the views allow.
 
 Embedded deformation (Sumner et al., SIGGRAPH 2007), as SC-GS (Huang et al., CVPR 2024) uses it for Gaussians, with the
 rigidity of Sorkine and Alexa (SGP 2007).
@@ -9,17 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians.rotations import multiply, normalize, quats_to_matrices
+from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 
 NODES = 60
 BOUND_TO = 4  # nodes that move a Gaussian
-EDGES = 6  # neighbours of a node that it stays rigid with
+EDGES = 6  # neighbours in a node's rigidity term
 CANDIDATES = 4000  # Gaussians among which nodes are chosen
-TURNS = 0.1  # weight of a difference of turns beside one of shifts
+TURNS = 0.1  # weight of differences of turns beside those of shifts
 
 
 class Warp:
-    """The motion of a cloud over M moments: K nodes that shift and turn, and a drift of the whole.
+    """Motion over M times: K nodes that shift and turn, and a translation of the whole.
 
     Attributes:
         nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
@@ -27,43 +27,43 @@ class Warp:
         drifts: [M, 3].
     """
 
-    def __init__(self, means: Tensor, moments: int, draws: torch.Generator, count: int = NODES) -> None:
+    def __init__(self, means: Tensor, times: int, draws: torch.Generator, count: int = NODES) -> None:
         candidates = means[torch.randperm(len(means), generator=draws)[:CANDIDATES].to(means.device)].detach()
         self.nodes = candidates[farthest_points(candidates, min(count, len(candidates)))]
         gaps = torch.cdist(self.nodes, self.nodes).fill_diagonal_(torch.inf)
         self.spacing = float(gaps.amin(1).mean())
         self.others = gaps.topk(min(EDGES, len(self.nodes) - 1), largest=False).indices
         self.edges = self.nodes[self.others] - self.nodes[:, None]
-        self.shifts, self.turns = (torch.zeros(moments, len(self.nodes), 3, device=means.device, requires_grad=True) for _ in range(2))
-        self.drifts = torch.zeros(moments, 3, device=means.device, requires_grad=True)
+        self.shifts, self.turns = (torch.zeros(times, len(self.nodes), 3, device=means.device, requires_grad=True) for _ in range(2))
+        self.drifts = torch.zeros(times, 3, device=means.device, requires_grad=True)
 
     def weights(self, means: Tensor) -> Tensor:
-        """How much each node moves Gaussians with means [N, 3] at rest: [N, K], rows sum to one."""
+        """Skinning weights [N, K] of Gaussians with means [N, 3] at rest; rows sum to one."""
         gaps = torch.cdist(means.detach(), self.nodes)
         near = gaps.topk(min(BOUND_TO, len(self.nodes)), largest=False)
         falling = torch.exp(-((near.values / self.spacing) ** 2) / 2) + 1e-6
         return torch.zeros_like(gaps).scatter_(1, near.indices, falling / falling.sum(-1, keepdim=True))
 
-    def at(self, moments: Tensor, means: Tensor, quats: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Means [V, N, 3] and quaternions [V, N, 4] of Gaussians at V moments, by linear blending of the nodes' motions."""
-        turns = self._quats(moments)
+    def at(self, times: Tensor, means: Tensor, quats: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Means [V, N, 3] and quaternions [V, N, 4] at V time indices, by linear blend skinning."""
+        turns = self._quats(times)
         rotations = quats_to_matrices(turns)
-        offsets = self.nodes + self.shifts[moments] - (rotations @ self.nodes[:, :, None])[..., 0]
+        offsets = self.nodes + self.shifts[times] - (rotations @ self.nodes[:, :, None])[..., 0]
         blended = weights @ torch.cat([rotations.flatten(-2), offsets, turns], -1)
         moved = (blended[..., :9].unflatten(-1, (3, 3)) @ means[:, :, None])[..., 0] + blended[..., 9:12]
-        return moved + self.drifts[moments][:, None], multiply(normalize(blended[..., 12:]), quats)
+        return moved + self.drifts[times][:, None], multiply(normalize(blended[..., 12:]), quats)
 
-    def bending(self, moments: Tensor) -> Tensor:
-        """How far from rigid the nodes' neighbourhoods are at V moments, relative to the nodes' spacing; 0 for any rigid motion."""
-        turns = self._quats(moments)
-        shifts = self.shifts[moments]
+    def bending(self, times: Tensor) -> Tensor:
+        """As-rigid-as-possible energy at V time indices, relative to the nodes' spacing; 0 for any rigid motion."""
+        turns = self._quats(times)
+        shifts = self.shifts[times]
         edges = self.edges + shifts[:, self.others] - shifts[:, :, None]
         turned = (quats_to_matrices(turns)[:, :, None] @ self.edges[..., None])[..., 0]
         unlike = (turns[:, self.others] - turns[:, :, None]).square().sum(-1).mean()
         return (edges - turned).square().sum(-1).mean() / self.spacing**2 + TURNS * unlike
 
     def unsteadiness(self, first: int, last: int) -> Tensor:
-        """Mean squared acceleration from one moment to another, relative to the nodes' spacing; 0 for even motion."""
+        """Mean squared acceleration from one time index to another, relative to the nodes' spacing; 0 for even motion."""
         first, last = max(first, 0), min(last, len(self.drifts) - 1)
         if last - first < 2:
             return self.drifts.new_zeros(())
@@ -75,18 +75,18 @@ class Warp:
         return (bends(self.shifts) + bends(self.drifts)) / self.spacing**2 + TURNS * bends(self.turns)
 
     def carry(self, start: int, to: int) -> None:
-        """Let a moment begin where another one is."""
+        """Copy the motion of one time index to another."""
         with torch.no_grad():
             for motion in (self.shifts, self.turns, self.drifts):
                 motion[to] = motion[start]
 
-    def _quats(self, moments: Tensor) -> Tensor:
-        turns = self.turns[moments]
+    def _quats(self, times: Tensor) -> Tensor:
+        turns = self.turns[times]
         return normalize(torch.cat([torch.ones_like(turns[..., :1]), turns], -1))
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:
-    """Indices [count] of points [P, 3], each as far from the ones before it as can be; the first is the first."""
+    """Farthest point sampling: indices [count] of points [P, 3], beginning with the first."""
     chosen = [0]
     gaps = (points - points[0]).norm(dim=-1)
     while len(chosen) < count:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians.fourd import temporal_weight
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
+from chronosplat.scenes.conditioning import temporal_weight
 from chronosplat.shapes import UnavailableError
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chronosplat.gaussians.fourd import temporal_weight
-from chronosplat.gaussians.rotations import quats_to_matrices
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
+from chronosplat.scenes.conditioning import temporal_weight
+from chronosplat.scenes.rotations import quats_to_matrices
 
 ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = 1 / 255, 0.999, 1e-4
 EXTENT_MAX = 3.33  # gsplat's bounding boxes reach this many sigmas at most

@@ -1,4 +1,4 @@
-"""One door to all renderers: ``render(scene, cameras, times)``, and ``rasterize`` below it for batches of tensors."""
+"""``render(scene, cameras, times)`` for any scene, and below it ``rasterize`` for batches of tensors; three backends."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
-from chronosplat.gaussians import Gaussians3D, Gaussians4D, GaussianSequence, Scene
 from chronosplat.render import cpu, gsplat, reference
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
+from chronosplat.scenes import Clock, LinearForm, Scene
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -126,8 +125,8 @@ def render(
         InputError: times missing for a moving scene or of another length, an unknown backend or background.
         UnavailableError: the backend cannot run here.
     """
-    like = torch.empty(0, dtype=scene.means.dtype, device=scene.means.device if device is None else device)
-    moments = _moments(scene, len(cameras), times)
+    like = torch.empty(0, dtype=scene.dtype, device=scene.device if device is None else device)
+    seconds = _seconds(scene, len(cameras), times)
     local = cameras.transformed(scene.world.inverse()).to(like.device, like.dtype)
     options: dict[str, Any] = {
         "near_plane": near_plane,
@@ -136,10 +135,11 @@ def render(
         "radius_clip": radius_clip,
         "rasterize_mode": rasterize_mode,
     }
-    if isinstance(scene, Gaussians4D):
-        asked = torch.is_grad_enabled() and any(t.requires_grad for t in scene.tensors().values())
-        options |= FAINT if (not asked if cull is None else cull) else {}
-    calls = _sequence_calls(scene, local, moments) if isinstance(scene, GaussianSequence) else _cloud_calls(scene, local, moments)
+    linear = scene.linear_form()
+    if linear is not None and linear.clock is not None:
+        needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in linear.tensors.values())
+        options |= FAINT if (not needs_gradient if cull is None else cull) else {}
+    calls = _evaluated_calls(scene, local, seconds) if linear is None else _linear_calls(linear, local, seconds)
     parts = [rasterize(RasterInputs(**{name: _moved(t, like) for name, t in call.items()}, **options), backend) for call in calls]
     rgb, alpha, depth = (torch.cat([getattr(p, name).flatten(0, 1) for p in parts]) for name in ("rgb", "alpha", "depth"))
     color = background_color(background, like)
@@ -150,15 +150,15 @@ def render(
     return Rendered(rgb + (1 - alpha) * color, alpha, depth / alpha.clamp_min(1e-6) * scene.world.scale)
 
 
-def _moments(scene: Scene, frames: int, times: Tensor | Sequence[float] | None) -> Tensor | None:
+def _seconds(scene: Scene, frames: int, times: Tensor | Sequence[float] | None) -> Tensor:
     if times is None:
-        if not isinstance(scene, Gaussians3D):
-            raise InputError("times: a moving scene needs one moment per camera, in seconds")
-        return None
-    moments = torch.as_tensor(times, dtype=torch.float64)
-    if moments.shape != (frames,):
-        raise InputError(f"times: expected one per camera [{frames}], got {list(moments.shape)}")
-    return moments
+        if scene.seconds is not None:
+            raise InputError("times: a moving scene needs one time per camera, in seconds")
+        return torch.zeros(frames, dtype=torch.float64)
+    seconds = torch.as_tensor(times, dtype=torch.float64)
+    if seconds.shape != (frames,):
+        raise InputError(f"times: expected one per camera [{frames}], got {list(seconds.shape)}")
+    return seconds
 
 
 def _moved(value: Any, like: Tensor) -> Any:
@@ -170,26 +170,29 @@ def _views(cameras: Cameras) -> dict[str, Any]:
     return {"viewmats": cameras.viewmats[None], "Ks": cameras.Ks[None], "width": cameras.width, "height": cameras.height}
 
 
-def _cloud_calls(scene: Gaussians3D | Gaussians4D, cameras: Cameras, moments: Tensor | None) -> Iterator[dict[str, Any]]:
-    """One scene with V views at a time."""
-    tensors = {name: t[None] for name, t in scene.tensors().items()}
-    step = min(FRAMES_AT_ONCE, max(1, SPLATS_AT_ONCE // max(1, len(scene))))
-    for first in range(0, max(len(cameras), 1), step):
-        some = slice(first, first + step)
-        call = tensors | _views(cameras[some])
-        if isinstance(scene, Gaussians4D):
-            assert moments is not None
-            call["times"] = scene.clock.scene_time(moments[some])[None]
-        yield call
+def _batches(frames: int, gaussians: int) -> Iterator[slice]:
+    """Runs of frames that are rendered together; one empty run where there are none."""
+    step = min(FRAMES_AT_ONCE, max(1, SPLATS_AT_ONCE // max(1, gaussians)))
+    return (slice(first, first + step) for first in range(0, max(frames, 1), step))
 
 
-def _sequence_calls(scene: GaussianSequence, cameras: Cameras, moments: Tensor | None) -> Iterator[dict[str, Any]]:
-    """One frame at a time, with the views that follow each other and show it."""
-    assert moments is not None
-    shown = [scene.nearest(float(t)) for t in moments]
-    first = 0
-    for index, run in groupby(shown or [0]):
-        some = slice(first, first + len(list(run)))
-        frame = {name: t[None] for name, t in scene.frame(index).tensors().items()}
-        yield frame | _views(cameras[some])
-        first = some.stop
+def _linear_calls(linear: LinearForm, cameras: Cameras, seconds: Tensor) -> Iterator[dict[str, Any]]:
+    """The fast path: one scene with V views at a time, moved by the backend."""
+    tensors = {name: t[None] for name, t in linear.tensors.items()}
+    clock: Clock | None = linear.clock
+    for some in _batches(len(cameras), linear.tensors["means"].shape[0]):
+        times = {} if clock is None else {"times": clock.scene_time(seconds[some])[None]}
+        yield tensors | _views(cameras[some]) | times
+
+
+def _evaluated_calls(scene: Scene, cameras: Cameras, seconds: Tensor) -> Iterator[dict[str, Any]]:
+    """Any scene, evaluated once for the consecutive views of one time."""
+    if not len(cameras):
+        yield {name: t[:1] for name, t in scene.evaluate(torch.zeros(1, dtype=torch.float64)).items()} | _views(cameras)
+    for some in _batches(len(seconds), scene.num_gaussians) if len(cameras) else ():
+        distinct, counts = torch.unique_consecutive(seconds[some], return_counts=True)
+        gaussians = scene.evaluate(distinct)
+        first = some.start
+        for index, count in enumerate(counts.tolist()):
+            yield {name: t[index : index + 1] for name, t in gaussians.items()} | _views(cameras[first : first + count])
+            first += count

@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chronosplat.models.heads import PredictedSplats
-from chronosplat.models.l4gm import L4GM, input_maps
+from chronosplat.models.l4gm import L4GM, PredictedSplats, input_maps
 from chronosplat.shapes import check_shape
 
 PAIR_FRAMES = 4  # both ends and two in between

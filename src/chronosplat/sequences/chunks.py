@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, orbit
-from chronosplat.gaussians import Gaussians3D
-from chronosplat.models.heads import PredictedSplats
-from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
+from chronosplat.models.l4gm import L4GM, L4GMConfig, PredictedSplats, input_maps
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError, check_shape
 
 

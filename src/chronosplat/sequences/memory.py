@@ -1,4 +1,4 @@
-"""How many frames fit into memory at once."""
+"""How many frames of a forward pass fit into memory."""
 
 from __future__ import annotations
 
@@ -14,49 +14,51 @@ from chronosplat.models.l4gm import L4GMConfig, forward_bytes, weight_bytes
 from chronosplat.shapes import InputError
 
 USUAL_CHUNK = 16  # frames of a forward pass, as the paper's inference has
-KEEP_FREE = 0.9  # of what is available is used
+KEEP_FREE = 0.9  # fraction of the available memory that is used
 NO_LIMIT = 1 << 60
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def choose_chunk(asked: int | None, frames: int, config: L4GMConfig, dtype: torch.dtype, device: str, models: int = 1) -> int:
-    """Frames of a forward pass: what was asked for, else 16, or the largest number that fits.
+def choose_chunk(requested: int | None, frames: int, config: L4GMConfig, dtype: torch.dtype, device: str, models: int = 1) -> int:
+    """Frames of a forward pass: the requested number, else 16, or the largest that fits.
 
     Args:
         frames: how many there are at most. models: networks of this size that are in memory.
 
     Raises:
-        InputError: not enough memory for what was asked for (the largest that fits is said), or for any.
+        InputError: not enough memory for the requested number (the largest that fits is named), or for any.
     """
     least = min(2, frames)  # of several frames, since chunks overlap by one
-    if asked is not None and asked < least:
-        raise InputError(f"chunk: expected at least 2 frames, one of which the next chunk begins with; got {asked}")
-    wanted = min(frames, USUAL_CHUNK if asked is None else asked)
+    if requested is not None and requested < least:
+        raise InputError(f"chunk: expected at least 2 frames, because chunks overlap by one; got {requested}")
+    wanted = min(frames, USUAL_CHUNK if requested is None else requested)
     room = KEEP_FREE * available_memory(device) - (models - 1) * weight_bytes(config, dtype)
     largest = max((n for n in range(least, wanted + 1) if forward_bytes(config, n, dtype) <= room), default=0)
-    if largest == wanted or (largest and asked is None):
+    if largest == wanted or (largest and requested is None):
         return largest
     tried = wanted if largest else least
     need, free = forward_bytes(config, tried, dtype) / 2**30, max(room, 0) / 2**30
-    half = ", --precision bf16 takes half" if dtype == torch.float32 else ""
-    remedy = f"--chunk {largest} fits" if largest else f"that is the least{half}"
-    raise InputError(f"chunk: {tried} at once take about {need:.1f} GiB, {free:.1f} GiB are free; {remedy}")
+    problem = f"chunk: {tried} frames take about {need:.1f} GiB, {free:.1f} GiB are free"
+    if largest:
+        raise InputError(problem, "{chunk} fits", chunk=largest)
+    raise InputError(f"{problem}; that is the least", "{precision} takes half" if dtype == torch.float32 else "", precision="bf16")
 
 
 @contextmanager
 def out_of_memory(chunk: int) -> Iterator[None]:
-    """Turn a failed allocation into advice.
+    """Turn a failed allocation into a message with a remedy.
 
     Raises:
-        InputError: the memory ran out after all; a smaller chunk is named.
+        InputError: out of memory; names a smaller chunk.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
-        less = f"try --chunk {max(2, chunk // 2)}" if chunk > 2 else "try --precision bf16, or a machine with more"
-        raise InputError(f"chunk: the memory ran out with {chunk} frames at once; {less}") from error
+        less = "try {chunk}" if chunk > 2 else "try {precision}, or a machine with more"
+        problem = f"chunk: out of memory with {chunk} frames at once"
+        raise InputError(problem, less, chunk=max(2, chunk // 2), precision="bf16") from error
 
 
 def available_memory(device: str) -> int:

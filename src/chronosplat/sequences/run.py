@@ -1,8 +1,8 @@
-"""A run over a whole video: one chunk at a time, written as it comes, taken up again where it stopped.
+"""A run over a whole video: one chunk at a time, written as it is done, resumed where it stopped.
 
-What a chunk hands to the next is small (its last Gaussians, seen from all sides) and kept in a file of its own, with the
-number of chunks that are done. That file is replaced only after the chunk's frames are on the disk, so a run that was
-killed at any moment goes on with the same numbers as one that was not.
+A chunk passes little to the next (renderings of its last Gaussians from all azimuths), which a file of its own keeps with the
+number of finished chunks. That file is replaced only after the chunk's frames are on the disk, so a run that was killed at
+any time resumes with the same numbers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from torch import Tensor
 from chronosplat.cameras import Similarity
 from chronosplat.captures.views import on_white
 from chronosplat.files import write_tensors
-from chronosplat.gaussians import SequenceWriter
-from chronosplat.models.heads import PredictedSplats
-from chronosplat.models.l4gm import L4GM
+from chronosplat.models.l4gm import L4GM, PredictedSplats
+from chronosplat.scenes import SequenceWriter
 from chronosplat.sequences.between import FACTOR, between_times, interpolate_pair
 from chronosplat.sequences.chunks import Span, frame_of, plan_chunks, reconstruct_chunk, render_views
 
 STATE = "progress.safetensors"
 
 
-class Pictures(Protocol):
-    """Where a sequence's pictures come from; :class:`chronosplat.captures.Clip` is one."""
+class FrameSource(Protocol):
+    """Frames of a reference camera; :class:`chronosplat.captures.ObjectVideo` is one."""
 
     @property
     def times(self) -> Tensor:
@@ -43,11 +42,11 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does; two runs of the same plan give the same file.
+    """A run's inputs; two runs of the same plan write the same file.
 
     Attributes:
-        model: reconstructs. between: interpolates; None leaves the frame rate as it is. chunk: frames of a forward pass.
-        stamp: names the input, the weights and whatever else the result depends on; progress of another stamp is not used.
+        model: reconstructs. between: interpolates; None keeps the frame rate. chunk: frames of a forward pass.
+        stamp: identifies the input, the weights and all else that the result depends on; progress of another stamp is not used.
     """
 
     model: L4GM
@@ -59,37 +58,38 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is: chunks done of all, and the output frames that the last one added."""
+class ChunkDone:
+    """Finished chunks of all, and the output frames that the last one added."""
 
     done: int
     chunks: int
     added: range
 
 
-def run_sequence(plan: Plan, source: Pictures, first_views: Tensor, folder: Path) -> Iterator[Progress]:
-    """Reconstruct into ``folder/scene.safetensors``, continuing what is there of the same plan.
+def run_sequence(
+    plan: Plan, source: FrameSource, first_views: Tensor, folder: Path, name: str = "scene.safetensors"
+) -> Iterator[ChunkDone]:
+    """Reconstruct into ``folder/NAME``, resuming a run of the same plan.
 
     Args:
-        source: the video. first_views: [V, H, W, 3] on white, the first frame from all sides.
+        source: the video. first_views: [V, H, W, 3] on white, the first frame from all azimuths.
 
     Yields:
-        After every chunk, when its frames are in the file.
+        After every chunk, when its frames are on the disk.
 
     Raises:
-        InputError: pictures that do not fit, or no room on the disk.
+        InputError: images that do not fit, or no room on the disk.
     """
     config = plan.model.config
     factor = 1 if plan.between is None else FACTOR
     times = source.times if plan.between is None else between_times(source.times)
     spans = plan_chunks(len(source.times), plan.chunk)
-    count = config.views * config.splat_size**2
-    with SequenceWriter(folder / "scene.safetensors", times, count, plan.world, plan.notes) as writer:
+    with SequenceWriter(folder / name, times, config.num_gaussians, plan.world, plan.notes) as writer:
         done, views = _read_state(folder / STATE, plan.stamp) if writer.continued else (0, None)
         views = first_views if views is None else views
         pictures = _chunks_of(source, spans[done:], config.input_size)
         if done:
-            yield Progress(done, len(spans), range(factor * spans[done - 1].last + 1))
+            yield ChunkDone(done, len(spans), range(factor * spans[done - 1].last + 1))
         for index, span in enumerate(spans[done:], done):
             ready = next(pictures)
             predicted = reconstruct_chunk(plan.model, ready, views)
@@ -102,7 +102,7 @@ def run_sequence(plan: Plan, source: Pictures, first_views: Tensor, folder: Path
                 views = _write_between(plan.between, writer, span, ready, predicted, None if index == 0 else views)
             writer.flush()
             write_tensors({"views": views}, folder / STATE, {"done": str(index + 1), "stamp": plan.stamp})
-            yield Progress(index + 1, len(spans), added)
+            yield ChunkDone(index + 1, len(spans), added)
 
 
 def _added(span: Span, factor: int) -> range:
@@ -135,7 +135,7 @@ def _write_between(
     return before
 
 
-def _chunks_of(source: Pictures, spans: list[Span], size: int) -> Iterator[Tensor]:
+def _chunks_of(source: FrameSource, spans: list[Span], size: int) -> Iterator[Tensor]:
     """The pictures [T, size, size, 3] of every span, on white, each read once."""
     if not spans:
         return
@@ -150,7 +150,7 @@ def _chunks_of(source: Pictures, spans: list[Span], size: int) -> Iterator[Tenso
 
 
 def _read_state(path: Path, stamp: str) -> tuple[int, Tensor | None]:
-    """Chunks done and the views of the last frame; zero and none where there is nothing to continue."""
+    """Finished chunks and the views of the last frame; zero and None where there is nothing to resume."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -1,8 +1,11 @@
-"""The state of a run in one safetensors file: weights, EMA, AdamW's moments, the step."""
+"""The checkpoint of a run: weights, EMA, AdamW's moments, the step and the config in one safetensors file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -14,15 +17,17 @@ from chronosplat.shapes import InputError
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor], step: int) -> None:
-    """Write the state by atomic rename."""
+def save_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor], step: int, config: Mapping[str, Any]
+) -> None:
+    """Write the state by atomic rename; ``config`` is what :func:`changed` compares."""
     tensors: dict[str, Tensor] = {}
     for name, p in model.named_parameters():
         tensors[f"model.{name}"], tensors[f"ema.{name}"] = p, ema[name]
         for moment in MOMENTS:
             if moment in optimizer.state.get(p, {}):
                 tensors[f"{moment}.{name}"] = optimizer.state[p][moment]
-    write_tensors(tensors, path, {"step": str(step)})
+    write_tensors(tensors, path, {"step": str(step), "config": json.dumps(config)})
 
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor]) -> int:
@@ -48,3 +53,18 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: 
                     moments = {m: file.get_tensor(f"{m}.{name}").to(p.device) for m in MOMENTS}
                     optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
     return step
+
+
+def changed(path: Path, config: Mapping[str, Any]) -> list[str]:
+    """The settings that differ between a checkpoint and ``config``, as ``name: old -> new``; none if it recorded no config."""
+    with safe_open(path, framework="pt") as file:
+        before = json.loads(file.metadata().get("config", "null"))
+    now = json.loads(json.dumps(config))
+    return [] if before is None else _differences(before, now)
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in sorted({*before, *now}))
+        return [line for lines in inner for line in lines]
+    return [] if before == now else [f"{name}: {before} -> {now}"]

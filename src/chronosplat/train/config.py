@@ -1,4 +1,4 @@
-"""What a training run is: everything that a checkpoint needs to be made again."""
+"""The config of a training run: all that its result depends on."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from chronosplat.data.bank import BankRecipe
 from chronosplat.data.sampling import Phase
 from chronosplat.train.objective import LossWeights
 
-VALIDATION = (
-    "sketchfab_toon_cat",
-    "sketchfab_robot_mantis",
-    "q_animals_husky",
-    "q_dinosaurs_triceratops",
-    "kaykit_rogue_hooded",
-    "babylon_desk_fan",
-    "q_easy_enemies_frog",
-    "quaternius_bunny_monster",
-)  # the split that is never trained on
-
-# static scenes first, since geometry is learned faster without motion; small pictures first, since they cost less
+# static scenes first: geometry is learned faster without motion; small images first: they cost less (docs/results.md, "Training")
 SCHEDULE = (
     Phase(until=0.08, size=64, pictures=48, static=0.5),
     Phase(until=0.55, size=64, pictures=48, static=0.1),
@@ -31,8 +20,29 @@ SCHEDULE = (
 class TrainConfig:
     """A training run.
 
-    ``steps`` is the length of the cosine; ``warmup`` steps lead in and ``lr_floor`` is the last share of ``lr``.
-    ``clips_start`` clips are in the bank at step 0 and ``clips_per_step`` join with every step.
+    Attributes:
+        preset: the model to train.
+        init: weights file to start from; random weights if empty.
+        steps: length of the run and of the cosine.
+        lr: peak learning rate.
+        lr_floor: final learning rate as a fraction of the peak.
+        warmup: steps of linear warm-up.
+        betas: AdamW's.
+        weight_decay: AdamW's, on matrices only.
+        clip_norm: largest norm of the gradient.
+        ema: decay of the averaged weights.
+        loss: weights of the loss terms.
+        clips_start: clips in the bank at step 0.
+        clips_per_step: clips that join with every step.
+        phases: image size, number of inputs and share of static scenes, by stretch of the run.
+        bank: the clips.
+        workers: processes that make data.
+        device: auto, cpu or cuda; auto takes CUDA where it is available.
+        backend: renderer.
+        seed: of everything random but the clips.
+        log_every: steps between log rows.
+        save_every: steps between checkpoints.
+        sample_every: steps between sample images.
     """
 
     preset: str = "4d-lrm-mini"

@@ -1,7 +1,7 @@
 """The training loop: one process, data from worker processes, exact resume.
 
-A step's batch is a pure function of (seed, step), and the state file holds weights, optimiser, EMA and the step, so a
-run that was interrupted continues as if nothing had happened.
+A step's batch is a pure function of (seed, step), and a checkpoint holds weights, optimiser, EMA, step and config, so a run
+that was interrupted resumes with the same numbers. Checkpoints are written between steps, never within one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from chronosplat.data.bank import ClipBank
+from chronosplat.data.bank import VALIDATION, ClipBank
 from chronosplat.data.sampling import TrainingBatch, training_batch
-from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.events import Events
+from chronosplat.models import find_model
+from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, model_from_file
+from chronosplat.models.lrm4d.config import config_to_dict
 from chronosplat.models.precision import bf16_is_fast
-from chronosplat.models.presets import find_preset
-from chronosplat.models.weights import model_from_file, save_weights
+from chronosplat.models.weights import save_weights
 from chronosplat.shapes import InputError
-from chronosplat.train.checkpoint import load_state, save_state
+from chronosplat.train.checkpoint import changed, load_state, save_state
 from chronosplat.train.config import TrainConfig
 from chronosplat.train.objective import LossTerms, compute_loss
 
 log = logging.getLogger("chronosplat")
+INCIDENTAL = ("bank", "device", "workers", "backend", "log_every", "save_every", "sample_every")  # change no result, or are told otherwise
 
 
 class BatchStream(IterableDataset[TrainingBatch]):
@@ -83,16 +86,28 @@ class Ema:
 
 
 class Trainer:
-    """A run in a folder: ``state.safetensors``, ``weights.safetensors`` (EMA), ``log.jsonl``, ``samples/``, ``bank/``."""
+    """A run in a folder: ``state.safetensors``, ``weights.safetensors`` (EMA), ``log.jsonl``, ``samples/``, ``bank/``.
 
-    def __init__(self, config: TrainConfig, folder: str | Path) -> None:
+    Args:
+        allow_changes: resume a checkpoint of another config, for example with a smaller learning rate.
+
+    Raises:
+        InputError: no data, a model without a training recipe, or a checkpoint of another model or config.
+    """
+
+    def __init__(self, config: TrainConfig, folder: str | Path, allow_changes: bool = False) -> None:
         self.config, self.folder = config, Path(folder)
-        architecture = find_preset(config.preset).config
+        architecture = find_model(config.preset).config
         if not isinstance(architecture, LRM4DConfig):
             raise InputError(f"preset: {config.preset} has no training recipe; train a 4d-lrm model")
-        ClipBank(config.bank, self.folder / "bank")  # refuses a recipe without data before anything is written
+        bank = ClipBank(config.bank, self.folder / "bank")  # refuses a recipe without data before anything is written
+        self.settings = {name: value for name, value in asdict(config).items() if name not in INCIDENTAL}
+        self.settings["bank"] = bank.folder.name  # the clips themselves, wherever their files lie
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
+        if config.bank.assets:
+            split = "included" if config.bank.include_validation else "excluded"
+            log.info("%d asset files; the validation split (%s, ...) is %s", len(bank.files), VALIDATION[0], split)
         self.model = model_from_file(config.init) if config.init else LRM4D(architecture)
         self.model.to(config.device).train()
         self.optimizer = make_optimizer(self.model, config)
@@ -100,44 +115,55 @@ class Trainer:
         self.step = 0
         state = self.folder / "state.safetensors"
         if state.is_file():
+            if (differences := changed(state, self.settings)) and not allow_changes:
+                problem = f"{state}: a checkpoint of another config ({'; '.join(differences)})"
+                raise InputError(problem, "choose another {output}, or add {allow_changes}", output=..., allow_changes=...)
             self.step = load_state(state, self.model, self.optimizer, self.ema.weights)
             log.info("resumed %s at step %d", state, self.step)
         (self.folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
 
     def batches(self) -> Iterator[TrainingBatch]:
-        """The batches that are left."""
+        """The remaining batches."""
         stream = BatchStream(self.config, self.folder / "bank", self.step)
         workers = self.config.workers
         loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         return iter(loader)
 
-    def run(self, stop_at: int | None = None) -> Iterator[dict[str, float]]:
-        """Train to the end (or to a step), yielding a log row now and then; saves as it goes and when it stops."""
+    def run(self, stop_at: int | None = None, events: Events | None = None) -> Iterator[dict[str, float]]:
+        """Train to the end (or to a step), yielding log rows; saves as it goes, and when it ends or is cancelled.
+
+        An exception within a step leaves the last checkpoint as it is: the state may be half updated.
+        """
         end = min(self.config.steps, stop_at or self.config.steps)
         if self.step >= end:
             return
-        started, rows = time.perf_counter(), []
+        cancel = (events or Events()).cancel
+        started, rows, is_whole = time.perf_counter(), [], True
         try:
-            for batch in self.batches():
-                rows.append(self._advance(batch.to(self.config.device)))
-                self.step += 1
-                if self.step % self.config.log_every == 0 or self.step == end:
-                    seconds = (time.perf_counter() - started) / len(rows)
-                    yield self._log(rows, seconds)
-                    started, rows = time.perf_counter(), []
-                if self.step % self.config.save_every == 0:
-                    self.save()
-                if self.step >= end:
-                    break
+            with cancel.watched():
+                for batch in self.batches():
+                    is_whole = False
+                    rows.append(self._advance(batch.to(self.config.device)))
+                    self.step += 1
+                    is_whole = True
+                    if self.step % self.config.log_every == 0 or self.step == end:
+                        seconds = (time.perf_counter() - started) / len(rows)
+                        yield self._log(rows, seconds)
+                        started, rows = time.perf_counter(), []
+                    if self.step % self.config.save_every == 0:
+                        self.save()
+                    if self.step >= end or cancel.requested:
+                        break
         finally:
-            self.save()
+            if is_whole:
+                self.save()
 
     def _advance(self, batch: TrainingBatch) -> dict[str, float]:
         c, rate = self.config, learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(torch.device(c.device).type, torch.bfloat16, enabled=bf16_is_fast(c.device)):
-            loss = compute_loss(self.model, batch, c.loss, c.backend)
+        precision = torch.bfloat16 if bf16_is_fast(c.device) else torch.float32
+        loss = compute_loss(self.model, batch, c.loss, c.backend, precision)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
@@ -159,17 +185,23 @@ class Trainer:
         return row
 
     def _save_sample(self, loss: LossTerms) -> None:
-        strip = torch.cat([loss.wanted[0], loss.rendered[0].detach()], 1).float().cpu()  # targets above, predictions below
+        strip = torch.cat([loss.target[0], loss.rendered[0].detach()], 1).float().cpu()  # targets above, predictions below
         save_strip(strip, self.folder / "samples" / f"{self.step:06d}.png")
 
     def save(self) -> None:
         """Write the state for resuming and the EMA weights for use, each by atomic rename."""
-        save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step)
-        save_weights(self.model.config, self.config.preset, self.ema.weights, self.folder / "weights.safetensors", {"step": str(self.step)})
+        save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step, self.settings)
+        save_weights(
+            config_to_dict(self.model.config),
+            self.config.preset,
+            self.ema.weights,
+            self.folder / "weights.safetensors",
+            {"step": str(self.step)},
+        )
 
 
-def save_strip(pictures: Tensor, path: Path) -> None:
-    """Write pictures [F, H, W, 3] side by side."""
+def save_strip(images: Tensor, path: Path) -> None:
+    """Write images [F, H, W, 3] side by side."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip = torch.cat(list(pictures.clamp(0, 1)), 1).numpy()
+    strip = torch.cat(list(images.clamp(0, 1)), 1).numpy()
     Image.fromarray((strip * 255 + 0.5).astype(np.uint8)).save(path)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from chronosplat.cameras import pixel_rays
 from chronosplat.data.sampling import TrainingBatch
 from chronosplat.losses import gradient_difference, mse
-from chronosplat.models.heads import PredictedGaussians
-from chronosplat.models.lrm4d import LRM4D, Frames
+from chronosplat.models.lrm4d import LRM4D, Frames, PredictedGaussians
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize
 
 
@@ -26,7 +26,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The total, its parts, and the pictures behind it."""
+    """The total, its parts, and the images behind it."""
 
     total: Tensor
     rgb: Tensor
@@ -35,18 +35,18 @@ class LossTerms:
     surface: Tensor
     motion: Tensor
     rendered: Tensor
-    wanted: Tensor
+    target: Tensor
 
 
 def input_frames(batch: TrainingBatch) -> Frames:
-    """The network's input: the first pictures of a batch, on white."""
+    """The network's input: the first images of a batch, on white."""
     n = batch.inputs
     rgb, alpha = batch.rgba[:, :n, ..., :3], batch.rgba[:, :n, ..., 3:]
     return Frames(rgb * alpha + 1 - alpha, alpha, batch.times[:, :n], batch.viewmats[:, :n], batch.Ks[:, :n])
 
 
 def render_targets(gaussians: PredictedGaussians, batch: TrainingBatch, backend: str) -> RasterOutputs:
-    """Render the predicted clouds at the cameras and times that were asked for."""
+    """Render the predictions at the target views' cameras and times."""
     n = batch.inputs
     height, width = batch.rgba.shape[2:4]
     return rasterize(
@@ -63,10 +63,10 @@ def render_targets(gaussians: PredictedGaussians, batch: TrainingBatch, backend:
 
 
 def geometry_errors(gaussians: PredictedGaussians, frames: Frames, geometry: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the pixels' Gaussians are from the surface that they show, at their own frame's time, and from its velocity.
+    """Mean distances of the pixels' Gaussians from the surface at their own frame's time, and from its velocity.
 
-    Both are mean Euclidean distances over the covered pixels: synthetic data knows depth and motion, and telling the
-    network directly teaches it far faster than pictures alone.
+    Both are Euclidean, over the covered pixels. Synthetic data has depth and motion, and direct supervision trains far faster
+    than images alone.
     """
     B, F, H, W, _ = geometry.shape
     origins, directions = pixel_rays(frames.viewmats, frames.Ks, W, H)
@@ -82,16 +82,22 @@ def geometry_errors(gaussians: PredictedGaussians, frames: Frames, geometry: Ten
     return (surface * covered).sum() / count, (motion * covered).sum() / count
 
 
-def compute_loss(model: LRM4D, batch: TrainingBatch, weights: LossWeights, backend: str = "auto") -> LossTerms:
-    """MSE on rgb (on white) and alpha, plus the structural term and the geometry that synthetic data knows."""
+def compute_loss(
+    model: LRM4D, batch: TrainingBatch, weights: LossWeights, backend: str = "auto", precision: torch.dtype | None = None
+) -> LossTerms:
+    """MSE on rgb (on white) and alpha, the structural term, and the geometry of synthetic data; all in float32.
+
+    Args:
+        precision: the transformer's type.
+    """
     frames = input_frames(batch)
-    gaussians = model(frames)
+    gaussians = model(frames, precision)
     out = render_targets(gaussians, batch, backend)
-    wanted_alpha = batch.rgba[:, batch.inputs :, ..., 3:]
-    wanted = batch.rgba[:, batch.inputs :, ..., :3] * wanted_alpha + 1 - wanted_alpha
+    target_alpha = batch.rgba[:, batch.inputs :, ..., 3:]
+    target = batch.rgba[:, batch.inputs :, ..., :3] * target_alpha + 1 - target_alpha
     rendered = out.rgb + 1 - out.alpha
-    rgb, alpha = mse(rendered, wanted), mse(out.alpha, wanted_alpha)
-    structure = gradient_difference(rendered.flatten(0, 1), wanted.flatten(0, 1))
+    rgb, alpha = mse(rendered, target), mse(out.alpha, target_alpha)
+    structure = gradient_difference(rendered.flatten(0, 1), target.flatten(0, 1))
     surface, motion = geometry_errors(gaussians, frames, batch.geometry)
     total = rgb + weights.alpha * alpha + weights.structure * structure + weights.surface * surface + weights.motion * motion
-    return LossTerms(total, rgb, alpha, structure, surface, motion, rendered, wanted)
+    return LossTerms(total, rgb, alpha, structure, surface, motion, rendered, target)

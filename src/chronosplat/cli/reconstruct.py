@@ -1,0 +1,79 @@
+"""Verbs that make scenes, and the views that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from chronosplat.captures import VideoOptions
+from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, say, watched
+from chronosplat.multiview import VIEW_NAMES, DiffusionOptions
+from chronosplat.pipeline import MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
+
+Config = TypeVar("Config")
+
+
+def config_of(kind: type[Config], verb: Any) -> Config:
+    """The library's config in a verb that extends it, with its device chosen."""
+    values = {f.name: getattr(verb, f.name) for f in fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**values | {"device": choose_device(values["device"])})
+
+
+@dataclass(frozen=True)
+class Reconstruct(ReconstructConfig):
+    """Turn a capture into a 4D Gaussian scene.
+
+    INPUT is a folder with transforms JSON, such a file, or a video. A 4d-lrm model predicts one set of moving Gaussians, l4gm one
+    set per frame; the same command resumes a long l4gm run that was interrupted. Examples:
+      chronosplat reconstruct fox/ -o outputs/fox --ply
+      chronosplat reconstruct fox/ --refine best
+      chronosplat reconstruct cat.mp4
+      chronosplat reconstruct cat.mp4 --model l4gm --interpolate 3
+      chronosplat reconstruct cat.mp4 --model l4gm --views right.png back.png left.png
+    """
+
+    input: Input
+    device: str = "auto"
+    video: Annotated[VideoOptions, tyro.conf.arg(name="")] = field(default_factory=VideoOptions)
+    sequence: Annotated[SequenceOptions, tyro.conf.arg(name="")] = field(default_factory=SequenceOptions)
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder for the results; outputs/NAME by default."""
+    common: Shared = field(default_factory=Common)
+
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        target = self.output or Path("outputs") / (Path(self.input).stem or Path(self.input).resolve().name)
+        with watched(f"reconstructing {self.input}") as events:
+            report = reconstruct_capture(config_of(ReconstructConfig, self), target, events)
+            self.common.give(asdict(report) | {"output": str(target)})
+
+
+@dataclass(frozen=True)
+class Multiview(MultiviewConfig):
+    """Generate views of an object from four sides: front, right, back, left.
+
+    ImageDream generates them from an image, MVDream from a text alone; LGM makes them consistent. The results are the views of
+    reconstruct --views. Examples:
+      chronosplat multiview cat.png -o views/
+      chronosplat multiview --prompt "a toy robot" -o views/
+    """
+
+    input: Input = ""
+    device: str = "auto"
+    drawing: Annotated[DiffusionOptions, tyro.conf.arg(name="")] = field(default_factory=DiffusionOptions)
+    output: Output = field(kw_only=True)
+    """Folder for front.png, right.png, back.png, left.png, drawn.png (before LGM) and object.ply."""
+    common: Shared = field(default_factory=Common, kw_only=True)
+
+    def run(self) -> None:
+        """Run the verb."""
+        self.common.prepare()
+        with watched("generating views of the object") as events:
+            made = make_views(config_of(MultiviewConfig, self), self.output, events)
+        say(f"four views in {self.output}")
+        views = [str(self.output / f"{name}.png") for name in VIEW_NAMES]
+        self.common.give({"output": str(self.output), "views": views, "azimuth": made.azimuth})

@@ -1,0 +1,41 @@
+"""L4GM, its interpolation model, and LGM, with the weights that their authors published."""
+
+from __future__ import annotations
+
+from chronosplat.models.hub import HubFile
+from chronosplat.models.l4gm.config import L4GMConfig, UNetConfig
+from chronosplat.models.l4gm.weights import load_l4gm
+from chronosplat.models.spec import InputSpec, ModelSpec
+
+NON_COMMERCIAL = "CC-BY-NC-SA-4.0: no commercial use, the same licence for what is made from it"
+VIDEO = InputSpec("video", size=256, refine="off")
+
+SPECS = (
+    ModelSpec(
+        "l4gm",
+        "L4GM: video and first-frame views to Gaussians per frame (466M)",
+        L4GMConfig(),
+        VIDEO,
+        load_l4gm,
+        NON_COMMERCIAL,
+        hub=HubFile("jiawei011/L4GM", "recon.safetensors"),
+    ),
+    ModelSpec(
+        "l4gm-interp",
+        "L4GM's interpolation model: two frames between every two (466M)",
+        L4GMConfig(frames=4),
+        VIDEO,
+        load_l4gm,
+        NON_COMMERCIAL,
+        hub=HubFile("jiawei011/L4GM", "interp.safetensors"),
+    ),
+    ModelSpec(
+        "lgm",
+        "LGM: four views of one frame to Gaussians (415M)",
+        L4GMConfig(UNetConfig(temporal=False), frames=1),
+        VIDEO,
+        load_l4gm,
+        "MIT",
+        hub=HubFile("ashawkey/LGM", "model_fp16_fixrot.safetensors"),
+    ),
+)

@@ -1,0 +1,108 @@
+"""The size and the variant of a 4D-LRM, and what it takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from chronosplat.shapes import InputError, check_shape
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Depths of the sweep: ``depths`` samples within ``reach`` of each ray's closest point to the origin.
+
+    ``stride`` is the cell size in pixels; ``windows`` are time constants over which silhouettes count, in network time.
+    """
+
+    depths: int = 40
+    reach: float = 0.85
+    stride: int = 4
+    windows: tuple[float, ...] = (0.12, 0.6)
+
+    @property
+    def channels(self) -> int:
+        """Features per cell and depth: one silhouette agreement per window, one colour disagreement."""
+        return len(self.windows) + 1
+
+
+@dataclass(frozen=True)
+class PaperHeadConfig:
+    """4D-LRM's own head: 20 channels per pixel, 10-channel pixel maps."""
+
+
+@dataclass(frozen=True)
+class MovingHeadConfig:
+    """A head with priors: plane sweep, linear motion, alpha as the eleventh channel of the pixel maps."""
+
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+HeadConfig = PaperHeadConfig | MovingHeadConfig
+
+
+@dataclass(frozen=True)
+class LRM4DConfig:
+    """The size and the variant of a 4D-LRM; the paper's Base by default.
+
+    ``frame_layers``: every other layer, the first one included, attends within each frame only, which is far cheaper.
+    """
+
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    mlp_ratio: int = 4
+    patch: int = 8
+    head: HeadConfig = field(default_factory=PaperHeadConfig)
+    qk_norm: bool = False
+    frame_layers: bool = False
+
+
+def config_from_dict(data: Mapping[str, Any]) -> LRM4DConfig:
+    """A config from its JSON form, in which ``head`` is ``paper`` or ``moving`` and ``sweep`` stands beside it.
+
+    Raises:
+        InputError: an unknown head.
+    """
+    sizes: dict[str, Any] = {name: value for name, value in data.items() if name not in ("head", "sweep")}
+    kind = data.get("head", "paper")
+    if kind not in ("paper", "moving"):
+        raise InputError(f"head: expected paper or moving, got {kind!r}")
+    sweep = dict(data.get("sweep", {}))
+    sweep["windows"] = tuple(sweep.get("windows", SweepConfig.windows))
+    return LRM4DConfig(**sizes, head=PaperHeadConfig() if kind == "paper" else MovingHeadConfig(SweepConfig(**sweep)))
+
+
+def config_to_dict(config: LRM4DConfig) -> dict[str, Any]:
+    """The inverse of :func:`config_from_dict`."""
+    moving = isinstance(config.head, MovingHeadConfig)
+    return asdict(config) | ({"head": "moving", "sweep": asdict(config.head)["sweep"]} if moving else {"head": "paper"})
+
+
+@dataclass(frozen=True)
+class Frames:
+    """B samples of F posed pictures: what goes into the network.
+
+    Attributes:
+        rgb: [B, F, H, W, 3] in [0, 1] on white. alpha: [B, F, H, W, 1].
+        times: [B, F] in [-1, 1]. viewmats: [B, F, 4, 4] and Ks: [B, F, 3, 3] in the normalised world.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    times: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+
+    def check(self, patch: int) -> None:
+        """Refuse shapes that do not fit each other or the patch size."""
+        sizes = check_shape("rgb", self.rgb, "B F H W 3")
+        for name, shape in {"alpha": "B F H W 1", "times": "B F", "viewmats": "B F 4 4", "Ks": "B F 3 3"}.items():
+            check_shape(name, getattr(self, name), shape, sizes)
+        if sizes["F"] < 1:
+            raise InputError("rgb: expected at least one frame")
+        if sizes["H"] % patch or sizes["W"] % patch:
+            raise InputError(f"rgb: expected height and width divisible by {patch}, got {sizes['H']}x{sizes['W']}; resize the views")

@@ -1,0 +1,131 @@
+"""What a reconstruction and a multi-view generation are told; the command line is made from these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from chronosplat.captures import VideoOptions
+from chronosplat.models import ModelSpec
+from chronosplat.multiview import DiffusionOptions
+from chronosplat.refine import RefineConfig, refinement
+from chronosplat.shapes import InputError
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """Options of models that take a video (L4GM).
+
+    Attributes:
+        views: l4gm: images of the first frame (front right back left, or without the front), or their folder; by default
+            they are generated.
+        chunk: l4gm: frames of one forward pass; by default 16, or as many as fit into memory.
+        interpolate: l4gm: 3 gives three times the frame rate.
+        precision: l4gm: auto, fp32, bf16 or fp16.
+        compile: l4gm: run the network through torch.compile (slow to start; needs a compiler).
+        interp_weights: l4gm: a safetensors file instead of the released interpolation model's weights.
+        lgm_weights: l4gm: a safetensors file instead of LGM's released weights.
+        diffusion: l4gm: a folder with a model in diffusers' layout, instead of the released ImageDream.
+        drawing: how the first frame's other views are generated, where none are given.
+    """
+
+    views: tuple[str, ...] = ()
+    chunk: int | None = None
+    interpolate: int = 1
+    precision: str = "auto"
+    compile: bool = False
+    interp_weights: str = ""
+    lgm_weights: str = ""
+    diffusion: str = ""
+    drawing: DiffusionOptions = field(default_factory=DiffusionOptions)
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """A reconstruction; kept beside its result as ``config.yaml``.
+
+    Attributes:
+        input: folder, transforms .json, or video file.
+        model: a model's name; see chronosplat info.
+        weights: a safetensors file instead of the model's weights.
+        split: which frames of a capture with splits.
+        size: resize the longer side to so many pixels; by default larger images are reduced to what the model was trained
+            for (not for l4gm).
+        device: auto, cpu or cuda; auto takes CUDA where it is available.
+        seed: of everything random.
+        refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (about four
+            times as long), or a number of seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C keeps the best so far.
+        strategy: refinement strategy: auto, free, track, gentle or frames.
+        refine_cameras: also correct the cameras' poses, and write them to cameras.json.
+        refine_exposure: also correct each view's gain and offset.
+        ply: also write a PLY sequence.
+        ply_frames: files of the PLY sequence of a scene that is continuous in time; any other has one per frame.
+        preview_frames: frames of preview.mp4.
+        preview_size: pixels of preview.mp4.
+    """
+
+    input: str
+    model: str = "4d-lrm-mini"
+    weights: str = ""
+    split: str = "train"
+    size: int | None = None
+    device: str = "cpu"
+    seed: int = 0
+    refine: str = ""
+    strategy: str = "auto"
+    refine_cameras: bool = False
+    refine_exposure: bool = False
+    ply: bool = False
+    ply_frames: int = 24
+    preview_frames: int = 72
+    preview_size: int = 256
+    video: VideoOptions = field(default_factory=VideoOptions)
+    sequence: SequenceOptions = field(default_factory=SequenceOptions)
+
+
+@dataclass(frozen=True)
+class MultiviewConfig:
+    """Generation of views around an object.
+
+    Attributes:
+        input: an image of the object, taken at its own height (else see elevation); empty for a text alone.
+        matting: background removal: auto, alpha, uniform, rembg, rembg:MODEL or none.
+        diffusion: a folder with a model in diffusers' layout, instead of the released one.
+        lgm_weights: a safetensors file instead of LGM's weights.
+        device: auto, cpu or cuda; auto takes CUDA where it is available.
+        seed: of the diffusion's noise.
+        drawing: see DiffusionOptions.
+    """
+
+    input: str = ""
+    matting: str = "auto"
+    diffusion: str = ""
+    lgm_weights: str = ""
+    device: str = "cpu"
+    seed: int = 0
+    drawing: DiffusionOptions = field(default_factory=DiffusionOptions)
+
+
+def refine_config(config: ReconstructConfig, spec: ModelSpec) -> RefineConfig | None:
+    """The refinement that a reconstruction requests, or the model's default.
+
+    Raises:
+        InputError: neither off, fast, best nor a number of seconds above 0; corrections without refinement.
+    """
+    found = refinement(config.refine or spec.inputs.refine)
+    if found is None:
+        if config.refine_cameras or config.refine_exposure:
+            problem = "refine_cameras and refine_exposure need a refinement"
+            raise InputError(problem, "give {refine}, best or seconds", refine="fast")
+        return None
+    return replace(found, seed=config.seed, strategy=config.strategy, cameras=config.refine_cameras, exposure=config.refine_exposure)
+
+
+def changed_options(options: object, defaults: object, leave_out: tuple[str, ...] = ()) -> list[str]:
+    """Names of the fields that differ from the defaults, those of nested configs among them."""
+    found = []
+    for name, value in vars(options).items():
+        if hasattr(value, "__dataclass_fields__"):
+            found += changed_options(value, getattr(defaults, name), leave_out)
+        elif value != getattr(defaults, name) and name not in leave_out:
+            found.append(name)
+    return found

@@ -1,0 +1,78 @@
+"""Strategy ``free``: most timestamps are seen from several sides, so every field is optimised from a thinned scene."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import torch
+
+from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.coverage import hold_out, timestamp_spacing, well_seen
+from chronosplat.refine.hull import random_in_hull
+from chronosplat.refine.parameters import fields_of
+from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
+from chronosplat.refine.start import count_for, thinned_and_widened
+from chronosplat.refine.strategy import Problem, Refined
+from chronosplat.refine.training_views import TrainingViews, psnr_on
+from chronosplat.scenes import Scene
+from chronosplat.shapes import InputError
+
+
+class Free:
+    """See the module."""
+
+    name, why = "free", "most timestamps are seen from at least two directions"
+
+    def cannot(self, problem: Problem) -> str:
+        """See Strategy."""
+        return "" if problem.training.times is not None else "the scene has no temporal extent to optimise"
+
+    def unsuitable(self, problem: Problem) -> str:
+        """See Strategy."""
+        views = problem.views
+        if len(views) < problem.config.free.min_views:
+            return f"fewer than {problem.config.free.min_views} views"
+        return "" if well_seen(views.cameras, views.times) else "most timestamps are seen from one direction"
+
+    def run(self, problem: Problem) -> Refined:
+        """See Strategy."""
+        began, config, training = time.perf_counter(), problem.config, problem.training
+        held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
+        before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
+        done = optimise_with_search(free_starts(problem), training, held, -math.inf, config, problem.events, began)
+        why = "was too short to gain anything"
+        if done.fields is not None and (done.broken or not (config.cameras or config.exposure)):
+            ours, theirs = (psnr_on(f, training, range(len(training)), config.backend) for f in (done.fields, fields_of(problem.scene)))
+            if ours < theirs:  # too short to get as far as the prediction
+                done.fields = None
+        return finished(problem, done, {"strategy": self.name, "psnr_held_out_before": rounded(before)}, why)
+
+
+def free_starts(problem: Problem) -> list[Start]:
+    """The thinned prediction with each of the widths as least time sigma, and random points in the hull where they are tried."""
+    scene, config, training = problem.scene, problem.config, problem.training
+    assert training.times is not None
+    predicted = [
+        Start(thinned_and_widened(scene, training.alpha, training.times, width, config.seed), config.free.rates, True, width)
+        for width in config.free.widths
+    ]
+    if not (config.free.hull and config.search > 0 and training.masked):
+        return predicted
+    with suppress(InputError):  # silhouettes without a hull
+        points = random_in_hull(problem.views, count_for(problem.views.alphas), config.seed, like=scene)
+        return predicted + hull_starts(points, training, config, config.free.hull)
+    return predicted
+
+
+def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, widths: Sequence[float]) -> list[Start]:
+    """Starts from random points, with each of the widths as time sigma."""
+    assert training.times is not None
+    fields = {name: t.to(training.rgb.device) for name, t in fields_of(points).items()}
+    spacing, one = timestamp_spacing(training.times), torch.ones_like(fields["opacities"])
+    return [
+        Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_rates, True, width, "random points")
+        for width in widths
+    ]

@@ -1,0 +1,122 @@
+"""What a refinement strategy is given, what it returns, and the checks that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import Cameras
+from chronosplat.captures import Views
+from chronosplat.events import Events, Notice, info
+from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.parameters import fields_of
+from chronosplat.refine.training_views import TrainingViews, render_views, training_views
+from chronosplat.scenes import Scene
+from chronosplat.shapes import InputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scene to refine.
+
+    Attributes:
+        views: in the capture's world. training: the same in the scene's world and time.
+    """
+
+    scene: Scene
+    views: Views
+    training: TrainingViews
+    config: RefineConfig
+    events: Events
+
+
+@dataclass
+class Refined:
+    """A refined scene and a report.
+
+    Attributes:
+        facts: for a report: strategy, steps, seconds, number of Gaussians, PSNR on held-out views before and after.
+        cameras: F corrected cameras in the capture's world, if poses were optimised.
+        exposure: gains and offsets of the views' colours, [F, 3] each, if they were optimised.
+    """
+
+    scene: Scene
+    facts: dict[str, Any] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    cameras: Cameras | None = None
+    exposure: tuple[Tensor, Tensor] | None = None
+
+
+class Strategy(Protocol):
+    """One way to refine. ``name`` forces it; ``why`` says when ``auto`` takes it."""
+
+    name: str
+    why: str
+
+    def cannot(self, problem: Problem) -> str:
+        """Why it cannot run; "" if it can."""
+        ...
+
+    def unsuitable(self, problem: Problem) -> str:
+        """Why ``auto`` passes it over, given that it can run; "" if it does not."""
+        ...
+
+    def run(self, problem: Problem) -> Refined:
+        """Refine. A cancellation ends it with the best result so far."""
+        ...
+
+
+def check_times(scene: Scene, views: Views, slack: float) -> None:
+    """Refuse views of other times.
+
+    Args:
+        slack: seconds by which they may lie outside the scene's.
+
+    Raises:
+        InputError: views outside the scene's time.
+    """
+    if scene.seconds is None:
+        return
+    (first, last), (low, high) = scene.seconds, views.seconds
+    if low < first - slack or high > last + slack:
+        raise InputError(
+            f"views: taken from {low:g} to {high:g} s, but the scene covers {first:g} to {last:g} s; they are not of one capture"
+        )
+
+
+def check_fit(scene: Scene, views: Views) -> None:
+    """Refuse views that cannot be of the scene.
+
+    Raises:
+        InputError: views outside the scene's time, or cameras that see nothing of it.
+    """
+    first, last = scene.seconds or (0.0, 0.0)
+    check_times(scene, views, 0.05 * (last - first) + 1e-6)
+    check_seen(scene, views)
+
+
+def check_seen(scene: Scene, views: Views) -> None:
+    """Refuse cameras that see nothing of a scene.
+
+    Raises:
+        InputError: they are of different worlds.
+    """
+    training = training_views(scene, views)
+    with torch.no_grad():
+        some = range(0, len(training), max(1, len(training) // 4))
+        seen = max(float(render_views(fields_of(scene), training, [i], "auto", cull=False)[1].mean()) for i in some)
+    if seen < 1e-3:
+        raise InputError("views: their cameras see nothing of the scene; are both in the same world?")
+
+
+def view_notices(views: Views, masked: bool) -> list[Notice]:
+    """What the user should know of these views."""
+    found = []
+    if len(views) < 2:
+        found.append(info("single-view-refinement", "a single input view: refinement changes only what it shows"))
+    if not masked:
+        found.append(info("no-mask", "the views have no masks: refinement compares colours only"))
+    return found

@@ -1,0 +1,115 @@
+"""The input views as the optimiser needs them, and renderings from their cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.captures import Views
+from chronosplat.metrics import mean_psnr
+from chronosplat.render import RasterInputs, rasterize
+from chronosplat.scenes import Scene
+
+# contributions below this are not rendered while optimising: half a gray level, and the tails of time
+WEIGHT_MIN, OPACITY_MIN = 0.02, 1 / 255
+AT_ONCE = 8  # views in a call without gradients
+
+
+@dataclass(frozen=True)
+class TrainingViews:
+    """F views in a scene's own world and time, on its device.
+
+    Attributes:
+        rgb: [F, H, W, 3] on white. alpha: [F, H, W, 1]. masked: whether some alpha is below one half.
+        viewmats [F, 4, 4], Ks [F, 3, 3]; times [F] in scene time, None for a static scene.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+    times: Tensor | None
+    masked: bool
+
+    def __len__(self) -> int:
+        return self.rgb.shape[0]
+
+
+def training_views(scene: Scene, views: Views) -> TrainingViews:
+    """The views in the scene's world and time."""
+    device, linear = scene.device, scene.linear_form()
+    cameras = views.cameras.transformed(scene.world.inverse())
+    clock = None if linear is None else linear.clock
+    times = None if clock is None else clock.scene_time(views.times).float().to(device)
+    masked = bool((views.alphas < 0.5).any())
+    rgb, alpha, viewmats, Ks = (t.float().to(device) for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
+    return TrainingViews(rgb, alpha, viewmats, Ks, times, masked)
+
+
+def render_views(
+    fields: Mapping[str, Tensor],
+    views: TrainingViews,
+    chosen: Sequence[int],
+    backend: str,
+    cull: bool = True,
+    viewmats: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Render the chosen views: rgb [V, H, W, 3] on white and alpha [V, H, W, 1], differentiable.
+
+    Args:
+        viewmats: [F, 4, 4] other poses for all views.
+    """
+    which = torch.as_tensor(list(chosen), device=views.rgb.device)
+    poses = views.viewmats if viewmats is None else viewmats
+    height, width = views.rgb.shape[1:3]
+    out = rasterize(
+        RasterInputs(
+            **{name: t[None] for name, t in fields.items()},  # pyright: ignore[reportArgumentType]
+            viewmats=poses[which][None],
+            Ks=views.Ks[which][None],
+            times=None if views.times is None else views.times[which][None],
+            width=width,
+            height=height,
+            weight_min=WEIGHT_MIN if cull and views.times is not None else 0.0,
+            opacity_min=OPACITY_MIN if cull and views.times is not None else 0.0,
+        ),
+        backend,
+    )
+    return out.rgb[0] + 1 - out.alpha[0], out.alpha[0]
+
+
+def render_each(
+    fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence[int], backend: str, viewmats: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As :func:`render_views`, of Gaussians that are elsewhere in each of V views: means [V, N, 3] and quats [V, N, 4]."""
+    which = torch.as_tensor(list(chosen), device=views.rgb.device)
+    height, width = views.rgb.shape[1:3]
+    scales, opacities, colors = (fields[name].expand(len(which), *fields[name].shape) for name in ("scales", "opacities", "colors"))
+    out = rasterize(
+        RasterInputs(
+            means=fields["means"],
+            quats=fields["quats"],
+            scales=scales,
+            opacities=opacities,
+            colors=colors,
+            viewmats=viewmats[which][:, None],
+            Ks=views.Ks[which][:, None],
+            width=width,
+            height=height,
+        ),
+        backend,
+    )
+    return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]
+
+
+def psnr_on(fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence[int], backend: str) -> float:
+    """Mean PSNR in dB over the chosen views."""
+    found = []
+    with torch.no_grad():
+        for first in range(0, len(chosen), AT_ONCE):
+            some = list(chosen[first : first + AT_ONCE])
+            found.append(mean_psnr(render_views(fields, views, some, backend, cull=False)[0], views.rgb[some]) * len(some))
+    return sum(found) / len(chosen)

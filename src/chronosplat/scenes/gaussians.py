@@ -1,0 +1,219 @@
+"""The kinds of scene that are dataclasses: static Gaussians, Gaussians in linear motion, and one set per frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from chronosplat.cameras import Similarity
+from chronosplat.scenes.conditioning import temporal_weight
+from chronosplat.scenes.rotations import matrices_to_quats, multiply
+from chronosplat.scenes.scene import MOTION_SHAPES, SPLAT_SHAPES, Clock, LinearForm, Scene, TensorScene, evenly_spaced, scene_kind
+from chronosplat.shapes import InputError
+
+
+@scene_kind("Gaussians3D")
+@dataclass(frozen=True)
+class Gaussians3D(TensorScene):
+    """N static Gaussians.
+
+    Attributes:
+        means: [N, 3]. quats: [N, 4] wxyz. scales: [N, 3] standard deviations.
+        opacities: [N] in (0, 1). colors: [N, 3] sRGB in [0, 1].
+        world: from these coordinates to the capture's world.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(SPLAT_SHAPES)
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """A static scene is one frame."""
+        return 1
+
+    @property
+    def seconds(self) -> None:
+        """A static scene has no time."""
+        return
+
+    def timestamps(self, count: int) -> list[float]:
+        """See Scene: none."""
+        return []
+
+    def at(self, seconds: float) -> Gaussians3D:
+        """The same at any time, in the capture's world."""
+        return self.in_world()
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """See Scene: the same at all times, without a copy."""
+        return {name: t.expand(len(seconds), *t.shape) for name, t in self.tensors().items()}
+
+    def linear_form(self) -> LinearForm:
+        """See Scene."""
+        return LinearForm(self.tensors())
+
+    def in_world(self) -> Gaussians3D:
+        """The same Gaussians with their coordinates in the capture's world."""
+        if self.world.is_identity():
+            return self
+        turn = matrices_to_quats(self.world.rotation).to(self.quats)
+        return Gaussians3D(
+            means=self.world.points(self.means),
+            quats=multiply(turn.expand_as(self.quats), self.quats),
+            scales=self.scales * self.world.scale,
+            opacities=self.opacities,
+            colors=self.colors,
+        )
+
+
+def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
+    """A scene's Gaussians at a time, in its own world. All N are kept, however faint."""
+    fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
+    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)
+
+
+@scene_kind("GaussianSequence")
+@dataclass(frozen=True)
+class GaussianSequence(TensorScene):
+    """One set of N Gaussians per frame, at given times (L4GM).
+
+    Attributes:
+        means [T, N, 3], quats [T, N, 4], scales [T, N, 3], opacities [T, N], colors [T, N, 3]: as Gaussians3D.
+        times: [T] seconds, rising.
+        world: from these coordinates to the capture's world.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    times: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check({name: f"T {shape}" for name, shape in SPLAT_SHAPES.items()} | {"times": "T"})
+        if len(self.times) > 1 and not bool((self.times.diff() > 0).all()):
+            raise InputError("times: must rise from frame to frame; sort the frames")
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[1]
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.times.shape[0]
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The times of the first and the last frame."""
+        return float(self.times[0]), float(self.times[-1])
+
+    def timestamps(self, count: int) -> list[float]:
+        """See Scene: the frames' own times."""
+        return self.times.tolist()
+
+    def frame(self, index: int) -> Gaussians3D:
+        """The Gaussians of one frame, in the scene's own world."""
+        return Gaussians3D(*(getattr(self, name)[index] for name in SPLAT_SHAPES), world=self.world)
+
+    def at(self, seconds: float) -> Gaussians3D:
+        """The frame nearest in time, in the capture's world."""
+        return gaussians_at(self, seconds).in_world()
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """See Scene: the frames nearest in time."""
+        which = nearest_frames(self.times, seconds)
+        return {name: getattr(self, name)[which] for name in SPLAT_SHAPES}
+
+
+def nearest_frames(times: Tensor, seconds: Tensor) -> Tensor:
+    """Indices [S] of the times [T] nearest to ``seconds`` [S], the earlier one of two."""
+    return (times[None].cpu() - seconds[:, None].to(times.dtype).cpu()).abs().argmin(1)
+
+
+@scene_kind("Gaussians4D")
+@dataclass(frozen=True)
+class Gaussians4D(TensorScene):
+    """N Gaussians in linear motion, the exact form of a 4D Gaussian conditioned on time (conditioning.py).
+
+    Attributes:
+        means: [N, 3] at the time centre. velocities: [N, 3] per unit of scene time.
+        time_centers: [N] and time_sigmas: [N] in scene time.
+        quats: [N, 4] wxyz. scales: [N, 3]. opacities: [N] at the time centre. colors: [N, 3].
+        world: from these coordinates to the capture's world.
+        clock: from scene time to seconds.
+        seconds: first and last observed second.
+    """
+
+    means: Tensor
+    velocities: Tensor
+    time_centers: Tensor
+    time_sigmas: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    clock: Clock = field(default_factory=Clock)
+    seconds: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(SPLAT_SHAPES | MOTION_SHAPES)
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[0]
+
+    def timestamps(self, count: int) -> list[float]:
+        """See Scene: evenly spaced."""
+        return evenly_spaced(self.seconds, count)
+
+    def at(self, seconds: float) -> Gaussians3D:
+        """The Gaussians at any time, in the capture's world."""
+        return gaussians_at(self, seconds).in_world()
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """See Scene: every Gaussian moved along its velocity, its opacity weighted by its temporal weight."""
+        t = self.clock.scene_time(seconds.double()).to(self.means)[:, None]
+        still = {name: getattr(self, name).expand(len(seconds), *getattr(self, name).shape) for name in ("quats", "scales", "colors")}
+        return {
+            "means": self.means + self.velocities * (t - self.time_centers)[..., None],
+            "opacities": self.opacities * temporal_weight(t, self.time_centers, self.time_sigmas),
+            **still,
+        }
+
+    def linear_form(self) -> LinearForm:
+        """See Scene."""
+        return LinearForm(self.tensors(), self.clock)
+
+    def metadata(self) -> dict[str, str]:
+        """See Scene: the clock and the seconds."""
+        clock = {"offset": self.clock.offset, "rate": self.clock.rate}
+        return {"clock": json.dumps(clock), "seconds": json.dumps(list(self.seconds))}
+
+    @classmethod
+    def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
+        """See Scene."""
+        first, last = json.loads(metadata["seconds"])
+        return cls(**tensors, world=world, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))

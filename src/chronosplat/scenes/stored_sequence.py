@@ -1,0 +1,202 @@
+"""The native file of a sequence, written frame by frame: every tensor has its final place from the start.
+
+The format is safetensors (eight bytes of length, a JSON header, the tensors one after the other), so frames can be put at
+their place in any order and a long sequence never has to be in memory. What :func:`save_scene` writes is read the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from chronosplat.cameras import Similarity
+from chronosplat.scenes.gaussians import Gaussians3D, GaussianSequence, gaussians_at, nearest_frames
+from chronosplat.scenes.scene import SPLAT_SHAPES
+from chronosplat.scenes.scene_file import read_metadata, read_world, scene_metadata
+from chronosplat.shapes import InputError, check_shape
+
+WIDTHS = {name: (3 if shape.endswith("3") else 4 if shape.endswith("4") else 1) for name, shape in SPLAT_SHAPES.items()}
+FLOAT = 4  # bytes
+
+
+class SequenceWriter:
+    """A GaussianSequence of T frames and N Gaussians on its way to a file.
+
+    Frames may be written in any order; one that was never written reads as zeros. An existing file of the same layout is
+    continued, any other is replaced.
+
+    Attributes:
+        continued: whether the file was there already.
+    """
+
+    def __init__(
+        self, path: str | Path, times: Tensor, count: int, world: Similarity | None = None, notes: dict[str, str] | None = None
+    ) -> None:
+        """Args: times: [T] seconds, rising. count: N.
+
+        Raises:
+            InputError: no room for the whole file.
+        """
+        self.path, self.count, self.frames = Path(path), count, len(times)
+        seconds = times.double().numpy().astype("<f8").tobytes()
+        header, self._starts = _header(self.frames, count, (notes or {}) | scene_metadata(GaussianSequence, world or Similarity()))
+        size = len(header) + len(seconds) + sum(FLOAT * width for width in WIDTHS.values()) * self.frames * count
+        self.continued = self._is_there(header, seconds, size)
+        if not self.continued:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _check_room(self.path, size)
+            with self.path.open("wb") as file:
+                file.write(header + seconds)
+                file.truncate(size)
+        self._file = self.path.open("r+b")
+
+    def _is_there(self, header: bytes, seconds: bytes, size: int) -> bool:
+        if not self.path.is_file() or self.path.stat().st_size != size:
+            return False
+        with self.path.open("rb") as file:
+            return file.read(len(header) + len(seconds)) == header + seconds
+
+    def write(self, first: int, fields: Mapping[str, Tensor]) -> None:
+        """Put frames at their place.
+
+        Args:
+            first: index of the first. fields: means [K, N, 3], quats [K, N, 4], scales [K, N, 3], opacities [K, N], colors [K, N, 3].
+
+        Raises:
+            InputError: other shapes, or frames beyond the sequence.
+            OSError: the disk is full.
+        """
+        sizes: dict[str, int] = {"N": self.count}
+        for name, shape in SPLAT_SHAPES.items():
+            check_shape(name, fields[name], f"K {shape}", sizes)
+        if first < 0 or first + sizes["K"] > self.frames:
+            raise InputError(f"frames {first} to {first + sizes['K'] - 1} do not fit into a sequence of {self.frames}")
+        for name, width in WIDTHS.items():
+            self._file.seek(self._starts[name] + FLOAT * width * self.count * first)
+            self._file.write(fields[name].detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).tobytes())
+
+    def flush(self) -> None:
+        """Have all that was written on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+class StoredSequence:
+    """A sequence that stays in its file: only the frames at hand are read. A :class:`~chronosplat.scenes.scene.Scene`.
+
+    Attributes:
+        times: [T] seconds. world: to the capture's world.
+    """
+
+    kind: ClassVar[str] = GaussianSequence.kind  # the same file
+    schema: ClassVar[int] = GaussianSequence.schema
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, path: str | Path, world: Similarity | None = None) -> None:
+        """Args: path: a GaussianSequence's file. world: instead of the file's.
+
+        Raises:
+            InputError: not a sequence's file.
+        """
+        self.path = Path(path)
+        metadata = read_metadata(self.path)
+        if metadata.get("kind") != self.kind:
+            raise InputError(f"{path}: expected a {self.kind}, got a {metadata.get('kind')}")
+        self.world = read_world(metadata) if world is None else world
+        with safe_open(self.path, framework="pt") as file:
+            self.times = file.get_tensor("times").clone()
+            self.num_gaussians = file.get_slice("means").get_shape()[1]
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.times)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The times of the first and the last frame."""
+        return float(self.times[0]), float(self.times[-1])
+
+    def timestamps(self, count: int) -> list[float]:
+        """See Scene: the frames' own times."""
+        return self.times.tolist()
+
+    def frame(self, index: int) -> Gaussians3D:
+        """The Gaussians of one frame, in the scene's own world."""
+        return gaussians_at(self, float(self.times[index]))
+
+    def at(self, seconds: float) -> Gaussians3D:
+        """The frame nearest in time, in the capture's world."""
+        return gaussians_at(self, seconds).in_world()
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """See Scene: the frames nearest in time."""
+        which = nearest_frames(self.times, seconds).tolist()
+        with safe_open(self.path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in SPLAT_SHAPES}
+            return {name: torch.stack([part[index] for index in which]) for name, part in slices.items()}
+
+    def linear_form(self) -> None:
+        """See Scene: a sequence has none."""
+        return
+
+    def with_world(self, world: Similarity) -> StoredSequence:
+        """See Scene."""
+        return StoredSequence(self.path, world)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See Scene; reads the whole sequence."""
+        with safe_open(self.path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in (*SPLAT_SHAPES, "times")}
+
+    def metadata(self) -> dict[str, str]:
+        """See Scene."""
+        return {}
+
+    @classmethod
+    def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> GaussianSequence:
+        """See Scene: in memory, because the tensors are."""
+        return GaussianSequence.from_file(tensors, world, metadata)
+
+
+def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:
+    """The file up to the tensors, and where each begins in the file. The times, of wider numbers, stand first."""
+    entries: dict[str, Any] = {"__metadata__": metadata, "times": {"dtype": "F64", "shape": [frames], "data_offsets": [0, 8 * frames]}}
+    at, starts = 8 * frames, {}
+    for name, width in WIDTHS.items():
+        size = FLOAT * width * frames * count
+        shape = [frames, count] + ([width] if width > 1 else [])
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        starts[name] = at
+        at += size
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, {name: 8 + len(text) + start for name, start in starts.items()}
+
+
+def _check_room(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.is_file() else 0)
+    if size > free:
+        raise InputError(
+            f"{path}: the sequence takes {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there",
+            "take fewer frames ({fps}, {start}, {end}, {max_frames}) or another disk",
+            fps=...,
+            start=...,
+            end=...,
+            max_frames=...,
+        )
