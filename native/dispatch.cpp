@@ -106,27 +106,27 @@ DOOR int32_t chronosplat_isa_level() { return level(); }
 // Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say.
 static int check(const SplatScene* s, const SplatImage* out) {
     if (!s || !out || !out->rgb || !out->alpha || !out->depth || !s->means || !s->opacities || !s->colors || !s->viewmats || !s->Ks)
-        return SPLAT_BAD_ARGUMENT;
-    if (!s->covars && (!s->quats || !s->scales)) return SPLAT_BAD_ARGUMENT;
+        return STATUS_BAD_ARGUMENT;
+    if (!s->covars && (!s->quats || !s->scales)) return STATUS_BAD_ARGUMENT;
     bool moving = s->velocities || s->time_centers || s->time_sigmas || s->times;
-    if (moving && !(s->velocities && s->time_centers && s->time_sigmas && s->times)) return SPLAT_BAD_ARGUMENT;
+    if (moving && !(s->velocities && s->time_centers && s->time_sigmas && s->times)) return STATUS_BAD_ARGUMENT;
     const int32_t most = 1 << 20;  // pixels along an edge
     if (s->scenes < 1 || s->views < 1 || s->gaussians < 1 || s->width < 1 || s->height < 1 || s->width > most || s->height > most)
-        return SPLAT_BAD_ARGUMENT;
+        return STATUS_BAD_ARGUMENT;
     const float options[] = {s->eps2d, s->near_plane, s->far_plane, s->radius_clip, s->weight_min, s->opacity_min};
     for (float x : options)
-        if (!(x >= 0) || !chronosplat::all_finite(&x, 1)) return SPLAT_BAD_ARGUMENT;
-    if (!(s->near_plane > 0)) return SPLAT_BAD_ARGUMENT;
+        if (!(x >= 0) || !chronosplat::all_finite(&x, 1)) return STATUS_BAD_ARGUMENT;
+    if (!(s->near_plane > 0)) return STATUS_BAD_ARGUMENT;
     int64_t tiles = (int64_t)((s->width + TILE - 1) / TILE) * ((s->height + TILE - 1) / TILE), images = (int64_t)s->scenes * s->views;
     int64_t chunks = ((int64_t)s->gaussians + CHUNK - 1) / CHUNK;
-    if (images >> 31 || (images * tiles) >> 31 || (images * chunks) >> 31 || (double)images * tiles * chunks > 4e9) return SPLAT_TOO_MANY_PAIRS;
+    if (images >> 31 || (images * tiles) >> 31 || (images * chunks) >> 31 || (double)images * tiles * chunks > 4e9) return STATUS_TOO_MANY;
     for (int64_t i = 0; i < images; i++) {
         using chronosplat::all_finite;
         if (!all_finite(s->viewmats + 16 * i, 16) || !all_finite(s->Ks + 9 * i, 9) || (s->times && !all_finite(s->times + i, 1)))
-            return SPLAT_NOT_FINITE;
-        if (!(s->Ks[9 * i] > 0 && s->Ks[9 * i + 4] > 0)) return SPLAT_BAD_ARGUMENT;
+            return STATUS_NOT_FINITE;
+        if (!(s->Ks[9 * i] > 0 && s->Ks[9 * i + 4] > 0)) return STATUS_BAD_ARGUMENT;
     }
-    return SPLAT_OK;
+    return STATUS_OK;
 }
 
 // Renders. `state`, if not null, receives what splat_backward needs: a block, to be given back with splat_free.
@@ -148,9 +148,9 @@ DOOR int32_t splat_backward(const SplatScene* scene, const SplatState* state, co
                             const SplatGradients* grad) {
     if (int status = check(scene, out)) return status;
     if (int status = check(scene, grad_out)) return status;
-    if (!state || !state->block || (uintptr_t)state->block % 64 || !grad || !grad->means || !grad->opacities || !grad->colors) return SPLAT_BAD_ARGUMENT;
-    if (scene->covars ? !grad->covars : !grad->quats || !grad->scales) return SPLAT_BAD_ARGUMENT;
-    if (scene->velocities && (!grad->velocities || !grad->time_centers || !grad->time_sigmas)) return SPLAT_BAD_ARGUMENT;
+    if (!state || !state->block || (uintptr_t)state->block % 64 || !grad || !grad->means || !grad->opacities || !grad->colors) return STATUS_BAD_ARGUMENT;
+    if (scene->covars ? !grad->covars : !grad->quats || !grad->scales) return STATUS_BAD_ARGUMENT;
+    if (scene->velocities && (!grad->velocities || !grad->time_centers || !grad->time_sigmas)) return STATUS_BAD_ARGUMENT;
 #define CALL(ns) ns::backward(*scene, *state, *out, *grad_out, *grad)
     return CHOOSE(CALL);
 #undef CALL

@@ -29,9 +29,18 @@ float threshold(int sx, int sy, int samples) {
     return ((sy * samples + sx) * step % count + 0.5f) / count;
 }
 
+// The part of x above the whole number below it, in [0, 1]; 0 where x is NaN or infinite: interpolation may overflow.
+float fraction(float x) {
+    float part = x - std::floor(x);
+    return part >= 0 && part <= 1 ? part : 0.f;
+}
+
+// x in [0, 1]; 0 for NaN, so that every colour converts to a byte.
+float clip(float x) { return x > 0 ? (x < 1 ? x : 1.f) : 0.f; }
+
 Color texel(const MeshScene& s, int texture, float u, float v) {
     const MeshTexture& t = s.texture[texture];
-    u = (u - std::floor(u)) * t.width - 0.5f, v = (v - std::floor(v)) * t.height - 0.5f;
+    u = fraction(u) * t.width - 0.5f, v = fraction(v) * t.height - 0.5f;
     int iu = (int)std::floor(u), iv = (int)std::floor(v);
     float fu = u - iu, fv = v - iv;
     int x0 = (iu + t.width) % t.width, x1 = (iu + 1) % t.width, y0 = (iv + t.height) % t.height, y1 = (iv + 1) % t.height;
@@ -90,7 +99,6 @@ Color shade(const Face& f, const float w[3], const float eye[3]) {
         Color t = texel(*f.s, f.m->emissive_texture, uv[2], uv[3]);
         e[0] *= t.r, e[1] *= t.g, e[2] *= t.b;
     }
-    auto clip = [](float x) { return x < 0 ? 0.f : x > 1 ? 1.f : x; };
     return {clip(c.r + e[0]), clip(c.g + e[1]), clip(c.b + e[2]), 1.f};
 }
 
@@ -112,12 +120,12 @@ bool weights(const Screen& a, const Screen& b, const Screen& c, float px, float 
 }
 
 int render_view(const MeshScene& s, int view) {
-    const float *vm = s.viewmats + 16 * view, *K = s.Ks + 9 * view;
+    const float *vm = s.viewmats + 16 * (size_t)view, *K = s.Ks + 9 * (size_t)view;
     int S = s.samples, W = s.width * S, H = s.height * S;
     Array<Screen> screen;
     Array<float> depth;
     Array<int32_t> hit;
-    if (!screen.take(s.vertices) || !depth.take((size_t)W * H) || !hit.take((size_t)W * H)) return 1;
+    if (!screen.take(s.vertices) || !depth.take((size_t)W * H) || !hit.take((size_t)W * H)) return STATUS_NO_MEMORY;
     for (int i = 0; i < s.vertices; i++) {
         const float* p = s.positions + 3 * (size_t)i;
         float c[3];
@@ -131,7 +139,8 @@ int render_view(const MeshScene& s, int view) {
         if (!(a.z > s.near_plane && b.z > s.near_plane && c.z > s.near_plane)) continue;
         float area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
         const MeshMaterial& m = s.material[s.face_materials[f]];
-        if (!(area != 0) || (area > 0 && !m.two_sided)) continue;  // image y is down: a front face turns left
+        if (!(std::fabs(area) < INFINITY) || area == 0) continue;  // finite, and so is every corner in it
+        if (area > 0 && !m.two_sided) continue;                    // image y is down: a front face turns left
         auto least = [](float p, float q, float r) { return p < q ? (p < r ? p : r) : (q < r ? q : r); };
         float left = std::ceil(least(a.x, b.x, c.x) - 0.5f), right = std::floor(-least(-a.x, -b.x, -c.x) - 0.5f);
         float top = std::ceil(least(a.y, b.y, c.y) - 0.5f), bottom = std::floor(-least(-a.y, -b.y, -c.y) - 0.5f);
@@ -181,9 +190,82 @@ int render_view(const MeshScene& s, int view) {
 
 }  // namespace
 
-// 0, or 1 when memory is out.
+namespace {
+
+using chronosplat::all_finite;
+
+constexpr int32_t EDGE_MOST = 1 << 20, COUNT_MOST = 1 << 28, SAMPLES_MOST = 64;
+
+bool in_range(const int32_t* values, size_t n, int32_t end) {
+    uint32_t most = 0;  // a negative value is a large one
+    for (size_t i = 0; i < n; i++) most = (uint32_t)values[i] > most ? (uint32_t)values[i] : most;
+    return n == 0 || most < (uint32_t)end;
+}
+
+int check_sizes(const MeshScene& s) {
+    const int32_t counts[] = {s.vertices, s.faces, s.materials, s.textures, s.lights, s.views};
+    for (int32_t n : counts)
+        if (n < 0) return STATUS_BAD_ARGUMENT;
+    if (s.width < 1 || s.height < 1 || s.width > EDGE_MOST || s.height > EDGE_MOST) return STATUS_BAD_ARGUMENT;
+    if (s.samples < 1 || s.samples > SAMPLES_MOST || s.texel_count < 0) return STATUS_BAD_ARGUMENT;
+    for (int32_t n : counts)
+        if (n >= COUNT_MOST) return STATUS_TOO_MANY;
+    return ((int64_t)s.width * s.samples * s.height * s.samples) >> 31 ? STATUS_TOO_MANY : STATUS_OK;
+}
+
+// Only counts of zero may come with null pointers.
+bool has_arrays(const MeshScene& s) {
+    if (s.vertices && !(s.positions && s.normals && s.uvs && s.colors)) return false;
+    if (s.faces && !(s.indices && s.face_materials)) return false;
+    if ((s.materials && !s.material) || (s.textures && !(s.texture && s.texels))) return false;
+    if (s.lights && !(s.light_directions && s.light_energies)) return false;
+    if (s.views && !(s.viewmats && s.Ks && s.rgba)) return false;
+    return !s.motion || s.velocities;
+}
+
+int check_tables(const MeshScene& s) {
+    for (int32_t i = 0; i < s.materials; i++) {
+        const MeshMaterial& m = s.material[i];
+        if (m.texture < -1 || m.texture >= s.textures || m.emissive_texture < -1 || m.emissive_texture >= s.textures) return STATUS_BAD_ARGUMENT;
+        if (m.alpha_mode < 0 || m.alpha_mode > 2) return STATUS_BAD_ARGUMENT;
+        if (!all_finite(m.base, 4) || !all_finite(m.emissive, 3) || !all_finite(&m.cutoff, 1)) return STATUS_NOT_FINITE;
+    }
+    for (int32_t i = 0; i < s.textures; i++) {
+        const MeshTexture& t = s.texture[i];
+        if (t.width < 1 || t.height < 1 || t.width > EDGE_MOST || t.height > EDGE_MOST) return STATUS_BAD_ARGUMENT;
+        if (t.offset < 0 || t.offset > s.texel_count - (int64_t)t.width * t.height) return STATUS_BAD_ARGUMENT;
+    }
+    return STATUS_OK;
+}
+
+// Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say. Texels are
+// not read here: they are large, and any value in them is drawn without harm.
+int check(const MeshScene* scene) {
+    if (!scene) return STATUS_BAD_ARGUMENT;
+    const MeshScene& s = *scene;
+    if (int status = check_sizes(s)) return status;
+    if (!has_arrays(s)) return STATUS_BAD_ARGUMENT;
+    if (!all_finite(&s.ambient, 1) || !all_finite(&s.near_plane, 1)) return STATUS_NOT_FINITE;
+    if (!(s.near_plane > 0)) return STATUS_BAD_ARGUMENT;
+    if (int status = check_tables(s)) return status;
+    size_t vertices = s.vertices, faces = s.faces, lights = s.lights, views = s.views;
+    if (!in_range(s.indices, 3 * faces, s.vertices) || !in_range(s.face_materials, faces, s.materials)) return STATUS_BAD_ARGUMENT;
+    if (!all_finite(s.positions, 3 * vertices) || !all_finite(s.normals, 3 * vertices) || !all_finite(s.uvs, 4 * vertices)) return STATUS_NOT_FINITE;
+    if (!all_finite(s.colors, 4 * vertices) || (s.velocities && !all_finite(s.velocities, 3 * vertices))) return STATUS_NOT_FINITE;
+    if (!all_finite(s.light_directions, 3 * lights) || !all_finite(s.light_energies, lights)) return STATUS_NOT_FINITE;
+    if (!all_finite(s.viewmats, 16 * views) || !all_finite(s.Ks, 9 * views)) return STATUS_NOT_FINITE;
+    for (size_t i = 0; i < views; i++)
+        if (!(s.Ks[9 * i] > 0 && s.Ks[9 * i + 4] > 0)) return STATUS_BAD_ARGUMENT;
+    return STATUS_OK;
+}
+
+}  // namespace
+
 extern "C" __attribute__((visibility("default"))) int32_t mesh_render(const MeshScene* scene, int32_t threads) {
-    std::atomic<int> failed{0};
-    chronosplat::parallel_for(scene->views, threads, [&](int64_t view, int) { failed |= render_view(*scene, (int)view); });
+    if (int status = check(scene)) return status;
+    std::atomic<int> failed{STATUS_OK};
+    chronosplat::parallel_for(scene->views, threads, [&](int64_t view, int) {
+        if (int status = render_view(*scene, (int)view)) failed = status;
+    });
     return failed;
 }

@@ -33,7 +33,7 @@ struct Forward {
     Array<uint64_t> changed;  // the blocks that they changed
     Array<uint32_t> kept;     // [images * tiles] how many
     Array<uint32_t> ends;     // [images, tiles, chunks] where a chunk's rows end in the tile
-    std::atomic<int> status{SPLAT_OK};
+    std::atomic<int> status{STATUS_OK};
 
     void project_chunk(int scene, int chunk);
     void project_vectors(const Chunk& g, int scene, int chunk, int image);
@@ -48,11 +48,11 @@ void Forward::project_chunk(int scene, int chunk) {
     size_t offset = (size_t)scene * s.gaussians + first;
     Array<Chunk> scratch;
     if (!scratch.take(1)) {
-        status = SPLAT_NO_MEMORY;
+        status = STATUS_NO_MEMORY;
         return;
     }
     if (!is_finite(s, offset, n)) {
-        status = SPLAT_NOT_FINITE;
+        status = STATUS_NOT_FINITE;
         return;
     }
     fill_chunk(scratch[0], s, offset, n);
@@ -126,7 +126,7 @@ void Forward::composite(size_t item, const SplatImage& out, bool keep) {
     uint32_t lo = start[item], n = start[item + 1] - lo;
     Array<DepthKey> scratch;
     if (!scratch.take(2 * (size_t)n + 1)) {
-        status = SPLAT_NO_MEMORY;
+        status = STATUS_NO_MEMORY;
         return;
     }
     DepthOrder order(&keys[lo], n, scratch.p, scratch.p + n);
@@ -150,10 +150,10 @@ void Forward::composite(size_t item, const SplatImage& out, bool keep) {
 
 int Forward::run(const SplatImage& out, SplatState* state) {
     size_t image_chunks = (size_t)at.images * at.chunks, items = (size_t)at.images * at.tiles;
-    if (image_chunks * at.stride >> 31) return SPLAT_TOO_MANY_PAIRS;
+    if (image_chunks * at.stride >> 31) return STATUS_TOO_MANY;
     if (!splats.take(image_chunks * at.stride) || !boxes.take(image_chunks * at.stride) || !visible.take(image_chunks) ||
         !cells.take_zeroed(image_chunks * at.tiles) || !start.take(items + 1) || !kept.take(items))
-        return SPLAT_NO_MEMORY;
+        return STATUS_NO_MEMORY;
     parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
         project_chunk((int)(item / at.chunks), (int)(item % at.chunks));
     });
@@ -167,10 +167,10 @@ int Forward::run(const SplatImage& out, SplatState* state) {
         for (int t = 0; t < at.tiles; t++) {
             uint32_t count = first[t];
             first[t] = (uint32_t)sum, sum += count;
-            if (sum >> 31) return SPLAT_TOO_MANY_PAIRS;
+            if (sum >> 31) return STATUS_TOO_MANY;
         }
         Array<uint32_t> cursor;
-        if (!cursor.take(at.tiles)) return SPLAT_NO_MEMORY;
+        if (!cursor.take(at.tiles)) return STATUS_NO_MEMORY;
         memcpy(cursor.p, first, at.tiles * sizeof(uint32_t));
         row = rows;
         for (int chunk = 0; chunk < at.chunks; chunk++, row += at.tiles)
@@ -180,7 +180,7 @@ int Forward::run(const SplatImage& out, SplatState* state) {
             }
     }
     start[items] = (uint32_t)sum;
-    if (!keys.take(sum + 1) || (state && (!changed.take(sum + 1) || !ends.take(items * at.chunks)))) return SPLAT_NO_MEMORY;
+    if (!keys.take(sum + 1) || (state && (!changed.take(sum + 1) || !ends.take(items * at.chunks)))) return STATUS_NO_MEMORY;
     parallel_for((int64_t)image_chunks, s.threads, [&](int64_t item, int) { deal_chunk((size_t)item); });
     boxes.drop();
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) { composite((size_t)item, out, state != nullptr); });
@@ -193,7 +193,7 @@ int Forward::write_state(SplatState& state) {
     uint64_t rows = 0;
     for (size_t item = 0; item < items; item++) rows += kept[item];
     state.bytes = (int64_t)State::bytes(at, rows);
-    if (!(state.block = chronosplat::block_take(state.bytes))) return SPLAT_NO_MEMORY;
+    if (!(state.block = chronosplat::block_take(state.bytes))) return STATUS_NO_MEMORY;
     State to = State::write_header(state.block, at, rows);
     uint32_t sum = 0;
     for (size_t item = 0; item < items; sum += kept[item++]) to.start[item] = sum;
@@ -207,7 +207,7 @@ int Forward::write_state(SplatState& state) {
             to.records[to.start[item] + i] = Record{splat, splat.position, pairs[i].row, changed[start[item] + i], 0};
         }
     });
-    return SPLAT_OK;
+    return STATUS_OK;
 }
 
 int forward(const SplatScene& s, const SplatImage& out, SplatState* state) {
@@ -218,25 +218,25 @@ int forward(const SplatScene& s, const SplatImage& out, SplatState* state) {
 int backward(const SplatScene& s, const SplatState& state, const SplatImage& out, const SplatImage& g_out, const SplatGradients& grad) {
     const Layout at(s);
     State from;
-    if (!from.read(state.block, state.bytes, at)) return SPLAT_BAD_STATE;
+    if (!from.read(state.block, state.bytes, at)) return STATUS_BAD_STATE;
     Array<float> moments, cameras;
-    if (!moments.take((size_t)MOMENTS * from.rows + 16)) return SPLAT_NO_MEMORY;
-    if (grad.viewmats && !cameras.take((size_t)at.images * at.chunks * 12)) return SPLAT_NO_MEMORY;
-    std::atomic<int> status{SPLAT_OK};
+    if (!moments.take((size_t)MOMENTS * from.rows + 16)) return STATUS_NO_MEMORY;
+    if (grad.viewmats && !cameras.take((size_t)at.images * at.chunks * 12)) return STATUS_NO_MEMORY;
+    std::atomic<int> status{STATUS_OK};
     size_t items = (size_t)at.images * at.tiles, pixels = (size_t)s.width * s.height;
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
         uint32_t first = from.start[item], count = from.start[item + 1] - first;
         if (!from.tile_fits(at, (size_t)item) ||
             !composite_tile_backward(from.records + first, count, at.frame(s, item), out, g_out, (item / at.tiles) * pixels,
                                      moments.p + (size_t)MOMENTS * first))
-            status = SPLAT_BAD_STATE;
+            status = STATUS_BAD_STATE;
     });
     if (status) return status;
     parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
         Array<ChunkBackward> scratch;
-        if (!scratch.take(1)) status = SPLAT_NO_MEMORY;
+        if (!scratch.take(1)) status = STATUS_NO_MEMORY;
         else if (!scratch[0].run(s, at, from, moments.p, (int)(item / at.chunks), (int)(item % at.chunks), grad, cameras.p))
-            status = SPLAT_BAD_STATE;
+            status = STATUS_BAD_STATE;
     });
     if (status || !grad.viewmats) return status;
     for (int image = 0; image < at.images; image++) {
@@ -247,7 +247,7 @@ int backward(const SplatScene& s, const SplatState& state, const SplatImage& out
         for (int r = 0; r < 4; r++)
             for (int k = 0; k < 4; k++) to[4 * r + k] = r == 3 ? 0.f : (float)(k < 3 ? sum[3 * r + k] : sum[9 + r]);
     }
-    return SPLAT_OK;
+    return STATUS_OK;
 }
 
 }  // namespace CHRONOSPLAT_ISA

@@ -1,6 +1,8 @@
 // The C ABI of the splat renderer. All arrays are contiguous float32 in the order [scene, view, ...] or [scene, n, ...].
+// STATUS_TOO_MANY: 2^31 (Gaussian, tile) intersections or more, or 2^31 projected Gaussians.
 #pragma once
 #include <cstdint>
+#include "abi.h"
 
 constexpr int TILE = 32;     // pixels along a tile's edge
 constexpr int CHUNK = 1024;  // Gaussians worked on together
@@ -44,15 +46,6 @@ struct SplatState {
 struct SplatGradients {
     float *means, *quats, *scales, *covars, *opacities, *colors, *velocities, *time_centers, *time_sigmas;
     float* viewmats;  // [B, V, 4, 4]
-};
-
-enum SplatStatus {
-    SPLAT_OK = 0,
-    SPLAT_NO_MEMORY = 1,
-    SPLAT_TOO_MANY_PAIRS = 2,    // 2^31 (Gaussian, tile) intersections or more, or 2^31 projected Gaussians
-    SPLAT_NOT_FINITE = 3,        // a NaN or an infinity among the inputs
-    SPLAT_BAD_ARGUMENT = 4,      // a null pointer, a size below one, a focal length not above zero
-    SPLAT_BAD_STATE = 5,         // the state does not belong to these inputs
 };
 
 }

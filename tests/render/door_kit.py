@@ -6,9 +6,9 @@ Everything here runs in a process of its own, so that a crash is a failed test.
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import mmap
 import os
+import resource
 import subprocess
 import sys
 from ctypes import byref
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from chronosplat.render import native
 
@@ -26,12 +26,12 @@ GAUSSIANS = ("means", "quats", "scales", "covars", "opacities", "colors", "veloc
 MOTION = ("velocities", "time_centers", "time_sigmas", "times")
 OPTIONS = ("eps2d", "near_plane", "far_plane", "radius_clip", "weight_min", "opacity_min")
 WIDTHS = dict(zip(GAUSSIANS, (3, 4, 3, 9, 1, 3, 3, 1, 1), strict=True)) | {"viewmats": 16, "Ks": 9, "times": 1}
-Floats = NDArray[np.float32]
+NEVER_FINITE = [float("nan"), float("inf"), -float("inf")]
 
 
-def run_apart(function: str, module: str, timeout: float = 300) -> None:
-    """Call a function without arguments in a fresh process; fails with what it last said if it crashes or raises."""
-    code = f"from tests.render import door_kit, {module}; door_kit.faulthandler.enable(); {module}.{function}()"
+def run_apart(function: str, module: str, timeout: float = 300, room: str = "render") -> None:
+    """Call a function without arguments in a fresh process; fails with its last output if it crashes or raises."""
+    code = f"import faulthandler; faulthandler.enable(); from tests.{room} import {module}; {module}.{function}()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
 
@@ -58,7 +58,7 @@ class Fenced:
         self.offset = PAGE + ((room - size) // align * align if fence_behind else 0)
         self.address = base + self.offset
 
-    def view(self, kind: type = np.float32) -> NDArray:
+    def view(self, kind: DTypeLike = np.float32) -> NDArray:
         """The bytes as an array of numbers."""
         return np.frombuffer(self.pages, kind, self.size // np.dtype(kind).itemsize, self.offset)
 
@@ -66,7 +66,7 @@ class Fenced:
     def holding(values: NDArray, fence_behind: bool = True, align: int = 1) -> Fenced:
         """A fenced copy."""
         fenced = Fenced(values.nbytes, fence_behind, align)
-        fenced.view(values.dtype.type)[:] = values.ravel()
+        fenced.view(values.dtype)[:] = values.ravel()
         return fenced
 
 
@@ -159,4 +159,18 @@ def backward(
     return native.library().splat_backward(byref(case.scene()), byref(block), byref(images[0]), byref(images[1]), byref(gradients))
 
 
-__all__ = ["Case", "Fenced", "announce", "backward", "faulthandler", "forward", "pointers", "run_apart", "state_of"]
+def bits(g: np.random.Generator, array: NDArray, finite: bool) -> None:
+    """Fill an array with random bits: denormals, infinities and NaN too, unless ``finite``."""
+    array[:] = g.integers(0, 2**32, array.size, dtype=np.uint32).view(np.float32)
+    small = g.random(array.size) < 0.2
+    array[small] = (array[small].view(np.uint32) & np.uint32(0x807FFFFF)).view(np.float32)
+    if finite:
+        array[~np.isfinite(array)] = 3e38
+
+
+def used_memory() -> int:
+    """Bytes of address space that this process uses."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+__all__ = ["Case", "Fenced", "announce", "backward", "bits", "forward", "pointers", "run_apart", "state_of", "used_memory"]

@@ -7,7 +7,6 @@ import resource
 import sys
 from ctypes import byref
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from tests.render.door_kit import (
     BAD_STATE,
     GAUSSIANS,
     MOTION,
+    NEVER_FINITE,
     NO_MEMORY,
     NOT_FINITE,
     OK,
@@ -33,10 +33,12 @@ from tests.render.door_kit import (
     Fenced,
     announce,
     backward,
+    bits,
     forward,
     pointers,
     run_apart,
     state_of,
+    used_memory,
 )
 from tests.render.raster_cases import random_inputs
 
@@ -44,7 +46,6 @@ many = settings(derandomize=True, deadline=None, max_examples=100, database=None
 MOST = 2**31 - 1
 SIZES = ("scenes", "views", "gaussians", "width", "height")
 NULLS = ("means", "quats", "scales", "covars", "opacities", "colors", "viewmats", "Ks", "rgb", "alpha", "depth", *MOTION)
-NEVER_FINITE = [float("nan"), float("inf"), -float("inf")]
 
 faults = st.one_of(
     st.tuples(st.sampled_from(SIZES), st.sampled_from([0, -1, -(2**31), MOST])),
@@ -124,15 +125,6 @@ def garbage_in_every_field(
         assert status in (allowed | {BAD_STATE}) - {OK}
     else:  # the Gaussians' values are not read again; those of the cameras are
         assert status in allowed | {OK, BAD_STATE}
-
-
-def bits(g: np.random.Generator, array: NDArray, finite: bool) -> None:
-    """Any float32 there is: denormals, infinities and NaN too, unless ``finite``."""
-    array[:] = g.integers(0, 2**32, array.size, dtype=np.uint32).view(np.float32)
-    small = g.random(array.size) < 0.2
-    array[small] = (array[small].view(np.uint32) & np.uint32(0x807FFFFF)).view(np.float32)
-    if finite:
-        array[~np.isfinite(array)] = 3e38
 
 
 @many
@@ -284,11 +276,6 @@ def test_any_state_is_used_or_refused() -> None:
     run_apart("any_state", "test_native_door", timeout=600)
 
 
-def used_memory() -> int:
-    """Bytes of address space."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
 def absurd_threads() -> None:
     """A picture of 4096 tiles and as many threads as there are numbers, where memory for a few hundred is left."""
     torch.get_num_threads()  # so that torch's own pool of threads is there to be borrowed
@@ -351,7 +338,7 @@ def covering(gaussians: int, width: int, height: int, views: int) -> RasterInput
 
 def test_too_many_intersections_are_refused_with_the_remedy() -> None:
     """2^31 of them: 2^17 Gaussians on 2^14 tiles. They are counted before any are stored."""
-    remedy = r"more than 2\^31 \(Gaussian, tile\) intersections; render fewer views at once"
+    remedy = r"render: more than 2\^31 \(Gaussian, tile\) intersections; render fewer views at once"
     assert re.match(remedy, refused(covering(2**17, 4096, 4096, 1)))
     assert re.match(remedy, refused(covering(2**16, 1, 1, 2**15)))  # projections
 

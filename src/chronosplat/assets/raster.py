@@ -5,8 +5,8 @@ Faces that cross the near plane are not drawn: cameras stand outside the object.
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
+from collections.abc import Mapping
+from ctypes import addressof, byref, c_float
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from chronosplat.assets.mesh import Floats, Material, Surface, unit
 from chronosplat.cameras import Cameras
-from chronosplat.render.native import library
+from chronosplat.render.native import MeshMaterial, MeshScene, MeshTexture, Status, library
 from chronosplat.shapes import InputError
+
+NEAR_PLANE = 0.02
+SAMPLES_MOST, EDGE_MOST = 64, 1 << 20  # native/mesh.h
 
 
 @dataclass(frozen=True)
@@ -36,50 +39,46 @@ L4GM_DIRECTIONS = unit(np.array([(-0.5, 0.7071, 0.5), (0.5, 0.7071, -0.5), (-0.5
 L4GM_ENERGIES = np.array([4, 3, 4, 2], np.float32) / np.float32(np.pi)
 
 
-class _Material(ctypes.Structure):
-    _fields_ = [
-        ("base", c_float * 4), ("emissive", c_float * 3), ("cutoff", c_float), ("texture", c_int32), ("emissive_texture", c_int32),
-        ("alpha_mode", c_int32), ("two_sided", c_int32), ("unlit", c_int32),
-    ]  # fmt: skip
-
-
-class _Texture(ctypes.Structure):
-    _fields_ = [("offset", c_int64), ("width", c_int32), ("height", c_int32)]
-
-
-class _Scene(ctypes.Structure):
-    _fields_ = [
-        *[(n, c_int32) for n in ("vertices", "faces", "materials", "textures", "lights", "views", "width", "height", "samples")],
-        ("ambient", c_float), ("near_plane", c_float),
-        *[(n, c_void_p) for n in ("positions", "normals", "uvs", "colors", "indices", "face_materials")],
-        ("material", POINTER(_Material)), ("texture", POINTER(_Texture)),
-        *[(n, c_void_p) for n in ("texels", "light_directions", "light_energies", "viewmats", "Ks", "rgba")],
-        *[(n, c_void_p) for n in ("velocities", "depth", "motion")],
-    ]  # fmt: skip
-
-
 class PreparedSurface:
-    """A surface in the memory layout of the native rasteriser; made once per mesh."""
+    """A surface in the memory layout of the native rasteriser; made once per mesh.
+
+    Raises:
+        InputError: shapes that do not fit together; textures with NaN or infinite values.
+    """
 
     def __init__(self, surface: Surface) -> None:
+        count, faces = len(surface.colors), len(surface.faces)
+        _check_shape("faces", surface.faces, (faces, 3))
+        _check_shape("face_materials", surface.face_materials, (faces,))
+        _check_shape("uvs", surface.uvs, (count, 4))
+        _check_shape("colors", surface.colors, (count, 4))
+        for i, texture in enumerate(surface.textures):
+            _check_shape(f"textures[{i}]", texture, (*texture.shape[:2], 4))
+            if not np.isfinite(texture).all():
+                raise InputError(f"textures[{i}]: values are NaN or infinite; replace them with finite numbers")
         self.indices = np.ascontiguousarray(surface.faces, np.int32)
         self.face_materials = np.ascontiguousarray(surface.face_materials, np.int32)
         self.uvs = np.ascontiguousarray(surface.uvs, np.float32)
         self.colors = np.ascontiguousarray(surface.colors, np.float32)
-        self.materials = (_Material * len(surface.materials))(*(_material(m) for m in surface.materials))
+        self.materials = (MeshMaterial * len(surface.materials))(*(_material(m) for m in surface.materials))
         sizes = [t.shape[0] * t.shape[1] for t in surface.textures]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
-        self.textures = (_Texture * max(len(sizes), 1))(
-            *(_Texture(int(o), t.shape[1], t.shape[0]) for o, t in zip(offsets, surface.textures, strict=False))
+        self.textures = (MeshTexture * max(len(sizes), 1))(
+            *(MeshTexture(int(o), t.shape[1], t.shape[0]) for o, t in zip(offsets, surface.textures, strict=False))
         )
         texels = [t.reshape(-1, 4) for t in surface.textures] or [np.zeros((1, 4))]
         self.texels = np.ascontiguousarray(np.concatenate(texels), np.float32)
         self.texture_count = len(sizes)
 
 
-def _material(m: Material) -> _Material:
+def _check_shape(name: str, array: NDArray, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise InputError(f"{name}: expected shape {list(expected)}, got {list(array.shape)}; give one row per vertex, face or light")
+
+
+def _material(m: Material) -> MeshMaterial:
     base, emissive = (c_float * 4)(*m.base), (c_float * 3)(*m.emissive)
-    return _Material(base, emissive, m.cutoff, m.texture, m.emissive_texture, m.alpha_mode, m.two_sided, m.unlit)
+    return MeshMaterial(base, emissive, m.cutoff, m.texture, m.emissive_texture, m.alpha_mode, m.two_sided, m.unlit)
 
 
 @dataclass(frozen=True)
@@ -128,13 +127,16 @@ def rasterize_geometry(
         samples: samples x samples per pixel.
 
     Raises:
-        InputError: arrays that do not belong to the surface, or memory is out.
+        InputError: arrays that do not belong to the surface, values that are NaN or infinite, indices or sizes out of
+            range, or out of memory.
     """
     if positions.shape != (len(surface.colors), 3) or normals.shape != positions.shape:
         raise InputError(f"positions: expected [{len(surface.colors)}, 3] like normals, got {positions.shape} and {normals.shape}")
     if velocities is not None and velocities.shape != positions.shape:
         raise InputError(f"velocities: expected {list(positions.shape)} like positions, got {list(velocities.shape)}")
     lights = lights or Lights()
+    _check_shape("lights.directions", lights.directions, (len(lights.energies), 3))
+    _check_shape("lights.energies", lights.energies, (len(lights.energies),))
     shape = (len(cameras), cameras.height, cameras.width)
     keep = {
         "positions": np.ascontiguousarray(positions, np.float32),
@@ -154,12 +156,56 @@ def rasterize_geometry(
     motion = np.zeros((*shape, 3), np.float32)
     if velocities is not None:
         keep |= {"velocities": np.ascontiguousarray(velocities, np.float32), "motion": motion}
-    scene = _Scene(
+    scene = MeshScene(
         vertices=len(positions), faces=len(surface.indices), materials=len(surface.materials), textures=surface.texture_count,
         lights=len(lights.energies), views=len(cameras), width=cameras.width, height=cameras.height, samples=samples,
-        ambient=lights.ambient, near_plane=0.02, material=surface.materials, texture=surface.textures,
+        ambient=lights.ambient, near_plane=NEAR_PLANE, texel_count=len(surface.texels),
+        material=addressof(surface.materials), texture=addressof(surface.textures),
         **{name: array.ctypes.data for name, array in keep.items()},
     )  # fmt: skip
-    if library().mesh_render(ctypes.byref(scene), c_int32(threads)):
-        raise InputError("out of memory while rasterising; use smaller pictures or fewer cameras at once")
+    if status := library().mesh_render(byref(scene), threads):
+        raise InputError(_refusal(Status(status), scene, surface, keep))
     return MeshPictures(keep["rgba"], keep["depth"], motion)
+
+
+# arrays of the native scene whose arguments have other names
+ARGUMENTS = {"indices": "faces", "light_directions": "lights.directions", "light_energies": "lights.energies"}
+
+
+def _refusal(status: Status, scene: MeshScene, surface: PreparedSurface, arrays: Mapping[str, NDArray]) -> str:
+    """Say in one line why the library refused a scene. Nothing is searched unless it did."""
+    size = f"{scene.width}x{scene.height} pixels with {scene.samples}x{scene.samples} samples each"
+    if status == Status.NO_MEMORY:
+        return f"rasterize: out of memory at {size}; use a smaller image, fewer samples or fewer threads"
+    if status == Status.TOO_MANY:
+        return f"rasterize: {size} and {scene.faces} faces are too many; use a smaller image, fewer samples or a simpler mesh"
+    return _not_finite(scene, surface, arrays) if status == Status.NOT_FINITE else _out_of_range(scene, surface)
+
+
+def _not_finite(scene: MeshScene, surface: PreparedSurface, arrays: Mapping[str, NDArray]) -> str:
+    tables = {f"materials[{i}]": np.array([*m.base, *m.emissive, m.cutoff]) for i, m in enumerate(surface.materials)}
+    given = {name: array for name, array in arrays.items() if name not in ("texels", "rgba", "depth", "motion")}
+    for name, array in {**given, **tables, "lights.ambient": np.array([scene.ambient])}.items():
+        if bad := int((~np.isfinite(array)).sum()):
+            return f"{ARGUMENTS.get(name, name)}: {bad} of {array.size} values are NaN or infinite; replace them with finite numbers"
+    return "rasterize: a value is NaN or infinite; replace it with a finite number"
+
+
+def _out_of_range(scene: MeshScene, surface: PreparedSurface) -> str:
+    tables = [
+        ("samples", [scene.samples], 1, SAMPLES_MOST),
+        ("width", [scene.width], 1, EDGE_MOST),
+        ("height", [scene.height], 1, EDGE_MOST),
+    ]
+    tables += [("faces", surface.indices, 0, scene.vertices - 1), ("face_materials", surface.face_materials, 0, scene.materials - 1)]
+    for i, m in enumerate(surface.materials):
+        tables.append((f"materials[{i}]: texture and emissive_texture", [m.texture, m.emissive_texture], -1, scene.textures - 1))
+        tables.append((f"materials[{i}]: alpha_mode", [m.alpha_mode], 0, 2))
+    tables += [
+        (f"textures[{i}]: width and height", [t.width, t.height], 1, EDGE_MOST) for i, t in enumerate(surface.textures[: scene.textures])
+    ]
+    for name, values, low, high in tables:
+        values = np.asarray(values)
+        if values.size and (values.min() < low or values.max() > high):
+            return f"{name}: got {values.min()} to {values.max()}; use {low} to {high}"
+    return "rasterize: the native library refuses the arguments; check shapes and focal lengths"

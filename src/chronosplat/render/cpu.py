@@ -15,15 +15,15 @@ from torch import Tensor
 
 from chronosplat.render import native
 from chronosplat.render.inputs import GAUSSIAN_FIELDS, RasterInputs, RasterOutputs
+from chronosplat.render.native import Status
 from chronosplat.shapes import InputError
 
-NO_MEMORY, TOO_MANY_PAIRS, NOT_FINITE, BAD_ARGUMENT, BAD_STATE = 1, 2, 3, 4, 5
 FAILURES = {
-    NOT_FINITE: "a value is NaN or infinite",
-    NO_MEMORY: "out of memory while rendering; render fewer views at once, or smaller pictures",
-    TOO_MANY_PAIRS: "more than 2^31 (Gaussian, tile) intersections; render fewer views at once, smaller pictures, or raise near_plane",
-    BAD_ARGUMENT: "the native library refuses the arguments",
-    BAD_STATE: "the state of the backward pass does not belong to these inputs",
+    Status.NOT_FINITE: "render: a value is NaN or infinite; remove it from the scene or the cameras",
+    Status.NO_MEMORY: "render: out of memory; render fewer views at once, or smaller images",
+    Status.TOO_MANY: "render: more than 2^31 (Gaussian, tile) intersections; render fewer views at once, or raise near_plane",
+    Status.BAD_ARGUMENT: "render: the native library refuses the arguments; check their shapes and ranges",
+    Status.BAD_STATE: "render: the saved state does not belong to these inputs; render again before the backward pass",
 }
 DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
 
@@ -31,7 +31,7 @@ DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
 def _fail(status: int, x: RasterInputs) -> NoReturn:
     x.check()
     x.check_values()  # names what is not finite
-    raise InputError(FAILURES.get(status, f"the native library failed with status {status}"))
+    raise InputError(FAILURES[Status(status)])
 
 
 def _scene(x: RasterInputs) -> native.SplatScene:

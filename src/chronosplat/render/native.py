@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,17 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
+
+
+class Status(IntEnum):
+    """Mirror of ``Status`` in native/abi.h."""
+
+    OK = 0
+    NO_MEMORY = 1
+    TOO_MANY = 2
+    NOT_FINITE = 3
+    BAD_ARGUMENT = 4
+    BAD_STATE = 5
 
 
 class SplatScene(ctypes.Structure):
@@ -48,29 +60,54 @@ class SplatGradients(ctypes.Structure):
     ]
 
 
+class MeshMaterial(ctypes.Structure):
+    """Mirror of ``MeshMaterial`` in native/mesh.h."""
+
+    _fields_ = [
+        ("base", c_float * 4), ("emissive", c_float * 3), ("cutoff", c_float), ("texture", c_int32), ("emissive_texture", c_int32),
+        ("alpha_mode", c_int32), ("two_sided", c_int32), ("unlit", c_int32),
+    ]  # fmt: skip
+
+
+class MeshTexture(ctypes.Structure):
+    """Mirror of ``MeshTexture``."""
+
+    _fields_ = [("offset", c_int64), ("width", c_int32), ("height", c_int32)]
+
+
+class MeshScene(ctypes.Structure):
+    """Mirror of ``MeshScene``."""
+
+    _fields_ = [
+        *[(n, c_int32) for n in ("vertices", "faces", "materials", "textures", "lights", "views", "width", "height", "samples")],
+        ("ambient", c_float), ("near_plane", c_float), ("texel_count", c_int64),
+        *[(n, c_void_p) for n in ("positions", "normals", "uvs", "colors", "indices", "face_materials", "material", "texture")],
+        *[(n, c_void_p) for n in ("texels", "light_directions", "light_energies", "viewmats", "Ks", "rgba")],
+        *[(n, c_void_p) for n in ("velocities", "depth", "motion")],
+    ]  # fmt: skip
+
+
 @cache
 def library() -> ctypes.CDLL:
-    """The loaded library.
+    """Load the native library.
 
     Raises:
-        UnavailableError: it was not built, or does not fit this machine, with the remedy.
+        UnavailableError: the library is missing or does not load on this machine.
     """
+    remedy = f"reinstall chronosplat, or run: python native/build.py {LIBRARY}"
     if not LIBRARY.is_file():
-        raise UnavailableError(
-            f"the native library is missing at {LIBRARY}; reinstall chronosplat, or run: python native/build.py {LIBRARY}"
-        )
+        raise UnavailableError(f"native library: {LIBRARY} is missing; {remedy}")
     try:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
-        raise UnavailableError(
-            f"the native library does not load on this {platform.machine()} machine ({error}); reinstall chronosplat"
-        ) from error
+        raise UnavailableError(f"native library: does not load on this {platform.machine()} machine ({error}); {remedy}") from error
     lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(SplatState)]
     lib.splat_backward.argtypes = [
         POINTER(SplatScene), POINTER(SplatState), POINTER(SplatImage), POINTER(SplatImage), POINTER(SplatGradients),
     ]  # fmt: skip
     lib.splat_free.argtypes = [c_void_p]
     lib.splat_free.restype = None
+    lib.mesh_render.argtypes = [POINTER(MeshScene), c_int32]
     return lib
 
 
