@@ -1,6 +1,10 @@
-// What both doors of the library share: the statuses that they return.
+// What both doors of the library share: the version of their C ABI and the statuses that they return.
 #pragma once
 #include <cstdint>
+
+// Raise it with every change of a struct, an enum or a signature in this folder's C headers.
+// chronosplat.render.native expects the same number, so that it refuses a stale build.
+constexpr int32_t ABI_VERSION = 1;
 
 enum Status {
     STATUS_OK = 0,

@@ -1,4 +1,5 @@
 // The library's doors: picks the widest instruction set that this processor and its system allow.
+#include "mesh.h"
 #include "runtime.h"
 #include "splat.h"
 
@@ -102,6 +103,17 @@ static int level() { return 1; }
 #define DOOR extern "C" __attribute__((visibility("default")))
 
 DOOR int32_t chronosplat_isa_level() { return level(); }
+
+DOOR int32_t chronosplat_abi_version() { return ABI_VERSION; }
+
+// Writes the sizes in bytes of the first n structs of the ABI, in this order; returns how many there are.
+DOOR int32_t chronosplat_struct_sizes(int64_t* out, int32_t n) {
+    static const int64_t sizes[] = {sizeof(SplatScene),   sizeof(SplatImage),  sizeof(SplatState), sizeof(SplatGradients),
+                                    sizeof(MeshMaterial), sizeof(MeshTexture), sizeof(MeshScene)};
+    const int32_t count = sizeof sizes / sizeof *sizes;
+    for (int32_t i = 0; out && i < n && i < count; i++) out[i] = sizes[i];
+    return count;
+}
 
 // Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say.
 static int check(const SplatScene* s, const SplatImage* out) {

@@ -15,6 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
+ABI_VERSION = 1  # native/abi.h
 
 
 class Status(IntEnum):
@@ -87,12 +88,16 @@ class MeshScene(ctypes.Structure):
     ]  # fmt: skip
 
 
+# in the order of chronosplat_struct_sizes in native/dispatch.cpp
+MIRRORS = (SplatScene, SplatImage, SplatState, SplatGradients, MeshMaterial, MeshTexture, MeshScene)
+
+
 @cache
 def library() -> ctypes.CDLL:
-    """Load the native library.
+    """Load the native library and check that it was built from the same ABI as this file.
 
     Raises:
-        UnavailableError: the library is missing or does not load on this machine.
+        UnavailableError: the library is missing, does not load on this machine, or is a stale build.
     """
     remedy = f"reinstall chronosplat, or run: python native/build.py {LIBRARY}"
     if not LIBRARY.is_file():
@@ -101,6 +106,8 @@ def library() -> ctypes.CDLL:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         raise UnavailableError(f"native library: does not load on this {platform.machine()} machine ({error}); {remedy}") from error
+    if difference := abi_difference(lib):
+        raise UnavailableError(f"native library: {LIBRARY} is a stale build ({difference}); {remedy}")
     lib.splat_forward.argtypes = [POINTER(SplatScene), POINTER(SplatImage), POINTER(SplatState)]
     lib.splat_backward.argtypes = [
         POINTER(SplatScene), POINTER(SplatState), POINTER(SplatImage), POINTER(SplatImage), POINTER(SplatGradients),
@@ -109,6 +116,23 @@ def library() -> ctypes.CDLL:
     lib.splat_free.restype = None
     lib.mesh_render.argtypes = [POINTER(MeshScene), c_int32]
     return lib
+
+
+def abi_difference(lib: ctypes.CDLL) -> str:
+    """Compare a library's ABI with the mirrors above; "" if they agree, else the first difference."""
+    try:
+        version, struct_sizes = lib.chronosplat_abi_version, lib.chronosplat_struct_sizes
+    except AttributeError:
+        return f"it has no ABI version, expected {ABI_VERSION}"
+    if (found := version()) != ABI_VERSION:
+        return f"its ABI version is {found}, expected {ABI_VERSION}"
+    sizes = (c_int64 * len(MIRRORS))()
+    if (count := struct_sizes(sizes, len(MIRRORS))) != len(MIRRORS):
+        return f"it has {count} structs, expected {len(MIRRORS)}"
+    for mirror, size in zip(MIRRORS, sizes, strict=True):
+        if size != ctypes.sizeof(mirror):
+            return f"its {mirror.__name__} has {size} bytes, expected {ctypes.sizeof(mirror)}"
+    return ""
 
 
 def address(tensor: Tensor | None) -> int | None:
