@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, camera_rays, nearest_points, orbit, pixel_rays, plucker_lgm, plucker_lrm
+from tests.golden.kit import read_golden
 from tests.scene_kit import law, project, random_cameras, seeds, vectors
-
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
 
 
 def unit(x: Tensor) -> Tensor:
@@ -102,10 +97,13 @@ def test_a_ray_worked_out_by_hand() -> None:
 
 
 def test_default_orbit_gives_the_released_l4gm_rays() -> None:
-    path = GOLDEN / "l4gm_tiny.safetensors"
-    if not path.is_file():
-        pytest.skip("shared/golden absent")
-    with safe_open(path, framework="pt") as file:
-        expected = file.get_tensor("input.rays_plucker")
+    expected = read_golden("l4gm_tiny").tensors["input.rays_plucker"]
     rays = plucker_lgm(*camera_rays(orbit(CANONICAL, size=expected.shape[-1])))
+    torch.testing.assert_close(rays.movedim(-1, 1), expected, rtol=0, atol=1e-6)
+
+
+def test_a_negative_elevation_gives_the_released_l4gm_rays_at_the_positive_one() -> None:
+    golden = read_golden("l4gm_two_per_pixel")
+    expected = golden.tensors["input.rays_plucker"]
+    rays = plucker_lgm(*camera_rays(orbit(CANONICAL, -float(golden.metadata["elevation"]), size=expected.shape[-1])))
     torch.testing.assert_close(rays.movedim(-1, 1), expected, rtol=0, atol=1e-6)
