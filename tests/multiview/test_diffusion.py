@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sys
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from chronosplat.models import from_imagedream, read_weights
 from chronosplat.multiview import Diffusion, DiffusionOptions, diffusion, fetch_diffusion
 from chronosplat.multiview.diffusion import clip_pixels, resized, view_cameras
 from chronosplat.shapes import UnavailableError
-from tests.golden.test_l4gm import GOLDEN, needs_golden
+from tests.golden.kit import read_golden
 from tests.multiview.kit import CLIP, DRAWN, FEATURES, SCHEDULER, SIDE, UNET, coloured_picture, diffusion_folder, needs_extra
 
 needs_extra()
@@ -158,14 +158,17 @@ def test_every_step_is_told_and_long_texts_are_cut(mvdream: Path) -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-@needs_golden
-def test_cameras_are_those_of_the_released_code() -> None:
-    with safe_open(GOLDEN / "imagedream_unet_tiny.safetensors", "pt") as file:
-        cameras = file.get_tensor("input.camera")[:5]
-    found = view_cameras(0.0, True)
-    torch.testing.assert_close(found[:4], cameras[[1, 2, 3, 0]].float(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(found[4], torch.zeros(16))
-    assert bool((cameras[4] == 0).all())
+@pytest.mark.parametrize("name", ["imagedream_unet_tiny", "imagedream_unet_embeddings"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_cameras_are_those_of_the_released_code(name: str, which: int) -> None:
+    """At elevations 0, 15, -20 and 30; images 1, 2, 3, 0 of the released code are our front, right, back and left."""
+    golden = read_golden(name)
+    elevation = float(json.loads(golden.metadata["elevations"])[which])
+    cameras = golden.tensors["input.camera"][5 * which : 5 * which + 5]
+    found = view_cameras(elevation, True)
+    torch.testing.assert_close(found[:4], cameras[[1, 2, 3, 0]], atol=1e-6, rtol=0)
+    assert torch.equal(found[4], cameras[4])
+    assert torch.equal(found[4], torch.zeros(16))
 
 
 @pytest.mark.parametrize("elevation", [-35.0, 0.0, 20.0, 80.0])
