@@ -35,9 +35,9 @@ class Kit:
         self.views = write_views(folder / "views")
 
     def arguments(self, *more: str, input: Path | None = None, output: str = "out") -> list[str]:
-        """The command line, with ``more`` at its end."""
+        """The command line, with ``more`` at its end. In float32, so that no processor's fast types change what is found."""
         arguments = ["reconstruct", str(input or self.video), "--model", "l4gm", "--weights", str(self.weights)]
-        return [*arguments, "--views", str(self.views), "--chunk", "5", "-o", str(self.folder / output), *more]
+        return [*arguments, "--views", str(self.views), "--chunk", "5", "--precision", "fp32", "-o", str(self.folder / output), *more]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
 from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
+from chronosplat.models.precision import bf16_is_fast
 from chronosplat.sequences.run import STATE
 from tests.pipeline.kit import VIDEOS, Kit, kit
 
@@ -167,11 +168,15 @@ def test_three_views_take_the_video_s_first_frame_as_the_front(kit: Kit) -> None
     assert not any("do not look alike" in note for note in report_of(kit.folder / "out")["notes"])
 
 
-def test_one_frame_and_lower_precision(kit: Kit) -> None:
-    assert main(kit.arguments("--max-frames", "1", "--interpolate", "3", "--interp-weights", str(kit.between), "--precision", "bf16")) == 0
+@pytest.mark.parametrize(
+    ("asked", "found"), [("bf16", "bfloat16"), ("fp16", "float16"), ("auto", "bfloat16" if bf16_is_fast("cpu") else "float32")]
+)
+def test_one_frame_and_lower_precision(kit: Kit, asked: str, found: str) -> None:
+    more = ("--interpolate", "3", "--interp-weights", str(kit.between), "--precision", asked)
+    assert main(kit.arguments("--max-frames", "1", *more)) == 0
     report = report_of(kit.folder / "out")
     assert report["facts"]["output_frames"] == 1
-    assert report["facts"]["precision"] == "bfloat16"
+    assert report["facts"]["precision"] == found
 
 
 def test_a_run_goes_on_with_the_chunk_that_it_began_with_though_memory_is_shorter_now(

@@ -27,7 +27,7 @@ def test_chunks_cover_all_frames_once_and_overlap_by_one(frames: int, size: int)
     for before, after in pairwise(spans):
         assert after.first == before.last
         assert len(before) == size
-    assert all(2 <= len(s) <= size for s in spans) or frames == 1
+    assert all(min(2, frames) <= len(s) <= size for s in spans)
     new = [set(range(s.first + (i > 0), s.last + 1)) for i, s in enumerate(spans)]
     assert sum(len(n) for n in new) == frames
     assert set().union(*new) == set(range(frames))
