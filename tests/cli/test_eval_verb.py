@@ -14,23 +14,17 @@ import pytest
 from chronosplat.captures import save_transforms
 from chronosplat.cli import evaluation, main
 from chronosplat.evaluate.benchmark import EvalConfig, evaluate
-from chronosplat.metrics import lpips
-from chronosplat.models.hub import HubFile
-from chronosplat.shapes import UnavailableError
 from tests.evaluate.kit import mesh_studio
+from tests.offline import no_network
 
 TINY = ["--size", "32", "--times", "8"]
 CHEAP = ["--methods", "white", "nearest", "feed-forward"]
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is fetched."""
-
-    def fetch(wanted: HubFile, _licence: str) -> Path:
-        raise UnavailableError(f"{wanted.repo} is not on this machine and cannot be downloaded")
-
-    monkeypatch.setattr(lpips, "fetch", fetch)
+    no_network(monkeypatch, tmp_path / "no cache")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +72,7 @@ def test_without_lpips_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["eval", "procedural:blob", "-o", str(tmp_path), *TINY, "--methods", "white", "--setup", "video"]) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "LPIPS left out: timm/vgg16.tv_in1k is not on this machine" in shown.err
+    assert "LPIPS left out: timm/vgg16.tv_in1k/model.safetensors is not on this machine" in shown.err
     assert f"report in {tmp_path / 'report.html'}" in shown.err
     assert "procedural:blob, video, white: " in shown.err
     assert "LPIPS left out" in (tmp_path / "report.html").read_text()
@@ -126,7 +120,7 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown family": (lambda _: ["procedural:dragon"], "procedural:dragon: unknown family; known: creature"),
     "unknown model": (lambda _: ["procedural:blob", "--model", "4d-lrm-mimi"], "did you mean 4d-lrm-mini"),
     "missing weights": (lambda t: ["procedural:blob", "--weights", str(t / "w.safetensors")], "w.safetensors: no such weights file"),
-    "LPIPS without weights": (lambda _: ["procedural:blob", "--lpips", "on"], "vgg16.tv_in1k is not on this machine"),
+    "LPIPS without weights": (lambda _: ["procedural:blob", "--lpips", "on"], "vgg16.tv_in1k/model.safetensors is not on this machine"),
     "unknown lpips": (lambda _: ["procedural:blob", "--lpips", "maybe"], "lpips: expected auto, on or off, got 'maybe'"),
     "too small": (lambda _: ["procedural:blob", "--size", "8"], "expected at least 2 times and 16 pixels, got 8 and 8"),
     "unknown device": (lambda _: ["procedural:blob", "--device", "tpu"], "device: expected auto, cpu or cuda; got 'tpu'"),

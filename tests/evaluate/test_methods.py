@@ -98,8 +98,7 @@ class Optimiser:
 
 @pytest.mark.parametrize("names", GOOD, ids=",".join)
 def test_good_names(names: tuple[str, ...]) -> None:
-    check_methods(names)
-    assert all(isinstance(name, str) for name in names)
+    check_methods(names)  # does not raise
 
 
 @pytest.mark.parametrize("names", BAD, ids=",".join)
@@ -170,7 +169,7 @@ def test_pictures_are_of_the_whole_scene() -> None:
     """Faint Gaussians are drawn, too: a perfect model is perfect."""
     found = bench()[0].run("feed-forward")
     assert not found.pictures.requires_grad
-    assert mean_psnr(found.pictures, split().targets.on_white()) > 60
+    assert mean_psnr(found.pictures, split().targets.on_white()) > 90
 
 
 def test_a_real_optimisation_from_random_points() -> None:
@@ -178,4 +177,4 @@ def test_a_real_optimisation_from_random_points() -> None:
     found = here.run("scratch=0.3")
     wanted = split().targets.on_white()
     assert found.gaussians > 0
-    assert mean_psnr(found.pictures, wanted) > mean_psnr(here.run("white").pictures, wanted)
+    assert mean_psnr(found.pictures, wanted) > mean_psnr(here.run("white").pictures, wanted) + 2  # 18.9 and, after a few steps, 23.9 dB

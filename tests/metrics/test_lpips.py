@@ -15,6 +15,7 @@ from chronosplat.metrics import lpips
 from chronosplat.metrics.lpips import LINEAR, LPIPS, load_lpips, mean_lpips
 from chronosplat.models.hub import HubFile
 from chronosplat.shapes import UnavailableError
+from tests.offline import no_network
 
 TAPS = [3, 8, 15, 22, 29]  # after relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 # torchvision's VGG16: the number of each convolution in its list of layers, its channels in and out
@@ -112,16 +113,6 @@ def test_it_is_torchmetrics(network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> 
         torch.testing.assert_close(network(x, y), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_it_is_torchvisions_vgg16(network: LPIPS) -> None:
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
-    features = torchvision.models.vgg16(weights=None).features
-    features.load_state_dict({name.removeprefix("features."): t for name, t in weights().items()})
-    x = pictures(5).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        for tap in TAPS:
-            torch.testing.assert_close(network.features[: tap + 1](x), features[: tap + 1](x), rtol=1e-4, atol=1e-5)
-
-
 def test_equal_pictures_have_no_distance_and_more_noise_has_more(network: LPIPS) -> None:
     x, noise = pictures(6) * 0.5 + 0.25, pictures(7) - 0.5
     assert mean_lpips(network, x, x) == 0
@@ -168,10 +159,7 @@ def test_without_a_file_the_hub_is_asked(file: Path, network: LPIPS, monkeypatch
     assert mean_lpips(found, x, y) == mean_lpips(network, x, y)
 
 
-def test_weights_out_of_reach_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(_wanted: HubFile, _licence: str) -> Path:
-        raise UnavailableError("vgg16 is not on this machine")
-
-    monkeypatch.setattr(lpips, "fetch", fetch)
-    with pytest.raises(UnavailableError, match="not on this machine"):
+def test_weights_out_of_reach_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    no_network(monkeypatch, tmp_path)
+    with pytest.raises(UnavailableError, match=r"^timm/vgg16\.tv_in1k/model\.safetensors is not on this machine"):
         load_lpips()

@@ -17,6 +17,7 @@ from chronosplat.cli import main
 from chronosplat.export import write_video
 from chronosplat.models.l4gm import L4GMConfig
 from tests.l4gm_kit import TINY, tiny_file
+from tests.offline import no_network
 from tests.pipeline.kit import Kit, kit, video
 
 __all__ = ["kit"]
@@ -159,9 +160,7 @@ def test_bad_input(what: str, kit: Kit, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_no_network_names_the_file_and_where_it_goes(kit: Kit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(kit.folder / "cache"))
+    no_network(monkeypatch, kit.folder / "cache")
     arguments = ["reconstruct", str(kit.video), "--model", "l4gm", "--views", str(kit.views), "-o", str(kit.folder / "out")]
     assert main(arguments) == 2
     line = capsys.readouterr().err.splitlines()[-1]
