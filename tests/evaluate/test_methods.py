@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import pytest
@@ -68,7 +69,7 @@ class Optimiser:
         self.now = 100.0
         self.refined: list[RefineConfig] = []
         self.fitted: list[RefineConfig] = []
-        monkeypatch.setattr(methods.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(methods, "refine_scene", self.refine_scene)
         monkeypatch.setattr(methods, "fit", self.fit)
 

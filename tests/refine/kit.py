@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from functools import cache
-from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
@@ -125,14 +124,14 @@ def same(a: Scene, b: Scene) -> bool:
     return all(torch.equal(t, b.tensors()[name]) for name, t in a.tensors().items())
 
 
-def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch, module: ModuleType = OPTIMISE, name: str = "_loss") -> None:
-    """One Ctrl-C at a step."""
-    usual, calls = getattr(module, name), [0]
+def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One Ctrl-C in a step, before anything has changed: where its gradients would be computed."""
+    usual, calls = Tensor.backward, [0]
 
-    def loss(*arguments: Any) -> torch.Tensor:
+    def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1
         if calls[0] == call:
             raise KeyboardInterrupt
-        return usual(*arguments)
+        usual(loss, *arguments, **options)
 
-    monkeypatch.setattr(module, name, loss)
+    monkeypatch.setattr(Tensor, "backward", backward)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ from chronosplat.refine.config import FREE, GENTLE
 from chronosplat.refine.optimise import Budget, Outcome, optimise
 from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
-from tests.refine.kit import blobs, few, views, wrong
+from tests.refine.kit import blobs, few, interrupted_at, views, wrong
 
 MODULE = importlib.import_module("chronosplat.refine.optimise")  # the package's attributes of these names are functions
 
@@ -145,47 +146,33 @@ def test_a_nan_picture_ends_it_with_the_last_finite_fields() -> None:
     assert usable(found.fields)
 
 
-def after_calls(count: int, then: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """The loss, and from a call on something made of it."""
-    usual, calls = MODULE._loss, [0]
-
-    def loss(*arguments: Any) -> Tensor:
-        calls[0] += 1
-        value = usual(*arguments)
-        return value if calls[0] <= count else then(value)
-
-    return loss
-
-
-def interrupting(value: Tensor) -> Tensor:
-    raise KeyboardInterrupt
-
-
-class Poison(torch.autograd.Function):
-    """A finite value with gradients that are not."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * torch.nan
-
-
-@pytest.mark.parametrize("then", [lambda value: value * torch.nan, lambda value: value / 0, Poison.apply])
-def test_what_is_no_number_ends_it_with_the_last_finite_fields(then: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float) -> None:
+    """Pictures that go bad after the third step."""
     wanted = run(3, few(final=1.0))
-    monkeypatch.setattr(MODULE, "_loss", after_calls(3, then))
+    going_bad = replace(pictures(), rgb=pictures().rgb.clone())
+    found = run(9, few(final=1.0), pictures=going_bad, marks=(3 / 9,), look=lambda *_: going_bad.rgb.fill_(value))
+    assert (found.broken, found.steps) == ("the loss is not a number any more", 3)
+    assert identical(found.fields, wanted.fields)
+
+
+def test_a_gradient_that_is_no_number_ends_it_with_the_last_finite_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = run(3, few(final=1.0))
+    usual, calls = Tensor.backward, [0]
+
+    def backward(loss: Tensor) -> None:
+        calls[0] += 1
+        usual(loss * (torch.nan if calls[0] == 4 else 1.0))
+
+    monkeypatch.setattr(Tensor, "backward", backward)
     found = run(9, few(final=1.0))
-    assert "not a number" in found.broken
-    assert found.steps == 3
+    assert (found.broken, found.steps) == ("a gradient is not a number any more", 3)
     assert identical(found.fields, wanted.fields)
 
 
 def test_an_interrupted_step_ends_it_with_what_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = run(3, few(final=1.0))
-    monkeypatch.setattr(MODULE, "_loss", after_calls(3, interrupting))
+    interrupted_at(4, monkeypatch)
     found = run(9, few(final=1.0))
     assert (found.broken, found.steps) == ("interrupted", 3)
     assert identical(found.fields, wanted.fields)
@@ -203,14 +190,14 @@ def test_an_interrupted_look_ends_it_with_what_was_reached() -> None:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock's time, which goes on by a tenth of a second whenever it is looked at."""
-    time = [0.0]
+    seconds = [0.0]
 
     def tick() -> float:
-        time[0] += 0.1
-        return time[0]
+        seconds[0] += 0.1
+        return seconds[0]
 
-    monkeypatch.setattr(MODULE.time, "perf_counter", tick)
-    return time
+    monkeypatch.setattr(time, "perf_counter", tick)
+    return seconds
 
 
 @pytest.mark.usefixtures("now")

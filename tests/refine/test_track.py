@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,8 +19,6 @@ from chronosplat.refine.pictures import pictures_for
 from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
 from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
 from tests.scene_kit import tilted_world
-
-MODULE = importlib.import_module("chronosplat.refine.track")
 
 
 @cache
@@ -146,7 +143,7 @@ def test_a_moment_in_the_middle_is_followed_both_ways() -> None:
 
 
 def interrupted(call: int, monkeypatch: pytest.MonkeyPatch) -> Refined:
-    interrupted_at(call, monkeypatch, MODULE, "unlike")
+    interrupted_at(call, monkeypatch)
     return refine_scene(forgetful(), film(), following())
 
 
@@ -165,16 +162,16 @@ def test_ctrl_c_later_keeps_what_is_reached(monkeypatch: pytest.MonkeyPatch) -> 
     assert any("the state at that moment is kept" in note for note in done.notes)
 
 
-def test_a_loss_that_is_not_a_number_stops_at_the_last_good_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, calls = MODULE.unlike, [0]
+def test_a_gradient_that_is_not_a_number_stops_at_the_last_good_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, calls = torch.Tensor.backward, [0]
 
-    def loss(*arguments: Any) -> torch.Tensor:
+    def backward(loss: torch.Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1
-        return usual(*arguments) * (float("nan") if calls[0] == 90 else 1.0)
+        usual(loss * (float("nan") if calls[0] == 90 else 1.0), *arguments, **options)
 
-    monkeypatch.setattr(MODULE, "unlike", loss)
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
     done = refine_scene(forgetful(), film(), following())
-    assert done.facts["stopped"] == "the loss is not a number any more"
+    assert (done.facts["stopped"], done.facts["steps"]) == ("the loss is not a number any more", 89)
     assert all(bool(t.isfinite().all()) for t in done.scene.tensors().values())
 
 
