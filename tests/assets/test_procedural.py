@@ -90,7 +90,7 @@ def test_moves(family: str, seed: int) -> None:
     rest = mesh.vertices(0.0)[0]
     size = float(np.ptp(rest, 0).max())
     moved = max(float(np.linalg.norm(mesh.vertices(t)[0] - rest, axis=1).max()) for t in (0.13, 0.3, 0.55))
-    assert moved > 0.01 * size
+    assert moved > 0.05 * size
 
 
 @pytest.mark.parametrize("family", ["creature", "vehicle", "blob", "wings", "flag"])
@@ -99,7 +99,7 @@ def test_loops(family: str) -> None:
     for seed in range(6):
         mesh = procedural_object(seed, family)
         gaps.append(float(np.abs(mesh.vertices(1.0)[0] - mesh.vertices(0.0)[0]).max()))
-    assert max(gaps) < 1e-5, f"largest gap between the last and the first moment, by seed: {np.round(gaps, 3)}"
+    assert max(gaps) < 1e-9, f"largest gap between the last and the first moment, by seed: {np.round(gaps, 3)}"
 
 
 @pytest.mark.parametrize("family", NAMES)
@@ -139,8 +139,8 @@ def test_rotation_is_right_handed() -> None:
 
 def test_capsule_reaches_from_end_to_end() -> None:
     points, faces = capsule(np.array([1.0, 0, 0]), np.array([1.0, 2, 0]), 0.2, 0.1)
-    assert points[:, 1].min() == pytest.approx(-0.12, abs=0.01)
-    assert points[:, 1].max() == pytest.approx(2.06, abs=0.01)
+    assert points[:, 1].min() == pytest.approx(-0.12, abs=1e-6)
+    assert points[:, 1].max() == pytest.approx(2.06, abs=1e-6)
     assert np.hypot(points[:, 0] - 1, points[:, 2]).max() <= 0.2
     assert faces.max() == len(points) - 1
 

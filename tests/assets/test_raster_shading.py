@@ -160,8 +160,8 @@ def test_depth_and_motion_of_a_slanted_plane() -> None:
     for x in range(6, 11):
         slope = (x + 0.5 - SIZE / 2) / DISTANCE
         u = (6 + 18 * slope) / (9 + 13 * slope)
-        assert pictures.depth[0, 8, x] == pytest.approx(DISTANCE + 8 - 13 * u, abs=1e-3)
-        np.testing.assert_allclose(pictures.motion[0, 8, x], (u, 2 * u, 3 * u), atol=1e-3)
+        assert pictures.depth[0, 8, x] == pytest.approx(DISTANCE + 8 - 13 * u, abs=1e-5)
+        np.testing.assert_allclose(pictures.motion[0, 8, x], (u, 2 * u, 3 * u), atol=1e-5)
     assert np.array_equal(pictures.rgba, rasterize_mesh(surface, slanted, normals, facing_camera(), samples=1))
 
 

@@ -127,8 +127,8 @@ def test_a_moving_cloud_is_written_in_the_captures_world_and_seconds(
     assert isinstance(found, Gaussians4D)
     torch.testing.assert_close(found.velocities, world.scale * world.directions(scene.velocities) / rate, rtol=1e-5, atol=1e-5)
     moved = found.at(seconds)
-    torch.testing.assert_close(moved.means, expected.means, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(moved.opacities, expected.opacities, rtol=0, atol=1e-4)
+    torch.testing.assert_close(moved.means, expected.means, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(moved.opacities, expected.opacities, rtol=0, atol=1e-5)
     torch.testing.assert_close(covariances(moved), covariances(expected), rtol=1e-4, atol=1e-5 * world.scale**2)
 
 

@@ -75,7 +75,7 @@ def test_the_world_of_the_capture_does_not_matter(monkeypatch: pytest.MonkeyPatc
     here = render(reconstruct(model, x), x.cameras, x.times, backend="cpu")
     there = render(reconstruct(model, y), y.cameras, y.times, backend="cpu")
     assert here.alpha.max() > 0.3
-    assert float((here.rgb - there.rgb).abs().mean()) < 1e-5
+    assert float((here.rgb - there.rgb).abs().mean()) < 1e-7
     assert float((here.rgb - there.rgb).abs().max()) < 5e-3  # a pixel may flip at a threshold
 
 
@@ -88,7 +88,7 @@ def test_network_sees_the_normalised_capture(monkeypatch: pytest.MonkeyPatch) ->
     frames = seen[0]
     assert torch.allclose(frames.times, torch.tensor([[-1.0, -1 / 3, 1 / 3, 1.0]]), atol=1e-6)
     expected = orbit(CANONICAL, 0.0, 32).viewmats
-    assert torch.allclose(frames.viewmats[0], expected, atol=1e-4)
+    assert torch.allclose(frames.viewmats[0], expected, atol=1e-6)
     assert bool((frames.rgb[frames.alpha.expand_as(frames.rgb) == 0] == 1).all())
 
 

@@ -146,11 +146,11 @@ def test_the_capture_s_own_cameras_see_what_the_network_s_do() -> None:
     cameras = orbit([CANONICAL[i % 4] for i in SHUFFLED], 0.0, SIZE)
     here = render(plain, cameras, [SECONDS[i // 4] for i in SHUFFLED], backend="cpu")
     assert float(here.alpha.max()) > 0.3
-    assert float((there.rgb - here.rgb).abs().mean()) < 1e-4
+    assert float((there.rgb - here.rgb).abs().mean()) < 1e-6
     assert float((there.rgb - here.rgb).abs().max()) < 2e-2
     seen = here.alpha > 0.3
     ratio = there.depth[seen] / here.depth[seen]
-    torch.testing.assert_close(ratio, torch.full_like(ratio, world.scale), rtol=1e-2, atol=0)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, world.scale), rtol=1e-4, atol=0)
     moment = scene.at(2.5)
     torch.testing.assert_close(moment.means, world.points(fields["means"][1]), atol=1e-3, rtol=1e-4)
 
@@ -169,4 +169,4 @@ def test_a_lowered_network_takes_captures_too() -> None:
     found = tiny_model().lowered(torch.bfloat16).reconstruct(synchronised())
     wanted = tiny_model().reconstruct(synchronised())
     assert {t.dtype for name, t in found.tensors().items() if name != "times"} == {torch.float32}
-    assert 0 < float((found.means - wanted.means).abs().mean()) < 0.05 * float(wanted.means.std())
+    assert 0 < float((found.means - wanted.means).abs().mean()) < 0.02 * float(wanted.means.std())

@@ -172,7 +172,7 @@ def test_pictures_that_are_not_square_are_padded(tmp_path: Path, background: Bac
     x, y = (32 - width) // 2, (32 - height) // 2
     expected = torch.ones(32, 32, 3)
     expected[y + 5 : y + height - 5, x + 5 : x + width - 5] = torch.tensor(COLORS["front"]) / 255
-    torch.testing.assert_close(given.views[0], expected, atol=1 / 255, rtol=0)
+    torch.testing.assert_close(given.views[0], expected, atol=1e-6, rtol=0)
     assert given.box == pytest.approx(((x + 5) / 32, (y + 5) / 32, (x + width - 5) / 32, (y + height - 5) / 32))
 
 
@@ -185,7 +185,7 @@ def test_the_background_makes_no_difference(tmp_path: Path, side: int, margin: i
         found.append(given.views)
         assert bool(given.notes) == (background is not None)
     for views in found[1:]:
-        torch.testing.assert_close(views, found[0], atol=1 / 255, rtol=0)
+        torch.testing.assert_close(views, found[0], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("margin", [48, 49])
@@ -195,7 +195,7 @@ def test_large_pictures_have_no_fringe_of_their_background(tmp_path: Path, backg
     names = dict.fromkeys(VIEW_NAMES[1:], "front")
     expected = load_given(write(tmp_path / "alpha", names, None, width=200, height=200, margin=margin), 32).views
     found = load_given(write(tmp_path / "color", names, background, width=200, height=200, margin=margin), 32).views
-    torch.testing.assert_close(found, expected, atol=0.06, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_notes_say_what_was_cut_away(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_views_survive_the_way_to_files_and_back(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["front.png", "right.png", "back.png", "left.png"]
     assert all(path.parent == tmp_path / "new" / "folder" for path in paths)
     for back in (load_given([tmp_path / "new" / "folder"], 32), load_given(paths, 32, "none")):
-        torch.testing.assert_close(back.views, views, atol=1 / 255, rtol=0)
+        torch.testing.assert_close(back.views, views, atol=0.5 / 255 + 1e-6, rtol=0)
 
 
 def test_jpegs_and_capital_suffixes_are_found(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_posed_capture_brings_its_own_sides(kit: Kit) -> None:
     assert any("the first moment from all four sides" in note for note in report["notes"])
     front = np.asarray(Image.open(kit.folder / "posed/views/front.png"), dtype=np.float32) / 255
     white = merged[order].on_white()[0].numpy()
-    assert float(np.abs(front - white).max()) < 0.01
+    assert float(np.abs(front - white).max()) < 1e-6
 
 
 def test_given_views_frame_the_video_as_they_are_framed(kit: Kit) -> None:

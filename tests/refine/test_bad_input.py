@@ -90,7 +90,7 @@ def test_a_single_view_works_with_a_notice() -> None:
     done = refine_scene(wrong(blobs()), one, few(10))
     assert any("a single input view" in note for note in done.notes)
     assert done.facts["mode"] == "gentle"
-    assert seen_as(done.scene, one) > seen_as(wrong(blobs()), one)
+    assert seen_as(done.scene, one) > seen_as(wrong(blobs()), one) + 2.5
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -98,18 +98,18 @@ def test_two_or_three_views_work(count: int) -> None:
     some = views()[list(range(count))]
     done = refine_scene(wrong(blobs()), some, few(40))
     assert done.facts["held_back"] == 0
-    assert seen_as(done.scene, some) >= seen_as(wrong(blobs()), some)
+    assert seen_as(done.scene, some) > seen_as(wrong(blobs()), some) + 5
 
 
 def test_views_without_masks_work_with_a_notice() -> None:
     bare = replace(views(), images=views().on_white(), alphas=torch.ones_like(views().alphas))
     done = refine_scene(wrong(blobs()), bare, few(80))
     assert any("no masks: refinement compares colours only" in note for note in done.notes)
-    assert seen_as(done.scene, views()) > seen_as(wrong(blobs()), views())
+    assert seen_as(done.scene, views()) > seen_as(wrong(blobs()), views()) + 3.5
 
 
 def test_views_of_double_precision_and_of_another_size_work() -> None:
     large = photographed(blobs(), orbit([0.0, 90.0, 180.0, 270.0], size=40), torch.full((4,), 1.0, dtype=torch.float64))
     double = replace(large, images=large.images.double(), alphas=large.alphas.double(), cameras=large.cameras.to(dtype=torch.float64))
     done = refine_scene(wrong(still(), 0.02, 0.0), double, few(20))
-    assert seen_as(done.scene, large) > seen_as(wrong(still(), 0.02, 0.0), large)
+    assert seen_as(done.scene, large) > seen_as(wrong(still(), 0.02, 0.0), large) + 1

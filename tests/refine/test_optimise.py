@@ -54,7 +54,7 @@ def broken_pictures() -> Pictures:
 
 def test_steps_lower_the_loss() -> None:
     before = psnr_on(start(), pictures(), range(24), "cpu")
-    assert psnr_on(run(30, sizes=FREE, freely=False).fields, pictures(), range(24), "cpu") > before + 3
+    assert psnr_on(run(30, sizes=FREE, freely=False).fields, pictures(), range(24), "cpu") > before + 8
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-3])
@@ -234,5 +234,5 @@ def test_it_works_where_no_gradients_are_asked_for() -> None:
 def test_the_fast_renderer_and_the_reference_optimise_alike() -> None:
     fast, slow = (run(3, few(backend=backend, batch=2)).fields for backend in ("cpu", "reference"))
     for name, t in fast.items():
-        torch.testing.assert_close(t, slow[name], rtol=1e-3, atol=1e-3, msg=name)
+        torch.testing.assert_close(t, slow[name], rtol=1e-4, atol=1e-4, msg=name)
     assert float((fast["means"] - start()["means"]).abs().max()) > 5e-3

@@ -42,8 +42,8 @@ def ring() -> Views:
 
 def test_views_that_it_never_saw_are_better_afterwards() -> None:
     before, after = wrong(blobs()), refined().scene
-    assert seen_as(after, views()) > seen_as(before, views()) + 3
-    assert seen_as(after, unseen()) > seen_as(before, unseen()) + 2
+    assert seen_as(after, views()) > seen_as(before, views()) + 4.5
+    assert seen_as(after, unseen()) > seen_as(before, unseen()) + 2.5
 
 
 def test_the_facts_say_what_was_done() -> None:
@@ -64,7 +64,8 @@ def test_a_scene_in_another_world_and_other_seconds_stays_there() -> None:
     assert isinstance(done, Gaussians4D)
     assert (done.world, done.clock, done.seconds) == (scene.world, scene.clock, scene.seconds)
     away = replace(unseen(), cameras=unseen().cameras.transformed(world))
-    assert seen_as(done, away) > seen_as(scene, away) + 2
+    assert seen_as(done, away) == pytest.approx(seen_as(refined().scene, unseen()), abs=0.1)
+    assert seen_as(done, away) > seen_as(scene, away) + 2.5
 
 
 def test_the_result_depends_on_nothing_but_the_seed() -> None:
@@ -99,8 +100,8 @@ def test_gentle_steps_mend_a_scene_that_is_nearly_right() -> None:
     scene = wrong(blobs(), 0.01, 0.0)
     done = refine_scene(scene, video_views(), few(60))
     assert done.facts["mode"] == "gentle"
-    assert seen_as(done.scene, video_views()) > seen_as(scene, video_views()) + 1
-    assert seen_as(done.scene, unseen()) > seen_as(scene, unseen()) - 0.1
+    assert seen_as(done.scene, video_views()) > seen_as(scene, video_views()) + 6
+    assert seen_as(done.scene, unseen()) > seen_as(scene, unseen()) + 2
 
 
 @pytest.mark.parametrize(("count", "mode"), [(5, "gentle"), (6, "free")])
@@ -125,7 +126,7 @@ def test_a_static_scene_from_several_sides() -> None:
     assert isinstance(done.scene, Gaussians3D)
     assert done.scene.world == scene.world
     assert done.facts["held_back"] == 2
-    assert seen_as(done.scene, ring()) > seen_as(scene, ring()) + 2
+    assert seen_as(done.scene, ring()) > seen_as(scene, ring()) + 3.5
 
 
 def test_progress_rises_to_the_end() -> None:
@@ -140,7 +141,7 @@ def test_progress_rises_to_the_end() -> None:
 def test_without_a_search_all_steps_go_into_the_one_run() -> None:
     done = refine_scene(wrong(blobs()), views(), few(80, search=0.0))
     assert (done.facts["held_back"], done.facts["steps"], done.facts["psnr_held_back"]) == (0, 80, None)
-    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 1
+    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 3
 
 
 def turned(cameras: Cameras, degrees: float = 1.0) -> Cameras:
@@ -173,13 +174,13 @@ def test_poses_that_are_a_little_off_are_corrected() -> None:
     given = replace(views(), cameras=turned(views().cameras))
     without, _ = corrected(given)
     found, outcome = corrected(given, cameras=True)
-    assert found > without + 2
+    assert found > without + 8  # 31.6 and 44.4 dB
     assert outcome.corrections is not None
     right = views().cameras.viewmats.float()
     after = outcome.corrections.poses(given.cameras.viewmats.float()).detach()
     assert torch.equal(after[0], given.cameras.viewmats[0])  # the first camera holds the world
     away = lambda poses: float((poses - right)[1:, :3, :3].norm())
-    assert away(after) < 0.8 * away(given.cameras.viewmats)
+    assert away(after) < 0.65 * away(given.cameras.viewmats)
 
 
 def test_pictures_of_other_exposure_are_corrected() -> None:
@@ -194,7 +195,7 @@ def test_pictures_of_other_exposure_are_corrected() -> None:
 def test_corrections_go_with_a_refinement(asked: dict[str, bool]) -> None:
     done = refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras, 0.3)), few(80, **asked))
     assert not done.facts["stopped"]
-    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 0.5
+    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 1.5
     told = {"cameras": ("cameras_turned_degrees", "cameras_moved"), "exposure": ("exposure_gain", "exposure_shift")}
     for what, names in told.items():
         for name in names:
@@ -208,8 +209,8 @@ def test_from_random_points_it_gets_better_than_white() -> None:
     assert isinstance(done.scene, Gaussians4D)
     assert done.scene.seconds == views().seconds
     assert done.facts["mode"] == "from random points"
-    assert seen_as(done.scene, views()) > white + 8
-    assert seen_as(done.scene, unseen()) > white + 5
+    assert seen_as(done.scene, views()) > white + 17
+    assert seen_as(done.scene, unseen()) > white + 14
 
 
 @pytest.mark.parametrize("call", [1, 3, 14, 15, 16, 24])
@@ -227,7 +228,7 @@ def test_ctrl_c_in_the_last_run_keeps_what_the_search_reached(monkeypatch: pytes
     interrupted_at(71, monkeypatch)
     done = refine_scene(wrong(blobs()), views(), few(200))
     assert done.facts["stopped"] == "interrupted"
-    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 1
+    assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 2.5
 
 
 @pytest.mark.parametrize("call", [1, 5, 15])
@@ -253,5 +254,5 @@ def test_the_public_door_says_what_is_to_be_known(caplog: pytest.LogCaptureFixtu
 def test_the_public_door_works_where_no_gradients_are_asked_for() -> None:
     with torch.no_grad():
         done = chronosplat.refine(wrong(blobs()), views(), steps=100)
-    assert seen_as(done, views()) > seen_as(wrong(blobs()), views())
+    assert seen_as(done, views()) > seen_as(wrong(blobs()), views()) + 8
     assert not any(t.requires_grad for t in done.tensors().values())

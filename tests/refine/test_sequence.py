@@ -44,9 +44,9 @@ def elsewhere(frame: int) -> Views:
 def test_frames_with_views_get_better() -> None:
     done = refined().scene
     assert isinstance(done, GaussianSequence)
-    assert seen_as(done, given()) > seen_as(bad(), given()) + 2
-    assert seen_as(done, elsewhere(0)) > seen_as(bad(), elsewhere(0)) + 1
-    assert seen_as(done, elsewhere(1)) > seen_as(bad(), elsewhere(1)) - 0.1
+    assert seen_as(done, given()) > seen_as(bad(), given()) + 3.5
+    assert seen_as(done, elsewhere(0)) > seen_as(bad(), elsewhere(0)) + 2.5
+    assert seen_as(done, elsewhere(1)) > seen_as(bad(), elsewhere(1)) + 1
 
 
 def test_frames_without_views_pass_through_bit_by_bit_with_a_notice() -> None:
@@ -141,12 +141,12 @@ def test_ctrl_c_ends_it_in_the_search_and_in_every_frame(call: int, frames: int,
 def test_a_sequence_of_one_frame() -> None:
     one = bad().map(lambda t: t[:1])
     done = refine_scene(one, given()[[0, 1, 2, 3]], few(30))
-    assert seen_as(done.scene, given()[[0, 1, 2, 3]]) > seen_as(one, given()[[0, 1, 2, 3]]) + 1
+    assert seen_as(done.scene, given()[[0, 1, 2, 3]]) > seen_as(one, given()[[0, 1, 2, 3]]) + 3
 
 
 def test_a_sequence_of_double_precision_is_refined() -> None:
     done = refine_scene(bad().to(dtype=torch.float64), given(), few(60))
-    assert seen_as(done.scene.to(dtype=torch.float32), given()) > seen_as(bad(), given()) + 2
+    assert seen_as(done.scene.to(dtype=torch.float32), given()) > seen_as(bad(), given()) + 3.5
 
 
 def test_the_public_door_returns_a_sequence() -> None:

@@ -107,7 +107,7 @@ def test_random_points_are_in_the_capture_s_world() -> None:
     seconds = there.clock.seconds(there.time_centers)
     for picture, moment in enumerate(moments()):
         assert bool(inside(turned, points[(seconds - moment).abs() < 1e-3], picture).all())
-    assert there.world.scale == pytest.approx(2.5 * here.world.scale, rel=1e-4)
+    assert there.world.scale == pytest.approx(2.5 * here.world.scale, rel=1e-6)
 
 
 def test_random_points_depend_on_the_seed_alone() -> None:

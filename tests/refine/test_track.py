@@ -58,8 +58,8 @@ def followed() -> Refined:
 def test_other_sides_are_where_the_object_has_gone() -> None:
     done = followed()
     assert done.facts["mode"] == "followed"
-    assert seen_as(done.scene, film()) > seen_as(forgetful(), film()) + 5
-    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 3
+    assert seen_as(done.scene, film()) > seen_as(forgetful(), film()) + 14  # 19.5 and 37.0 dB
+    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 15  # 10.5 and 30.4 dB
 
 
 def test_the_facts_say_what_was_done() -> None:
@@ -82,7 +82,7 @@ def test_in_another_world_it_stays_there() -> None:
     assert done.world == world
     assert (done.clock, done.seconds) == (forgetful().clock, forgetful().seconds)
     away = replace(elsewhere(), cameras=elsewhere().cameras.transformed(world))
-    assert seen_as(done, away) == pytest.approx(seen_as(followed().scene, elsewhere()), abs=1.0)
+    assert seen_as(done, away) == pytest.approx(seen_as(followed().scene, elsewhere()), abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_moment_in_the_middle_is_followed_both_ways() -> None:
     done = refine_scene(scene, given, following())
     assert done.facts["rest"] == float(film().times[6])
     early = photographed(moving(), orbit([90.0, 200.0], 0.0, size=SIZE), torch.tensor([0.1, 1.8], dtype=torch.float64))
-    assert seen_as(done.scene, early) > seen_as(scene, early) + 3
+    assert seen_as(done.scene, early) > seen_as(scene, early) + 24  # 10.6 and 42.1 dB
 
 
 def interrupted(call: int, monkeypatch: pytest.MonkeyPatch) -> Refined:
@@ -158,7 +158,7 @@ def test_ctrl_c_before_all_is_followed_keeps_the_prediction(monkeypatch: pytest.
 def test_ctrl_c_later_keeps_what_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     done = interrupted(100, monkeypatch)
     assert (done.facts["kept"], done.facts["stopped"], done.facts["steps"]) == (False, "interrupted", 99)
-    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 2
+    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 14
     assert any("the state at that moment is kept" in note for note in done.notes)
 
 
@@ -186,7 +186,7 @@ def test_corrections_go_with_it(asked: dict[str, bool]) -> None:
     done = refine_scene(forgetful(), film(), following(**asked))
     assert ("cameras_moved" in done.facts) == ("cameras" in asked)
     assert ("exposure_gain" in done.facts) == ("exposure" in asked)
-    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 2
+    assert seen_as(done.scene, elsewhere()) > seen_as(forgetful(), elsewhere()) + 11
 
 
 def test_progress_rises_to_the_end() -> None:
@@ -202,5 +202,5 @@ def test_random_points_are_followed_like_a_prediction() -> None:
     assert isinstance(done.scene, Gaussians4D)
     assert done.scene.seconds == film().seconds
     white = mean_psnr(torch.ones_like(elsewhere().images), elsewhere().on_white())
-    assert seen_as(done.scene, elsewhere()) > white + 5
-    assert seen_as(done.scene, elsewhere()) > seen_as(fit(film(), RefineConfig(steps=120)).scene, elsewhere())
+    assert seen_as(done.scene, elsewhere()) > white + 12
+    assert seen_as(done.scene, elsewhere()) > seen_as(fit(film(), RefineConfig(steps=120)).scene, elsewhere()) + 3

@@ -122,4 +122,4 @@ def test_loss_falls_on_a_fixed_batch() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.3 * losses[0]  # a tenth is found

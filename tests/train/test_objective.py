@@ -97,5 +97,5 @@ def test_geometry_errors_vanish_on_the_surface() -> None:
     shifted = replace(exact, means=points + torch.tensor([0.0, 0.1, 0.0]), velocities=torch.full_like(points, 0.2))
     still = replace(shifted, time_centers=frames.times[:, :, None, None].expand(1, 2, 16, 16).flatten(1))
     surface, motion = geometry_errors(still, frames, b.geometry)
-    assert surface.item() == pytest.approx(0.1, abs=1e-4)
-    assert motion.item() == pytest.approx(0.2 * 3**0.5, abs=1e-4)
+    assert surface.item() == pytest.approx(0.1, abs=1e-6)
+    assert motion.item() == pytest.approx(0.2 * 3**0.5, abs=1e-6)
