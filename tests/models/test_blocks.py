@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from chronosplat.models.lrm4d.blocks import Block, SelfAttention, patchify, unpatchify
 
@@ -43,12 +44,30 @@ def test_attention_is_softmax_of_scaled_products() -> None:
     assert torch.allclose(attention(x)[0], expected, atol=1e-6)
 
 
-def test_qk_norm_bounds_the_logits() -> None:
+def test_with_qk_norm_queries_and_keys_are_normalised_each_by_its_own_gains() -> None:
     torch.manual_seed(0)
-    attention = SelfAttention(16, 2, qk_norm=True)
-    x = torch.randn(1, 6, 16)
-    assert torch.allclose(attention.q_norm(x[..., :8]).norm(dim=-1), torch.full((1, 6), 8**0.5), atol=1e-3)
-    assert attention.q_norm is not attention.k_norm
+    attention, x = SelfAttention(8, 2, qk_norm=True), torch.randn(1, 5, 8)
+    gains = torch.rand(2, 4) + 0.5
+    for norm, gain in zip((attention.q_norm, attention.k_norm), gains, strict=True):
+        norm.load_state_dict({"weight": gain})
+    q, k, v = (t.view(5, 2, 4).transpose(0, 1) for t in (x[0] @ attention.qkv.weight.T).split(8, -1))
+    q, k = (
+        (t - t.mean(-1, keepdim=True)) / (t.var(-1, correction=0, keepdim=True) + 1e-5).sqrt() * g
+        for t, g in zip((q, k), gains, strict=True)
+    )
+    mixed = torch.softmax(q @ k.transpose(1, 2) / 2, -1) @ v
+    expected = mixed.transpose(0, 1).reshape(5, 8) @ attention.out.weight.T
+    assert torch.allclose(attention(x)[0], expected, atol=1e-6)
+
+
+def test_a_block_adds_attention_and_then_a_gelu_network_to_its_stream() -> None:
+    torch.manual_seed(0)
+    block, x = Block(32, 4, 2, False), torch.randn(2, 11, 32)
+    wide, _, narrow = block.mlp
+    x1 = x + block.attention(F.layer_norm(x, (32,)))
+    hidden = F.layer_norm(x1, (32,)) @ wide.weight.T
+    hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    torch.testing.assert_close(block(x), x1 + hidden @ narrow.weight.T, rtol=0, atol=1e-5)
 
 
 def test_samples_of_a_batch_do_not_mix() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,6 +75,10 @@ def test_damaged_files_are_refused_and_good_ones_are_read_once(tmp_path: Path) -
     check_hash(path)
     note = path.resolve().with_name(f"{path.resolve().name}.checked")
     assert note.is_file()
+    kept = path.stat()
+    path.resolve().write_bytes(b"damaged")  # as long, at the same time: only reading it would tell
+    os.utime(path.resolve(), ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    check_hash(path)
     path.resolve().write_bytes(b"weights, but longer")
     with pytest.raises(InputError, match=r"damaged \(SHA-256 .*; delete .* and load again"):
         check_hash(path)
