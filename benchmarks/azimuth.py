@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 
 from chronosplat.cameras import orbit
-from chronosplat.scenes import Gaussians3D
 from chronosplat.models.l4gm import L4GMConfig
 from chronosplat.multiview import align
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 
 CONFIG = L4GMConfig(input_size=32)
 

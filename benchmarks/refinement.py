@@ -27,10 +27,10 @@ from chronosplat import load_model
 from chronosplat.assets import GltfModel
 from chronosplat.evaluate.setups import SETUPS, random_inputs
 from chronosplat.evaluate.studio import MeshStudio, Split, split_of
-from chronosplat.scenes import Scene
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import BEST, FAST, fit, refine_scene
 from chronosplat.render import render
+from chronosplat.scenes import Scene
 
 MODELS = ("q_animals_fox", "sketchfab_carnotaurus", "kaykit_knight", "q_easy_enemies_wasp", "gdquest_mannequiny")
 

@@ -14,8 +14,7 @@ import torch
 import chronosplat as cs
 from chronosplat.cameras import Similarity
 from chronosplat.export import write_video
-from chronosplat.models.l4gm import L4GM, L4GMConfig
-from chronosplat.models.l4gm import UNetConfig
+from chronosplat.models.l4gm import L4GM, L4GMConfig, UNetConfig
 from chronosplat.multiview import load_given
 from chronosplat.sequences import Plan, run_sequence
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from chronosplat.models.l4gm import L4GM, L4GMConfig
-from chronosplat.models.l4gm import UNetConfig
+from chronosplat.models.l4gm import L4GM, L4GMConfig, UNetConfig
 from chronosplat.models.weights import save_weights, to_l4gm
 
 UNET = UNetConfig(

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.captures import ObjectVideo, VideoOptions, open_video
-from chronosplat.captures.object_video import FILL
 from chronosplat.captures.decode import sampled_frames
 from chronosplat.captures.matting import AlphaMatte, Matte, NetworkMatte, UniformMatte
+from chronosplat.captures.object_video import FILL
 from chronosplat.captures.survey import SIDE, SLOW_EVERY, Survey
 from chronosplat.captures.window import Window
 from tests.captures.test_decode import jpeg, write, write_packets

@@ -12,8 +12,8 @@ from chronosplat.cameras import Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.evaluate.benchmark import Row
 from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, ViewSpec, random_angles
-from chronosplat.scenes import Gaussians4D
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import moving_scene, tilted_world
 
 SIZE = 16

@@ -13,9 +13,9 @@ from chronosplat.evaluate import methods
 from chronosplat.evaluate.methods import DEFAULT, Bench, check_methods
 from chronosplat.evaluate.setups import alternating
 from chronosplat.evaluate.studio import Split, split_of
-from chronosplat.scenes import Gaussians4D
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import BEST, FAST, RefineConfig, Refined
+from chronosplat.scenes import Gaussians4D
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import Knowing, scene_studio
 

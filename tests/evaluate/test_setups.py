@@ -11,7 +11,7 @@ import torch
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import MeshStudio, ViewSpec, Split, split_of, thinned
+from chronosplat.evaluate.studio import MeshStudio, Split, ViewSpec, split_of, thinned
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import SIZE, mesh_studio
 

@@ -10,7 +10,7 @@ from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, measured
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, ViewSpec, Split, split_of
+from chronosplat.evaluate.studio import CaptureStudio, Split, ViewSpec, split_of
 from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import RING, Knowing, mesh_studio, moved, ring, ring_studio, scene_studio

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 from chronosplat.models import from_imagedream, to_imagedream
+from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 from chronosplat.shapes import InputError
 from tests.golden.kit import odd_weights, read_golden, released_shapes
 

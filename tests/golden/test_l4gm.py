@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps, input_rays
 from chronosplat.models import from_l4gm, to_l4gm
+from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps, input_rays
 from chronosplat.shapes import InputError
 from tests.golden.kit import odd_weights, read_golden, released_shapes
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from chronosplat.scenes import quats_to_matrices
 from chronosplat.render import RasterInputs, gsplat, rasterize
+from chronosplat.scenes import quats_to_matrices
 from tests.render.raster_cases import decided, gradients, random_inputs, random_upstream
 
 REASON = gsplat.unavailable()

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import GaussianSequence, load_scene
 from chronosplat.models.l4gm import input_maps
+from chronosplat.scenes import GaussianSequence, load_scene
 from chronosplat.sequences import Plan, run_sequence
 from tests.l4gm_kit import TINY, tiny_model
 from tests.sequences.kit import Movie, side_views

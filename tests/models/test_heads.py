@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import orbit, pixel_rays
-from chronosplat.scenes import quats_to_matrices
 from chronosplat.models.lrm4d.heads import MovingHead, PaperHead, PixelContext, PredictedGaussians, usual_sigma
 from chronosplat.models.lrm4d.sweep import SweepConfig, plane_sweep
+from chronosplat.scenes import quats_to_matrices
 
 SIZE = 8
 SWEEP = SweepConfig(depths=10)

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from chronosplat.models import hub
+from chronosplat.models import hub, load_model
 from chronosplat.models.hub import HubFile, check_hash, fetch
-from chronosplat.models import load_model
 from chronosplat.shapes import InputError, UnavailableError
 
 FILE = HubFile("somebody/model", "weights.safetensors")

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from chronosplat.models.presets import PRESETS
 from torch import Tensor
 
 from chronosplat.cameras import orbit
-from chronosplat.gaussians import quats_to_matrices
-from chronosplat.models.heads import PredictedGaussians
 from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, config_from_dict, parameter_count
-from chronosplat.models.presets import PRESETS
+from chronosplat.models.lrm4d.heads import PredictedGaussians
 from chronosplat.models.lrm4d.sweep import SweepConfig
+from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
 
 TINY = {

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from chronosplat.models.reconstruct import network_clock, reconstruct
 
 from chronosplat.cameras import CANONICAL, Cameras, Similarity, orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import quats_to_matrices
+from chronosplat.models import load_model
 from chronosplat.models import reconstruct as room
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
-from chronosplat.models.reconstruct import network_clock, reconstruct
 from chronosplat.models.lrm4d.sweep import SweepConfig
-from chronosplat.models import load_model
 from chronosplat.render import render
+from chronosplat.scenes import quats_to_matrices
 from tests.models.test_sweep import sphere_views
 
 

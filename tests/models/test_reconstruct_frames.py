@@ -7,15 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from chronosplat.models.reconstruct import reconstruct_frames
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, RADIUS, Similarity, orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import GaussianSequence
-from chronosplat.models.l4gm import PredictedSplats
-from chronosplat.models.l4gm import L4GM, input_maps
-from chronosplat.models.reconstruct import reconstruct_frames
+from chronosplat.models.l4gm import L4GM, PredictedSplats, input_maps
 from chronosplat.render import render
+from chronosplat.scenes import GaussianSequence
 from chronosplat.shapes import InputError
 from tests.captures.test_rig import SECONDS, SIZE, moved, ring, standing, synchronised
 from tests.l4gm_kit import TINY, TINY_LGM, tiny_model

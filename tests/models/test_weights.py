@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from chronosplat.models.presets import PRESETS, find_model
 from safetensors.torch import save_file
 
-from chronosplat.models.l4gm import L4GMConfig
+from chronosplat.models.l4gm import L4GMConfig, UNetConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
-from chronosplat.models.presets import PRESETS, find_model
 from chronosplat.models.lrm4d.sweep import SweepConfig
-from chronosplat.models.l4gm import UNetConfig
 from chronosplat.models.weights import SHIPPED, load_model, model_from_file, read_weights, save_weights, to_l4gm
 from chronosplat.shapes import InputError
 from tests.models.test_lrm4d import frames

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 from chronosplat.models import to_imagedream
+from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 
 SIDE = 8  # of the latents
 DRAWN = 2 * SIDE  # pixels of what is drawn: the tiny autoencoder halves

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.cameras import orbit
-from chronosplat.scenes import Gaussians3D
 from chronosplat.multiview import align, best_azimuth
 from chronosplat.multiview.align import azimuth_errors, wrapped
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 from tests.l4gm_kit import TINY_LGM
 from tests.scene_kit import static_scene
 

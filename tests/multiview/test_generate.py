@@ -11,12 +11,12 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.cameras import orbit
-from chronosplat.scenes import Gaussians3D
 from chronosplat.models.l4gm import L4GM, input_maps
 from chronosplat.multiview import Diffusion, DiffusionOptions, best_azimuth, generate_views
 from chronosplat.multiview.diffusion import Step, resized
 from chronosplat.multiview.generate import Generated, framed
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D
 from tests.l4gm_kit import TINY_LGM, tiny_model
 from tests.multiview.kit import DRAWN, coloured_picture, diffusion_folder, needs_extra
 

@@ -12,8 +12,7 @@ from PIL import Image
 
 from chronosplat.cli import main
 from chronosplat.export import read_ply
-from chronosplat.models import hub
-from chronosplat.models import find_model
+from chronosplat.models import find_model, hub
 from chronosplat.multiview import VIEW_NAMES, Diffusion, load_given
 from tests.l4gm_kit import TINY_LGM, tiny_file
 from tests.multiview.kit import DRAWN, coloured_picture, diffusion_folder, needs_extra

@@ -20,8 +20,8 @@ from chronosplat.captures import save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
-from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
 from chronosplat.models.precision import bf16_is_fast
+from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
 from chronosplat.sequences.run import STATE
 from tests.pipeline.kit import VIDEOS, Kit, kit
 

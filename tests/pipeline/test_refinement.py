@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from chronosplat.pipeline.refined import REFINED
 
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
+from chronosplat.pipeline import refined as refined_module
+from chronosplat.refine import FAST
 from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, load_scene
 from chronosplat.scenes.scene_file import read_notes
-from chronosplat.pipeline import refined as refined_module
-from chronosplat.pipeline.refined import REFINED
-from chronosplat.refine import FAST
 from tests.pipeline.kit import Kit, kit
 from tests.refine.kit import interrupted_at
 

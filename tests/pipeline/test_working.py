@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from chronosplat.pipeline.working import LOCK, MARK, finish_folder, stamps_of, working_folder
 
 from chronosplat.cli import main
 from chronosplat.pipeline import ReconstructConfig, SequenceOptions
-from chronosplat.pipeline.working import LOCK, MARK, finish_folder, stamps_of, working_folder
 from chronosplat.sequences.run import STATE
 from chronosplat.shapes import InputError
 from tests.multiview.kit import diffusion_folder, needs_extra

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig
 from chronosplat.render import render
+from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
 
 OPTIMISE = importlib.import_module("chronosplat.refine.optimise")  # the package's attribute of that name is a function
 S = TypeVar("S", Gaussians3D, Gaussians4D, GaussianSequence)

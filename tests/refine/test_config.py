@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 
-from chronosplat.scenes import Gaussians4D
 from chronosplat.refine import BEST, FAST, refinement
 from chronosplat.refine.config import FREE, GENTLE, RANDOM
 from chronosplat.refine.parameters import UNBOUNDED, bounded, fields_of, freed, with_fields
+from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import law, moving_scene, seeds, static_scene, tilted_world
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
 from torch import Tensor
 
 from chronosplat.refine import RefineConfig
 from chronosplat.refine.config import FREE, GENTLE
 from chronosplat.refine.optimise import Budget, Outcome, optimise
 from chronosplat.refine.parameters import Fields, fields_of
-from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
 from tests.refine.kit import blobs, few, interrupted_at, views, wrong
 
 MODULE = importlib.import_module("chronosplat.refine.optimise")  # the package's attributes of these names are functions

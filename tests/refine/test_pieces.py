@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.scenes import Gaussians4D
-from chronosplat.scenes.rotations import normalize
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.pieces import OVERLAP, fitted, in_pieces, knots, piece_counts, shared
+from chronosplat.scenes import Gaussians4D
+from chronosplat.scenes.rotations import normalize
 
 TIMES = torch.linspace(-1, 1, 24)
 

@@ -7,17 +7,17 @@ from functools import cache
 
 import pytest
 import torch
+from chronosplat.refine.pictures import pictures_for, show
 
 import chronosplat
 from chronosplat.cameras import Cameras, orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import Gaussians3D, Gaussians4D
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import Refined, fit, refine_scene
 from chronosplat.refine.optimise import Budget, Outcome
 from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.pictures import pictures_for, show
 from chronosplat.refine.refine import GENTLE_BLIND, GENTLE_MOST
+from chronosplat.scenes import Gaussians3D, Gaussians4D
 from tests.refine.kit import OPTIMISE, blobs, few, interrupted_at, photographed, same, seen_as, still, unseen, video, views, wrong
 from tests.scene_kit import tilted_world
 

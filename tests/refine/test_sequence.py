@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from chronosplat.refine.sequence import FEWEST_STEPS, refine_frames
+from chronosplat.scenes.scenes import SPLAT_SHAPES
 
 import chronosplat
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import Gaussians3D, GaussianSequence
-from chronosplat.scenes.scenes import SPLAT_SHAPES
 from chronosplat.refine import Refined, refine_scene
-from chronosplat.refine.sequence import FEWEST_STEPS, refine_frames
+from chronosplat.scenes import Gaussians3D, GaussianSequence
 from tests.refine.kit import few, interrupted_at, photographed, same, seen_as, three_frames, wrong
 from tests.scene_kit import tilted_world
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from chronosplat.refine.pictures import pictures_for
+from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
-from chronosplat.scenes import Gaussians4D
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.coverage import moment_seen_most
-from chronosplat.refine.pictures import pictures_for
-from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
+from chronosplat.scenes import Gaussians4D
 from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
 from tests.scene_kit import tilted_world
 

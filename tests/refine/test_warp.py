@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.refine.warp import Warp, farthest_points
+from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 
 MOMENTS = 5
 EVERY = torch.arange(MOMENTS)

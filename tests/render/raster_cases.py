@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize, reference
 from chronosplat.render.inputs import GAUSSIAN_FIELDS
+from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, quats_to_matrices
 
 KINDS = ("ordinary", "tiny", "huge", "off_centre", "behind", "opaque")
 

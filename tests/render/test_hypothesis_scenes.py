@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.scenes.rotations import matrices_to_quats
 from chronosplat.render import RasterInputs, RasterOutputs
+from chronosplat.scenes.rotations import matrices_to_quats
 from tests.render.raster_cases import decided, gradients, random_rotations
 from tests.render.test_agreement import GRADIENT, VALUE
 from tests.render.test_options import depths

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, orbit
-from chronosplat.scenes import Clock, GaussianSequence
 from chronosplat.render import RasterInputs, RasterOutputs, rasterize, render
+from chronosplat.scenes import Clock, GaussianSequence
 from tests.render.raster_cases import gradients, random_inputs, random_rotations, random_upstream, scene_3d, scene_4d, sequence
 
 BACKENDS = ("reference", "cpu")

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from chronosplat.render import RasterInputs, rasterize, reference
 from chronosplat.scenes import quats_to_matrices
 from chronosplat.scenes.conditioning import temporal_weight
-from chronosplat.render import RasterInputs, rasterize, reference
 from tests.render.raster_cases import KINDS, decided, gradients, random_inputs, random_upstream
 from tests.render.test_agreement import GRADIENT, VALUE, check_agreement
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, intrinsics, orbit
-from chronosplat.scenes import Gaussians3D
 from chronosplat.render import background_color, choose_backend, cpu, render
 from chronosplat.render.render import _say_once
+from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError
 from tests.render.raster_cases import scene_3d, scene_4d, sequence
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from chronosplat.scenes.scenes import SPLAT_SHAPES
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -22,7 +23,6 @@ from torch import Tensor
 from chronosplat.cameras import Similarity
 from chronosplat.scenes import GaussianSequence, SequenceWriter, StoredSequence, load_scene, save_scene
 from chronosplat.scenes.scene_file import read_notes
-from chronosplat.scenes.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 from tests.scene_kit import law, moving_scene, sequence_scene, similarities, tilted_world
 

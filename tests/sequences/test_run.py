@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity, orbit
-from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
-from chronosplat.models.l4gm import PredictedSplats
-from chronosplat.models.l4gm import L4GM, input_maps
+from chronosplat.models.l4gm import L4GM, PredictedSplats, input_maps
 from chronosplat.render import render
+from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
 from chronosplat.sequences import Plan, run_sequence
 from chronosplat.sequences.run import STATE
 from tests.l4gm_kit import TINY, tiny_model

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from chronosplat.cameras import camera_rays, orbit
 from chronosplat.data.sampling import TrainingBatch
-from chronosplat.models.lrm4d import LRM4D
 from chronosplat.models import load_model
+from chronosplat.models.lrm4d import LRM4D
 from chronosplat.train.objective import LossWeights, compute_loss, geometry_errors, input_frames, render_targets
 from tests.models.test_sweep import sphere_views
 
