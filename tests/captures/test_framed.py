@@ -25,7 +25,7 @@ def directions(Ks: Tensor, width: int, height: int) -> Tensor:
 
 
 def seen(Ks: Tensor, width: int, height: int) -> Views:
-    """Pictures whose colours tell the direction of each pixel, covered everywhere."""
+    """TrainingViews whose colours tell the direction of each pixel, covered everywhere."""
     Ks = Ks.double()
     way = directions(Ks, width, height)
     images = torch.cat([0.5 + STEP * way, torch.full_like(way[..., :1], 0.25)], -1).float()
@@ -138,7 +138,7 @@ def test_any_pinhole_camera(width: int, height: int, fovy: float, stretch: float
 @pytest.mark.parametrize("fovy", [20.0, FOVY])
 @pytest.mark.parametrize(("dx", "dy"), [(40, 0), (-40, 0), (0, 70), (0, -300)])
 def test_a_window_beside_the_picture_is_empty(fovy: float, dx: float, dy: float) -> None:
-    """Pictures that were cut out of larger ones may have their principal point outside."""
+    """TrainingViews that were cut out of larger ones may have their principal point outside."""
     found = seen(camera(32, 32, 60.0, 1.0, dx, dy), 32, 32).framed(fovy, 16)
     assert found.alphas.shape == (1, 16, 16, 1)
     assert not found.alphas.any()

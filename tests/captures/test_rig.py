@@ -42,7 +42,7 @@ def moved(views: Views, world: Similarity, order: Sequence[int] | None = None, u
 
 
 def standing(places: Sequence[tuple[float, float, float]], times: Sequence[float] | None = None, size: int = 8) -> Views:
-    """Pictures that tell their number by their brightness, from cameras at (azimuth, elevation, radius)."""
+    """TrainingViews that tell their number by their brightness, from cameras at (azimuth, elevation, radius)."""
     cameras = Cameras.cat([orbit([azimuth], elevation, size, radius) for azimuth, elevation, radius in places]).to(dtype=torch.float64)
     images = (torch.arange(len(places)) / len(places))[:, None, None, None].expand(-1, size, size, 3)
     seconds = torch.zeros(len(places)) if times is None else torch.tensor(times)

@@ -250,7 +250,7 @@ def test_smaller_pictures_keep_their_field_of_view(bank: ClipBank) -> None:
 
 @pytest.mark.parametrize("size", [12, 32])
 def test_sizes_that_do_not_divide_the_banks_are_refused(bank: ClipBank, size: int) -> None:
-    """Pictures are shrunk by whole factors; anything else would part them from their cameras."""
+    """TrainingViews are shrunk by whole factors; anything else would part them from their cameras."""
     with pytest.raises(InputError):
         training_batch(bank, 0, Phase(until=1.0, size=size, pictures=4, targets=1), 2, seed=0)
 

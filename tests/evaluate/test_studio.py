@@ -26,11 +26,11 @@ WORLDS = {
 PLACED = ("alternating", "interpolation", "rotating", "video")  # set-ups that ask for cameras in certain places
 
 
-def dnerf(held_back: bool = True) -> CaptureStudio:
+def dnerf(held_out: bool = True) -> CaptureStudio:
     """One camera per moment, as in D-NeRF: even moments may go in, odd ones are held back."""
     mesh = mesh_studio()
     some = [mesh.shoot([mesh.random_shot(t, "capture") for t in range(first, 24, 2)]) for first in (0, 1)]
-    return CaptureStudio("dnerf", moved(some[0]), moved(some[1]) if held_back else None)
+    return CaptureStudio("dnerf", moved(some[0]), moved(some[1]) if held_out else None)
 
 
 def seen(views: Views) -> set[bytes]:
@@ -133,7 +133,7 @@ def test_pictures_held_back_never_go_in() -> None:
 
 
 def test_nothing_left_to_ask_for_is_refused() -> None:
-    studio = dnerf(held_back=False)
+    studio = dnerf(held_out=False)
     with pytest.raises(InputError, match=r"^dnerf: every picture goes in, none is left to ask for; give a capture with more views"):
         split_of(studio, SETUPS["random"].shots(studio, 24))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.export import FORMATS, export, read_ply, turntable_pictures
+from chronosplat.export import FORMATS, export, read_ply, turntable_frames
 from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, load_scene
 from chronosplat.shapes import InputError
 from tests.scene_kit import CLOCK, moving_scene, sequence_scene, static_scene, tilted_world
@@ -123,7 +123,7 @@ def test_an_unknown_up_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_turntables_stand_upright_in_any_world() -> None:
     for world in (Similarity(), tilted_world()):
-        pictures = torch.stack(turntable_pictures(above(world), frames=4, size=32))
+        pictures = torch.stack(turntable_frames(above(world), frames=4, size=32))
         assert pictures.shape == (4, 32, 32, 3)
         green = 1 - pictures[..., 0]  # the background is white
         rows = torch.arange(32) + 0.5
@@ -142,7 +142,7 @@ def turntable_heights() -> list[torch.Tensor]:
 def test_a_turntable_shows_time_to_and_fro() -> None:
     scene = replace(moving_scene(1), means=torch.zeros(1, 3), velocities=torch.zeros(1, 3), opacities=torch.tensor([0.9]))
     early = replace(scene, time_centers=torch.tensor([-1.0]), time_sigmas=torch.tensor([0.3]), scales=torch.full((1, 3), 0.2))
-    covered = [float((1 - p).sum()) for p in turntable_pictures(early, frames=8, size=16, loops=1)]
+    covered = [float((1 - p).sum()) for p in turntable_frames(early, frames=8, size=16, loops=1)]
     assert covered[0] == max(covered)
     assert covered[4] == min(covered)
     torch.testing.assert_close(covered[1:4], covered[:4:-1], rtol=1e-4, atol=0)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from chronosplat.models.presets import PRESETS
 from torch import Tensor
 
 from chronosplat.cameras import orbit
+from chronosplat.models import MODELS
 from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, config_from_dict, parameter_count
 from chronosplat.models.lrm4d.heads import PredictedGaussians
 from chronosplat.models.lrm4d.sweep import SweepConfig
@@ -49,19 +49,19 @@ def tiny(head: str) -> LRM4D:
 @pytest.mark.parametrize(("name", "parameters"), [("4d-lrm-base", 85e6), ("4d-lrm-large", 300e6)])
 def test_paper_sizes(name: str, parameters: float) -> None:
     with torch.device("meta"):
-        model = LRM4D(PRESETS[name].config)
+        model = LRM4D(MODELS[name].config)
     assert parameter_count(model) == pytest.approx(parameters, rel=0.02)
 
 
 def test_mini_is_small() -> None:
     with torch.device("meta"):
-        assert 1e6 < parameter_count(LRM4D(PRESETS["4d-lrm-mini"].config)) <= 8e6
+        assert 1e6 < parameter_count(LRM4D(MODELS["4d-lrm-mini"].config)) <= 8e6
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("4d-lrm")])
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("4d-lrm")])
 def test_no_parameter_is_a_bias(name: str) -> None:
     with torch.device("meta"):
-        model = LRM4D(PRESETS[name].config)
+        model = LRM4D(MODELS[name].config)
     assert not [n for n, _ in model.named_parameters() if "bias" in n]
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from chronosplat.models.reconstruct import network_clock, reconstruct
 
 from chronosplat.cameras import CANONICAL, Cameras, Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.models import load_model
 from chronosplat.models import reconstruct as room
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
+from chronosplat.models.lrm4d.reconstruct import network_clock, reconstruct
 from chronosplat.models.lrm4d.sweep import SweepConfig
 from chronosplat.render import render
 from chronosplat.scenes import quats_to_matrices

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from chronosplat.models.reconstruct import reconstruct_frames
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, RADIUS, Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.models.l4gm import L4GM, PredictedSplats, input_maps
+from chronosplat.models.l4gm.reconstruct import reconstruct_frames
 from chronosplat.render import render
 from chronosplat.scenes import GaussianSequence
 from chronosplat.shapes import InputError

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from chronosplat.models.presets import PRESETS, find_model
 from safetensors.torch import save_file
 
+from chronosplat.models import MODELS, find_model
 from chronosplat.models.l4gm import L4GMConfig, UNetConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig
 from chronosplat.models.lrm4d.sweep import SweepConfig
@@ -107,17 +107,17 @@ def test_hopeless_names_list_all() -> None:
         find_model("zzz")
 
 
-@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.weights and preset.hub is None])
+@pytest.mark.parametrize("name", [name for name, preset in MODELS.items() if not preset.weights and preset.hub is None])
 def test_presets_without_weights_say_so(name: str) -> None:
     with pytest.raises(InputError, match="no weights were published"):
         load_model(name)
 
 
-@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.weights])
+@pytest.mark.parametrize("name", [name for name, preset in MODELS.items() if preset.weights])
 def test_shipped_weights_fit_their_preset(name: str) -> None:
-    assert (SHIPPED / PRESETS[name].weights).is_file()
+    assert (SHIPPED / MODELS[name].weights).is_file()
     model = load_model(name)
-    assert model.config == PRESETS[name].config
+    assert model.config == MODELS[name].config
     assert not model.training
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
@@ -148,7 +148,7 @@ def tiny_l4gm(monkeypatch: pytest.MonkeyPatch) -> None:
     """The presets of L4GM, with tiny networks."""
     for name in ("l4gm", "lgm"):
         small = replace(TINY_L4GM, unet=replace(TINY_L4GM.unet, temporal=name == "l4gm"))
-        monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], config=small))
+        monkeypatch.setitem(MODELS, name, replace(MODELS[name], config=small))
 
 
 @pytest.mark.usefixtures("tiny_l4gm")

@@ -30,7 +30,7 @@ def block(color: tuple[int, int, int], background: Background = WHITE, width: in
 
 
 def write(folder: Path, names: dict[str, str], background: Background = WHITE, suffix: str = ".png", **sizes: int) -> list[Path]:
-    """Pictures under file names, each with the block of a face."""
+    """TrainingViews under file names, each with the block of a face."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{suffix}" for name in names]
     for path, face in zip(paths, names.values(), strict=True):

@@ -17,8 +17,7 @@ from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
 from chronosplat.pipeline import refined as refined_module
 from chronosplat.refine import FAST
-from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, load_scene
-from chronosplat.scenes.scene_file import read_notes
+from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, load_scene, read_metadata
 from tests.pipeline.kit import Kit, kit
 from tests.refine.kit import interrupted_at
 
@@ -58,7 +57,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def test_it_is_usual_and_the_report_and_the_file_say_what_was_done(usual: Path) -> None:
-    report, notes = report_of(usual), read_notes(usual / "scene.safetensors")
+    report, notes = report_of(usual), read_metadata(usual / "scene.safetensors")
     facts = report["facts"]["refinement"]
     assert facts["mode"] == "free"
     assert FAST.steps is not None
@@ -78,7 +77,7 @@ def test_off_leaves_the_prediction(plain: Path, usual: Path) -> None:
     report = report_of(plain)
     assert "refinement" not in report["facts"]
     assert "refine" not in report["times"]
-    assert "refinement" not in read_notes(plain / "scene.safetensors")
+    assert "refinement" not in read_metadata(plain / "scene.safetensors")
     scene = load_scene(plain / "scene.safetensors")
     assert isinstance(scene, Gaussians4D)
     assert report["gaussians"] == len(scene)
@@ -135,7 +134,7 @@ def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_l4gm_is_not_refined_unless_asked(kit: Kit) -> None:
     assert main(kit.arguments()) == 0
     assert "refinement" not in report_of(kit.folder / "out")["facts"]
-    assert "refinement" not in read_notes(kit.folder / "out/scene.safetensors")
+    assert "refinement" not in read_metadata(kit.folder / "out/scene.safetensors")
 
 
 def test_l4gm_refines_its_stored_sequence(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +154,7 @@ def test_l4gm_refines_its_stored_sequence(kit: Kit, monkeypatch: pytest.MonkeyPa
     assert facts["refinement"]["mode"] == "gentle, frame by frame"
     assert facts["refinement"]["frames"] == 6
     assert facts["refinement"]["kept"] is False
-    assert json.loads(read_notes(out / "scene.safetensors")["refinement"])["steps"] == 48
+    assert json.loads(read_metadata(out / "scene.safetensors")["refinement"])["steps"] == 48
     assert report_of(out)["psnr_inputs"] > report_of(kit.folder / "plain")["psnr_inputs"]
     assert sorted(p.name for p in out.iterdir()) == sorted([*FILES, "ply", "views"])
     assert sorted(report_of(out)["files"]) == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
@@ -171,7 +170,7 @@ def test_l4gm_with_the_usual_search_keeps_or_gains(kit: Kit) -> None:
     assert main(kit.arguments("--refine", "fast", "--max-frames", "4", output="plain")) == 0
     facts = report_of(kit.folder / "plain")["facts"]["refinement"]
     assert facts["kept"] == (facts["frames"] == 0)
-    assert facts["psnr_held_back"] >= facts["psnr_held_back_before"]
+    assert facts["psnr_held_out"] >= facts["psnr_held_out_before"]
     assert sorted(p.name for p in (kit.folder / "plain").iterdir()) == sorted([*FILES, "views"])
 
 

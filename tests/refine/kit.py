@@ -61,7 +61,7 @@ def three_frames() -> GaussianSequence:
 
 
 def photographed(scene: Scene, cameras: Cameras, times: Tensor) -> Views:
-    """Pictures of a scene with their masks, as a capture has them."""
+    """TrainingViews of a scene with their masks, as a capture has them."""
     with torch.no_grad():
         seen = render(scene, cameras, times, cull=False)
     straight = ((seen.rgb - (1 - seen.alpha)) / seen.alpha.clamp_min(1e-4)).clamp(0, 1)
@@ -93,7 +93,7 @@ def views() -> Views:
 
 @cache
 def unseen() -> Views:
-    """Pictures from elsewhere, which no refinement sees."""
+    """TrainingViews from elsewhere, which no refinement sees."""
     return photographed(
         blobs(), orbit([45.0, 135.0, 225.0, 315.0], 15.0, size=SIZE), torch.tensor([0.3, 0.8, 1.3, 1.8], dtype=torch.float64)
     )

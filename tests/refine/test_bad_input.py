@@ -58,7 +58,7 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "batch that is none": (lambda: few(batch=NAN), "expected a batch of at least 1 view, got nan"),
     "all of it a search": (lambda: few(search=1.0), "expected search in [0, 1), got 1"),
     "search that is none": (lambda: few(search=NAN), "expected search in [0, 1), got nan"),
-    "all held back": (lambda: few(held_back=1.5), "expected held_back in [0, 1), got 1.5"),
+    "all held back": (lambda: few(held_out=1.5), "expected held_out in [0, 1), got 1.5"),
     "all dropped": (lambda: few(drop=1.0), "expected drop in [0, 1), got 1"),
     "no needle at all": (lambda: few(needle=0.5), "expected needle above 1, got 0.5"),
     "steps that fall to nothing": (lambda: few(final=0.0), "expected final in (0, 1], got 0"),
@@ -97,7 +97,7 @@ def test_a_single_view_works_with_a_notice() -> None:
 def test_two_or_three_views_work(count: int) -> None:
     some = views()[list(range(count))]
     done = refine_scene(wrong(blobs()), some, few(40))
-    assert done.facts["held_back"] == 0
+    assert done.facts["held_out"] == 0
     assert seen_as(done.scene, some) > seen_as(wrong(blobs()), some) + 5
 
 

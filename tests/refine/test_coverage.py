@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
-from chronosplat.refine.coverage import SAME_SIZE, hold_back, keeps_its_size, picture_spacing, sides_seen, well_seen
+from chronosplat.refine.coverage import SAME_SIZE, hold_out, keeps_its_size, sides_seen, timestamp_spacing, well_seen
 from tests.refine.kit import alternating, moments, video
 from tests.scene_kit import law
 
@@ -48,7 +48,7 @@ def test_a_single_moment_from_four_sides_is_well_seen_and_from_one_is_not() -> N
     same = torch.full((4,), 3.0, dtype=torch.float64)
     assert well_seen(orbit(CANONICAL, size=8), same)
     assert not well_seen(orbit([0.0, 5.0, 10.0, 15.0], size=8), same)
-    assert picture_spacing(same) == 0
+    assert timestamp_spacing(same) == 0
 
 
 def test_sides_are_counted_for_each_moment() -> None:
@@ -67,32 +67,32 @@ def test_shifts_and_scales_of_time_do_not_matter(shift: int, power: int, rig: st
     times = torch.arange(len(cameras), dtype=torch.float64) / 32
     moved = (times + shift) * 2.0**power
     assert well_seen(cameras, moved) == well_seen(cameras, times)
-    assert hold_back(cameras, moved, 0.17) == hold_back(cameras, times, 0.17)
+    assert hold_out(cameras, moved, 0.17) == hold_out(cameras, times, 0.17)
 
 
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("rig", [*RIGS, "video"])
 def test_about_the_share_is_held_back_and_never_all(rig: str, share: float) -> None:
     cameras, times = RIGS[rig]() if rig != "video" else video()
-    held = hold_back(cameras, times, share)
+    held = hold_out(cameras, times, share)
     assert held == sorted(set(held))
     assert 2 <= len(held) <= max(2, round(share * len(times)))
     assert len(held) <= len(times) / 2
-    assert held == hold_back(cameras, times, share)
+    assert held == hold_out(cameras, times, share)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_of_few_pictures_none_is_held_back(count: int) -> None:
-    assert hold_back(orbit([90.0 * i for i in range(count)], size=8), moments(count), 0.5) == []
+    assert hold_out(orbit([90.0 * i for i in range(count)], size=8), moments(count), 0.5) == []
 
 
 def test_nothing_is_held_back_for_no_share() -> None:
-    assert hold_back(*alternating(), 0.0) == []
+    assert hold_out(*alternating(), 0.0) == []
 
 
 def test_what_is_held_back_is_spread_over_directions_and_time() -> None:
     cameras, times = alternating()
-    held = hold_back(cameras, times, 0.17)
+    held = hold_out(cameras, times, 0.17)
     assert sorted(i % 4 for i in held) == [0, 1, 2, 3]
     chosen = times[held]
     assert float(chosen.max() - chosen.min()) > 1.0
@@ -104,19 +104,19 @@ def test_of_each_direction_with_several_pictures_one_stays(share: float, backs: 
     """Many pictures from the front, few from behind, first and last: those lie farthest from all others."""
     azimuths = [0.0] * 6 + [180.0] * backs
     times = torch.cat([moments(6), moments(backs)])
-    held = hold_back(orbit(azimuths, size=8), times, share)
+    held = hold_out(orbit(azimuths, size=8), times, share)
     assert {azimuths[i] for i in range(len(azimuths)) if i not in held} == {0.0, 180.0}
 
 
 def test_pictures_in_any_order_are_held_back_alike() -> None:
     cameras, times = scattered(4)
     order = torch.randperm(len(times), generator=torch.Generator().manual_seed(1))
-    held = hold_back(cameras[order], times[order], 0.17)
-    assert sorted(order[held].tolist()) == hold_back(cameras, times, 0.17)
+    held = hold_out(cameras[order], times[order], 0.17)
+    assert sorted(order[held].tolist()) == hold_out(cameras, times, 0.17)
 
 
 def film(areas: list[float]) -> Tensor:
-    """Pictures of 10x10 with so many covered pixels each."""
+    """TrainingViews of 10x10 with so many covered pixels each."""
     return torch.stack([(torch.arange(100) < area).float().view(10, 10, 1) for area in areas])
 
 

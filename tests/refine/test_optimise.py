@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from chronosplat.refine.pictures import Pictures, pictures_for, psnr_on
 from torch import Tensor
 
 from chronosplat.refine import RefineConfig
 from chronosplat.refine.config import FREE, GENTLE
 from chronosplat.refine.optimise import Budget, Outcome, optimise
 from chronosplat.refine.parameters import Fields, fields_of
+from chronosplat.refine.training_views import TrainingViews, psnr_on, training_views
 from tests.refine.kit import blobs, few, interrupted_at, views, wrong
 
 MODULE = importlib.import_module("chronosplat.refine.optimise")  # the package's attributes of these names are functions
@@ -29,8 +29,8 @@ def start() -> Fields:
 
 
 @cache
-def pictures() -> Pictures:
-    return pictures_for(blobs(), views())
+def pictures() -> TrainingViews:
+    return training_views(blobs(), views())
 
 
 def run(steps: int = 6, config: RefineConfig | None = None, sizes: Mapping[str, float] = FREE, **more: Any) -> Outcome:
@@ -46,7 +46,7 @@ def usable(fields: Mapping[str, Tensor]) -> bool:
     return fields.keys() == start().keys() and all(bool(t.isfinite().all()) for t in fields.values())
 
 
-def broken_pictures() -> Pictures:
+def broken_pictures() -> TrainingViews:
     rgb = pictures().rgb.clone()
     rgb[:, 3, 3] = torch.nan
     return replace(pictures(), rgb=rgb)
@@ -125,7 +125,7 @@ def test_every_view_is_used_before_any_is_used_again(monkeypatch: pytest.MonkeyP
     used: list[int] = []
     usual = MODULE.show
 
-    def spy(fields: Fields, shown: Pictures, chosen: list[int], *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
+    def spy(fields: Fields, shown: TrainingViews, chosen: list[int], *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
         used.extend(chosen)
         return usual(fields, shown, chosen, *rest, **more)
 
@@ -148,7 +148,7 @@ def test_a_nan_picture_ends_it_with_the_last_finite_fields() -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float) -> None:
-    """Pictures that go bad after the third step."""
+    """TrainingViews that go bad after the third step."""
     wanted = run(3, few(final=1.0))
     going_bad = replace(pictures(), rgb=pictures().rgb.clone())
     found = run(9, few(final=1.0), pictures=going_bad, marks=(3 / 9,), look=lambda *_: going_bad.rgb.fill_(value))

@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 import torch
-from chronosplat.refine.pictures import pictures_for, show
 
 import chronosplat
 from chronosplat.cameras import Cameras, orbit
@@ -17,6 +16,7 @@ from chronosplat.refine import Refined, fit, refine_scene
 from chronosplat.refine.optimise import Budget, Outcome
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.refine import GENTLE_BLIND, GENTLE_MOST
+from chronosplat.refine.training_views import show, training_views
 from chronosplat.scenes import Gaussians3D, Gaussians4D
 from tests.refine.kit import OPTIMISE, blobs, few, interrupted_at, photographed, same, seen_as, still, unseen, video, views, wrong
 from tests.scene_kit import tilted_world
@@ -49,8 +49,8 @@ def test_views_that_it_never_saw_are_better_afterwards() -> None:
 def test_the_facts_say_what_was_done() -> None:
     facts = refined().facts
     assert facts["mode"] == "free"
-    assert (facts["steps"], facts["held_back"], facts["kept"], facts["stopped"], facts["seed"]) == (100, 4, False, "", 0)
-    assert facts["psnr_held_back"] > facts["psnr_held_back_before"] > 20
+    assert (facts["steps"], facts["held_out"], facts["kept"], facts["stopped"], facts["seed"]) == (100, 4, False, "", 0)
+    assert facts["psnr_held_out"] > facts["psnr_held_out_before"] > 20
     assert facts["gaussians"] == len(blobs())
     assert 0 < facts["until"] <= 1
     assert refined().notes == []
@@ -92,7 +92,7 @@ def test_a_perfect_scene_seen_from_one_side_is_kept() -> None:
     assert done.scene is blobs()
     assert done.facts["mode"] == "gentle"
     assert done.facts["kept"] is True
-    assert done.facts["psnr_held_back"] is None
+    assert done.facts["psnr_held_out"] is None
     assert any("the prediction is kept" in note for note in done.notes)
 
 
@@ -125,7 +125,7 @@ def test_a_static_scene_from_several_sides() -> None:
     done = refine_scene(scene, ring(), few(60))
     assert isinstance(done.scene, Gaussians3D)
     assert done.scene.world == scene.world
-    assert done.facts["held_back"] == 2
+    assert done.facts["held_out"] == 2
     assert seen_as(done.scene, ring()) > seen_as(scene, ring()) + 3.5
 
 
@@ -140,7 +140,7 @@ def test_progress_rises_to_the_end() -> None:
 
 def test_without_a_search_all_steps_go_into_the_one_run() -> None:
     done = refine_scene(wrong(blobs()), views(), few(80, search=0.0))
-    assert (done.facts["held_back"], done.facts["steps"], done.facts["psnr_held_back"]) == (0, 80, None)
+    assert (done.facts["held_out"], done.facts["steps"], done.facts["psnr_held_out"]) == (0, 80, None)
     assert seen_as(done.scene, unseen()) > seen_as(wrong(blobs()), unseen()) + 3
 
 
@@ -161,7 +161,7 @@ def corrected(given: Views, steps: int = 40, **asked: bool) -> tuple[float, Outc
 
     scene, config = blobs(), few(steps, **asked)
     sizes = {**dict.fromkeys(config.free, 0.0), "colors": 1e-4}
-    pictures = pictures_for(scene, given)
+    pictures = training_views(scene, given)
     outcome = OPTIMISE.optimise(fields_of(scene), pictures, range(len(pictures)), config, Budget(steps), sizes, False)
     assert outcome.corrections is not None
     every = range(len(pictures))

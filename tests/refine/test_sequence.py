@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from chronosplat.refine.sequence import FEWEST_STEPS, refine_frames
-from chronosplat.scenes.scenes import SPLAT_SHAPES
 
 import chronosplat
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.captures import Views
 from chronosplat.refine import Refined, refine_scene
-from chronosplat.scenes import Gaussians3D, GaussianSequence
+from chronosplat.refine.strategies.frames import FEWEST_STEPS, refine_frames
+from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence
 from tests.refine.kit import few, interrupted_at, photographed, same, seen_as, three_frames, wrong
 from tests.scene_kit import tilted_world
 
@@ -62,7 +61,7 @@ def test_the_facts_say_what_was_done() -> None:
     facts = refined().facts
     assert facts["mode"] == "gentle, frame by frame"
     assert (facts["frames"], facts["kept"], facts["stopped"], facts["gaussians"]) == (2, False, "", 300)
-    assert facts["psnr_held_back"] > facts["psnr_held_back_before"]
+    assert facts["psnr_held_out"] > facts["psnr_held_out_before"]
     assert 2 * FEWEST_STEPS <= facts["steps"] <= 60
 
 

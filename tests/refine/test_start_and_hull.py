@@ -11,7 +11,7 @@ from chronosplat.cameras import orbit
 from chronosplat.captures import Views
 from chronosplat.refine import random_in_hull
 from chronosplat.refine import start as start_module
-from chronosplat.refine.coverage import picture_spacing
+from chronosplat.refine.coverage import timestamp_spacing
 from chronosplat.refine.start import OPACITY, PER_PIXEL, count_for, thinned_and_widened
 from chronosplat.shapes import InputError
 from tests.refine.kit import SIZE, blobs, moments, same, views
@@ -35,7 +35,7 @@ def test_the_count_follows_the_pixels_that_the_object_covers(no_least: None) -> 
 
 def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> None:
     scene = replace(blobs(), time_sigmas=torch.linspace(0.01, 2.0, 300))
-    width = 3.5 * picture_spacing(TIMES)
+    width = 3.5 * timestamp_spacing(TIMES)
     fields = thinned_and_widened(scene, ALPHAS, TIMES, 3.5, 0)
     assert all(len(t) == 70 for t in fields.values())
     assert float(fields["time_sigmas"].min()) == pytest.approx(width)

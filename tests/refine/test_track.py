@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from chronosplat.refine.pictures import pictures_for
-from chronosplat.refine.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig, Refined, fit, refine_scene
-from chronosplat.refine.coverage import moment_seen_most
+from chronosplat.refine.coverage import best_seen_time
+from chronosplat.refine.strategies.track import AT_REST, FEWEST, VIEWS, can_follow, drawn
+from chronosplat.refine.training_views import training_views
 from chronosplat.scenes import Gaussians4D
 from tests.refine.kit import SIZE, alternating, blobs, interrupted_at, photographed, same, seen_as, video
 from tests.scene_kit import tilted_world
@@ -64,7 +64,7 @@ def test_other_sides_are_where_the_object_has_gone() -> None:
 
 def test_the_facts_say_what_was_done() -> None:
     facts = followed().facts
-    assert (facts["steps"], facts["kept"], facts["stopped"], facts["rest"], facts["held_back"]) == (120, False, "", 0.0, 0)
+    assert (facts["steps"], facts["kept"], facts["stopped"], facts["rest"], facts["held_out"]) == (120, False, "", 0.0, 0)
     assert isinstance(followed().scene, Gaussians4D)
     assert facts["gaussians"] == len(followed().scene)
 
@@ -98,18 +98,18 @@ def test_in_another_world_it_stays_there() -> None:
 )
 def test_what_cannot_be_followed_is_not(what: str, views: Any, config: RefineConfig) -> None:
     given = views()
-    assert can_follow(forgetful(), film(), pictures_for(moving(), film()), following())
-    assert not can_follow(forgetful(), given, pictures_for(moving(), given), config), what
+    assert can_follow(forgetful(), film(), training_views(moving(), film()), following())
+    assert not can_follow(forgetful(), given, training_views(moving(), given), config), what
 
 
 def test_a_scene_that_shows_nothing_at_the_moment_is_not_followed() -> None:
     """Faint there, though there are Gaussians; and a film that is too long for the steps."""
     late = replace(forgetful(), time_centers=-forgetful().time_centers)
-    assert not can_follow(late, film(), pictures_for(late, film()), following())
+    assert not can_follow(late, film(), training_views(late, film()), following())
     assert refine_scene(replace(late, time_sigmas=0.3 * torch.ones(len(late))), film(), following()).facts["mode"] == "gentle"
     long = photographed(moving(), *video(60))
-    assert not can_follow(forgetful(), long, pictures_for(moving(), long), following(100))
-    assert can_follow(forgetful(), long, pictures_for(moving(), long), following(200))
+    assert not can_follow(forgetful(), long, training_views(moving(), long), following(100))
+    assert can_follow(forgetful(), long, training_views(moving(), long), following(200))
 
 
 @pytest.mark.parametrize(("reach", "most"), [(0, 4), (1, 5), (3, 7), (11, VIEWS)])
@@ -126,9 +126,9 @@ def test_pictures_of_a_step(reach: int, most: int) -> None:
 
 def test_the_moment_seen_from_the_most_sides() -> None:
     cameras, times = video(6)
-    assert moment_seen_most(cameras, times) == (0.0, 4)
+    assert best_seen_time(cameras, times) == (0.0, 4)
     shifted = torch.cat([times[:6], torch.full((3,), float(times[3]), dtype=torch.float64)])
-    assert moment_seen_most(cameras, shifted) == (float(times[3]), 4)
+    assert best_seen_time(cameras, shifted) == (float(times[3]), 4)
 
 
 def test_a_moment_in_the_middle_is_followed_both_ways() -> None:

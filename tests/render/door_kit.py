@@ -113,7 +113,7 @@ class Case:
         return native.SplatScene(**{**self.numbers, **whole, **pointers})
 
     def image(self, seed: int | None = None) -> dict[str, Fenced]:
-        """Pictures of the size that the arrays were made for; random if there is a seed."""
+        """TrainingViews of the size that the arrays were made for; random if there is a seed."""
         pixels = self.sizes["scenes"] * self.sizes["views"] * self.sizes["width"] * self.sizes["height"]
         found = {name: Fenced(4 * c * pixels, self.fence_behind) for name, c in (("rgb", 3), ("alpha", 1), ("depth", 1))}
         for array in found.values():

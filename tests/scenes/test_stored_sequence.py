@@ -14,15 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from chronosplat.scenes.scenes import SPLAT_SHAPES
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import GaussianSequence, SequenceWriter, StoredSequence, load_scene, save_scene
-from chronosplat.scenes.scene_file import read_notes
+from chronosplat.scenes import SPLAT_SHAPES, GaussianSequence, SequenceWriter, StoredSequence, load_scene, read_metadata, save_scene
 from chronosplat.shapes import InputError
 from tests.scene_kit import law, moving_scene, sequence_scene, similarities, tilted_world
 
@@ -71,8 +69,8 @@ def test_it_reads_as_a_scene_that_was_saved_at_once(tmp_path: Path, frames: int,
     assert isinstance(once, GaussianSequence)
     assert_same(steps, once)
     assert torch.equal(once.times, scene.times)
-    assert read_notes(tmp_path / "steps.safetensors") == read_notes(tmp_path / "once.safetensors")
-    assert read_notes(tmp_path / "steps.safetensors")["said"] == NOTES["said"]
+    assert read_metadata(tmp_path / "steps.safetensors") == read_metadata(tmp_path / "once.safetensors")
+    assert read_metadata(tmp_path / "steps.safetensors")["said"] == NOTES["said"]
 
 
 @law

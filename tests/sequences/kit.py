@@ -1,4 +1,4 @@
-"""Pictures for sequences, drawn by number."""
+"""TrainingViews for sequences, drawn by number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Movie:
         return 1.5 + torch.arange(self.count, dtype=torch.float64) / self.fps
 
     def frames(self, size: int, which: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """See chronosplat.sequences.run.Pictures."""
+        """See chronosplat.sequences.run.TrainingViews."""
         for index in which:
             self.reads.append(index)
             yield self.picture(size, index)
