@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
+from chronosplat.models import to_l4gm
 from chronosplat.models.l4gm import L4GM, L4GMConfig, UNetConfig
-from chronosplat.models.weights import save_weights, to_l4gm
+from chronosplat.models.weights import save_weights
 
 UNET = UNetConfig(
     down_channels=(8, 8, 16),
@@ -35,7 +36,7 @@ def tiny_model(seed: int = 0, config: L4GMConfig = TINY) -> L4GM:
 
 def tiny_file(path: Path, seed: int = 0, config: L4GMConfig = TINY) -> Path:
     """A weights file that says its own sizes."""
-    save_weights(config, "l4gm", to_l4gm(tiny_model(seed, config)), path)
+    save_weights(asdict(config), "l4gm", to_l4gm(tiny_model(seed, config)), path)
     return path
 
 

@@ -36,11 +36,11 @@ def test_ply_holds_one_cloud(tmp_path: Path, scene: Scene, kind: type) -> None:
     path = export(scene, str(tmp_path / "a.ply"))
     assert path == tmp_path / "a.ply"
     assert type(read_ply(path)) is kind
-    assert len(read_ply(path)) == len(scene)
+    assert read_ply(path).num_gaussians == scene.num_gaussians
 
 
 def test_a_sequence_does_not_fit_into_one_ply(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clip\.ply: a sequence does not fit into one PLY; give a folder: .*clip/$"):
+    with pytest.raises(InputError, match=r"clip\.ply: a GaussianSequence does not fit into one PLY; write a folder: .*clip/$"):
         export(sequence_scene(), tmp_path / "clip.ply")
     assert list(tmp_path.iterdir()) == []
 
@@ -73,9 +73,9 @@ def test_safetensors_is_the_native_file(tmp_path: Path, scene: Scene) -> None:
 def test_an_unknown_suffix_lists_the_formats(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as error:
         export(static_scene(), tmp_path / name)
-    assert str(error.value) == f"{tmp_path / name}: unknown format {Path(name).suffix!r}; known: {FORMATS}"
-    for suffix in (".ply", ".mp4", ".webm", ".safetensors"):
-        assert suffix in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / name}: unknown format {Path(name).suffix!r}; known: ")
+    for suffix in FORMATS:
+        assert (suffix or "NAME/") in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 

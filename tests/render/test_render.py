@@ -109,7 +109,7 @@ def test_blur_is_an_option() -> None:
 @pytest.mark.parametrize("make", [scene_4d, sequence])
 def test_moving_scenes_need_times(make: object) -> None:
     assert callable(make)
-    with pytest.raises(InputError, match="one moment per camera"):
+    with pytest.raises(InputError, match="one time per camera"):
         render(make(), orbit([0.0], size=16))
 
 
@@ -203,5 +203,5 @@ def test_a_sequence_is_moved_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(door.BACKENDS, "cpu", lambda x: (seen.append(x.means.shape), cpu.rasterize(x))[1])
     cameras = orbit([0.0, 40.0, 80.0, 120.0, 160.0], size=16, radius=3.0)
     out = render(sequence(frames=3, gaussians=20), cameras, [0.0, 0.1, 1.0, 2.0, 2.2], backend="cpu", device="cpu")
-    assert seen == [torch.Size([1, 20, 3])] * 3
+    assert seen == [torch.Size([1, 20, 3])] * 5  # one call for each distinct time
     assert out.rgb.shape == (5, 16, 16, 3)

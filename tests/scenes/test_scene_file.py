@@ -95,7 +95,7 @@ def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
     path = tmp_path / "scene.safetensors"
     save_scene(static_scene(3), path)
     save_scene(moving_scene(4), path)
-    assert len(load_scene(path)) == 4
+    assert load_scene(path).num_gaussians == 4
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, share: float) -> None:
     save_scene(moving_scene(), path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match=r"scene\.safetensors: not a readable safetensors file, or cut short \("):
+    with pytest.raises(InputError, match=r"scene\.safetensors: not a readable safetensors file, or truncated \("):
         load_scene(path)
 
 
@@ -132,7 +132,7 @@ def test_tensors_that_are_no_scene_are_refused(tmp_path: Path, metadata: dict[st
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = rewritten(tmp_path / "scene.safetensors", {"chronosplat_schema": "2"})
-    with pytest.raises(InputError, match=r"scene schema 2, this version reads 1; update chronosplat$"):
+    with pytest.raises(InputError, match=r"Gaussians4D schema 2, this version reads 1; update chronosplat$"):
         load_scene(path)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import Clock, Gaussians4D, Scene, condition
+from chronosplat.scenes import Clock, Gaussians4D, Scene, condition, gaussians_at
 from chronosplat.shapes import InputError
 from tests.scene_kit import (
     CLOCK,
@@ -71,8 +71,9 @@ def test_fields_are_frozen_and_map_together(scene: Scene) -> None:
 
 
 def test_lengths_count_gaussians_or_frames() -> None:
-    assert (len(static_scene(7)), len(moving_scene(7)), len(sequence_scene(3, 7))) == (7, 7, 3)
-    assert len(static_scene(0)) == 0
+    assert (static_scene(7).num_gaussians, moving_scene(7).num_gaussians, sequence_scene(3, 7).num_gaussians) == (7, 7, 7)
+    assert (static_scene(7).num_frames, moving_scene(7).num_frames, sequence_scene(3, 7).num_frames) == (1, None, 3)
+    assert static_scene(0).num_gaussians == 0
 
 
 @law
@@ -92,7 +93,7 @@ def test_gaussians_in_the_world_are_moved_whole(seed: int, world: Similarity) ->
     linear = world.scale * world.rotation
     torch.testing.assert_close(moved.means, world.points(scene.means), rtol=0, atol=1e-12)
     torch.testing.assert_close(covariances(moved), linear @ covariances(scene) @ linear.T, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(moved.quats.norm(dim=-1), torch.ones(len(scene), dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(moved.quats.norm(dim=-1), torch.ones(scene.num_gaussians, dtype=torch.float64), rtol=0, atol=1e-12)
     assert torch.equal(moved.opacities, scene.opacities)
     assert torch.equal(moved.colors, scene.colors)
     assert moved.world.is_identity()
@@ -112,13 +113,13 @@ def test_at_is_the_textbook_slice_in_the_captures_space_and_seconds(
     torch.testing.assert_close(covariances(found), spatial, rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(found.opacities, scene.opacities * weight, rtol=1e-8, atol=1e-12)
     assert found.world.is_identity()
-    assert len(found) == len(scene)
+    assert found.num_gaussians == scene.num_gaussians
 
 
 def space_time(scene: Gaussians4D) -> tuple[torch.Tensor, torch.Tensor]:
     """Means [N, 4] and covariances [N, 4, 4] of a cloud in the capture's space and seconds."""
     variance = scene.time_sigmas.square()
-    own = torch.zeros(len(scene), 4, 4, dtype=torch.float64)
+    own = torch.zeros(scene.num_gaussians, 4, 4, dtype=torch.float64)
     own[:, :3, :3] = covariances(scene) + scene.velocities[:, :, None] * scene.velocities[:, None, :] * variance[:, None, None]
     own[:, :3, 3] = own[:, 3, :3] = scene.velocities * variance[:, None]
     own[:, 3, 3] = variance
@@ -130,9 +131,9 @@ def space_time(scene: Gaussians4D) -> tuple[torch.Tensor, torch.Tensor]:
     return means, stretch @ own @ stretch.T
 
 
-def test_conditioned_stays_in_the_scenes_own_world() -> None:
+def test_gaussians_at_stays_in_the_scenes_own_world() -> None:
     scene = moving_scene(world=tilted_world())
-    still = scene.conditioned(CLOCK.offset + CLOCK.rate * 0.5)
+    still = gaussians_at(scene, CLOCK.offset + CLOCK.rate * 0.5)
     assert still.world is scene.world
     expected = scene.means + scene.velocities * (0.5 - scene.time_centers)[:, None]
     torch.testing.assert_close(still.means, expected)
@@ -142,17 +143,15 @@ def test_conditioned_stays_in_the_scenes_own_world() -> None:
 @pytest.mark.parametrize(("seconds", "index"), [(-9.0, 0), (1.0, 0), (1.09, 0), (1.11, 1), (1.2, 1), (1.39, 1), (1.41, 2), (50.0, 2)])
 def test_a_sequence_answers_with_its_nearest_frame_in_the_world(seconds: float, index: int) -> None:
     scene = sequence_scene(frames=3, world=tilted_world())  # at 1.0, 1.2 and 1.6 seconds
-    assert scene.nearest(seconds) == index
     found, expected = scene.at(seconds), static_scene(seed=index, world=tilted_world()).in_world()
     for name, tensor in expected.tensors().items():
         assert torch.equal(getattr(found, name), tensor), name
 
 
-def test_frames_of_a_sequence_come_in_order_in_its_own_world() -> None:
+def test_frames_of_a_sequence_are_in_its_own_world() -> None:
     scene = sequence_scene(frames=3, world=tilted_world())
-    frames = list(scene.frames())
-    assert len(frames) == 3
-    for i, frame in enumerate(frames):
+    for i in range(3):
+        frame = scene.frame(i)
         assert frame.world is scene.world
         assert torch.equal(frame.means, scene.means[i])
         assert torch.equal(frame.colors, scene.colors[i])

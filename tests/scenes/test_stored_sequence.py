@@ -47,7 +47,7 @@ def write(path: Path, scene: GaussianSequence, runs: Iterable[range], notes: dic
 
 
 def everything(scene: GaussianSequence) -> list[range]:
-    return [range(len(scene))]
+    return [range(scene.num_frames)]
 
 
 def assert_same(found: object, wanted: GaussianSequence) -> None:
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_with_what_is_needed(tmp_path: Path, monkeypatch: py
     path.unlink()
     asked: list[Path] = []
     monkeypatch.setattr(shutil, "disk_usage", lambda where: asked.append(Path(where)) or SimpleNamespace(free=size - short))
-    with pytest.raises(InputError, match=r"s\.safetensors: the sequence takes 3\.7 GB, 3\.7 GB are free there; take fewer frames \(--fps"):
+    with pytest.raises(InputError, match=r"s\.safetensors: the sequence takes 3\.7 GB, 3\.7 GB are free there; take fewer frames \(fps"):
         SequenceWriter(path, times, 65536)
     assert asked == [tmp_path]
     assert not path.exists()
@@ -243,7 +243,7 @@ def test_a_stored_sequence_gives_its_frames(tmp_path: Path) -> None:
     scene = sequence(world=tilted_world())
     write(tmp_path / "s", scene, everything(scene))
     stored = StoredSequence(str(tmp_path / "s"))
-    assert (len(stored), stored.count, stored.seconds) == (5, 7, scene.seconds)
+    assert (stored.num_frames, stored.num_gaussians, stored.seconds) == (5, 7, scene.seconds)
     assert torch.equal(stored.times, scene.times)
     for index in [*range(5), 2, 0]:
         found, wanted = stored.frame(index), scene.frame(index)
@@ -265,7 +265,7 @@ def test_a_stored_sequence_shows_what_is_written_later(tmp_path: Path) -> None:
 
 def test_other_kinds_of_scene_are_no_stored_sequence(tmp_path: Path) -> None:
     save_scene(moving_scene(), tmp_path / "s")
-    with pytest.raises(InputError, match=r"s: expected a sequence, found Gaussians4D$"):
+    with pytest.raises(InputError, match=r"s: expected a GaussianSequence, got a Gaussians4D$"):
         StoredSequence(tmp_path / "s")
 
 

@@ -42,7 +42,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "save_file(load(sys.argv[1], weights_only=True), sys.argv[2])"
         )
         raise InputError(
-            f"{path}: not a safetensors file, or cut short ({error}); pickled checkpoints are not loaded, convert one where you "
+            f"{path}: not a safetensors file, or truncated ({error}); pickled checkpoints are not loaded, convert one where you "
             f"trust it: python -c '{convert}' {path.name} {path.stem}.safetensors"
         ) from error
 

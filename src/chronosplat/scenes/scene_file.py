@@ -42,8 +42,8 @@ def load_scene(path: str | Path) -> Scene:
     """
     path = Path(path)
     metadata = read_metadata(path)
-    name = metadata.get("kind", "")
-    kind = SCENE_KINDS.get(name)
+    name = metadata.get("kind")
+    kind = SCENE_KINDS.get(name or "")
     if kind is None:
         raise InputError(f"{path}: unknown kind of scene {name!r}; known: {', '.join(SCENE_KINDS)}")
     if metadata["chronosplat_schema"] != str(kind.schema):
