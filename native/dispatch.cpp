@@ -1,4 +1,5 @@
 // The library's doors: picks the widest instruction set that this processor and its system allow.
+#include <strings.h>
 #include "mesh.h"
 #include "runtime.h"
 #include "splat.h"
@@ -57,8 +58,16 @@ void block_give(void* block) {
 }
 
 gomp_parallel_t gomp_parallel() {
-    static gomp_parallel_t found = (gomp_parallel_t)dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    static gomp_parallel_t found = [] {
+        const char* policy = getenv("OMP_WAIT_POLICY");
+        return policy && strcasecmp(policy, "passive") == 0 ? nullptr : (gomp_parallel_t)dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    }();
     return found;
+}
+
+Crew& crew() {
+    [[clang::require_constant_initialization]] static Crew instance;
+    return instance;
 }
 
 }  // namespace chronosplat

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include "crew.h"
 
 namespace chronosplat {
 
@@ -63,11 +64,14 @@ inline bool all_finite(const float* p, size_t n) {
     return most < 0x7f800000;
 }
 
-// Runs work(item, thread) for every item. Borrows torch's own OpenMP pool when it is loaded (looked up at run
-// time, no link dependency): private threads would compete with its spinning workers. Otherwise plain threads.
+// torch's own OpenMP pool, looked up at run time (no link dependency); null where torch uses another OpenMP, and where
+// OMP_WAIT_POLICY is PASSIVE: its threads then sleep after every loop, and waking them costs more than a crew that spins briefly.
 typedef void (*gomp_parallel_t)(void (*)(void*), void*, unsigned, unsigned);
 gomp_parallel_t gomp_parallel();
+Crew& crew();
 
+// Runs work(item, thread) for every item. Threads take the next item as they become free. Unless the wait policy is PASSIVE,
+// torch's workers spin between loops: this borrows them, because a crew would compete with them (benchmarks/busy.py).
 template <class F> void parallel_for(int64_t items, int threads, F work) {
     constexpr int MOST = 256;
     if (threads > items) threads = (int)items;
@@ -86,20 +90,13 @@ template <class F> void parallel_for(int64_t items, int threads, F work) {
         for (int64_t i; (i = t.next.fetch_add(1)) < t.items;) (*t.work)(i, id);
         return nullptr;
     };
-    if (threads <= 1) {
-        run(&team);
-        return;
-    }
-    if (gomp_parallel_t gomp = gomp_parallel()) {
+    gomp_parallel_t gomp = threads > 1 ? gomp_parallel() : nullptr;
+    if (gomp) {
         static void* (*const body)(void*) = run;
         gomp([](void* arg) { body(arg); }, &team, (unsigned)threads, 0);
-        return;
+    } else if (threads <= 1 || !crew().run(threads, run, &team)) {
+        run(&team);
     }
-    pthread_t handles[MOST];
-    int started = 0;
-    for (int i = 1; i < threads; i++) started += pthread_create(&handles[started], nullptr, run, &team) == 0;
-    run(&team);
-    for (int i = 0; i < started; i++) pthread_join(handles[i], nullptr);
 }
 
 }  // namespace chronosplat
