@@ -1,0 +1,213 @@
+"""Speed beside another process: steps per second on an idle machine and with one core taken, by OpenMP wait policy.
+
+    python benchmarks/busy.py                                       # about four minutes
+    python benchmarks/busy.py --seconds 1 --rounds 1                # smoke run
+    python benchmarks/busy.py --workloads refine --policies PASSIVE
+
+Three workloads: ``render`` (forward and backward pass), ``refine`` (optimisation against 24 views) and ``train`` (a
+transformer's forward and backward pass, the render of its Gaussians and AdamW). Each is measured in a process of its own
+that sets OMP_WAIT_POLICY (unset, or PASSIVE) before torch is imported, first idle and then beside a process that burns one
+core. All processes share the same ``--cores``. Speeds are medians over the rounds, in which the policies alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chronosplat import Gaussians4D
+
+WORKLOADS, POLICIES, STATES = ("render", "refine", "train"), ("unset", "PASSIVE"), ("idle", "busy")
+TARGET = 0.35  # busy speed over idle speed, with one of two cores taken
+BURNER = "while True: pass"
+Speed = Callable[[float], float]  # seconds to measure -> steps per second
+Speeds = dict[str, dict[str, float]]  # workload -> state -> steps per second
+
+
+def ball(count: int) -> Gaussians4D:
+    """Random moving Gaussians in a ball."""
+    import torch
+
+    import chronosplat as cs
+
+    g = torch.Generator().manual_seed(0)
+    return cs.Gaussians4D(
+        means=0.25 * torch.randn(count, 3, generator=g),
+        velocities=0.05 * torch.randn(count, 3, generator=g),
+        time_centers=torch.rand(count, generator=g),
+        time_sigmas=torch.full((count,), 0.5),
+        quats=torch.randn(count, 4, generator=g),
+        scales=0.02 * torch.exp(0.4 * torch.randn(count, 3, generator=g)),
+        opacities=torch.rand(count, generator=g),
+        colors=torch.rand(count, 3, generator=g),
+    )
+
+
+def repeated(step: Callable[[], None]) -> Speed:
+    """Measure a step by repeating it."""
+
+    def speed(seconds: float) -> float:
+        steps, began = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - began) < seconds:
+            step()
+            steps += 1
+        return steps / elapsed
+
+    return speed
+
+
+def render_workload() -> Speed:
+    """Forward and backward pass of four views of 128x128."""
+    import chronosplat as cs
+    from chronosplat.cameras import orbit
+
+    scene, cameras = ball(20_000), orbit([0, 90, 180, 270], size=128)
+    scene.means.requires_grad_()
+
+    def step() -> None:
+        scene.means.grad = None
+        (cs.render(scene, cameras, [0, 0.3, 0.6, 1]).rgb ** 2).mean().backward()
+
+    return repeated(step)
+
+
+def refine_workload() -> Speed:
+    """Refinement steps against 24 views of 128x128."""
+    import torch
+
+    import chronosplat as cs
+    from chronosplat.cameras import orbit
+    from chronosplat.captures import Views
+    from chronosplat.refine import RefineConfig, refine_scene
+
+    scene, times = ball(10_000), torch.linspace(0, 1, 24, dtype=torch.float64)
+    cameras = orbit([90.0 * (i % 4) for i in range(24)], size=128)
+    with torch.no_grad():
+        out = cs.render(scene, cameras, times)
+    views = Views((out.rgb + 1 - out.alpha).clamp(0, 1), out.alpha.clamp(0, 1), cameras, times)
+
+    def speed(seconds: float) -> float:
+        began = time.perf_counter()
+        done = refine_scene(scene, views, RefineConfig(seconds=seconds, search=0))
+        return done.facts["steps"] / (time.perf_counter() - began)
+
+    return speed
+
+
+def train_workload() -> Speed:
+    """A step of a small transformer over 512 tokens, each of which predicts 16 Gaussians."""
+    import torch
+    from torch import nn
+
+    import chronosplat as cs
+    from chronosplat.cameras import orbit
+
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(256, 8, 1024, 0.0, "gelu", batch_first=True, norm_first=True)
+    model = nn.Sequential(nn.Linear(64, 256), nn.TransformerEncoder(layer, 4, enable_nested_tensor=False), nn.Linear(256, 16 * 14))
+    adam = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    tokens, cameras = torch.randn(1, 512, 64), orbit([0, 90, 180, 270], size=64)
+
+    def step() -> None:
+        x = model(tokens).view(-1, 14)
+        scales, opacities = 0.02 * torch.exp(x[:, 7:10].clamp(-2, 2)), torch.sigmoid(x[:, 10])
+        scene = cs.Gaussians3D(0.3 * x[:, :3], x[:, 3:7], scales, opacities, torch.sigmoid(x[:, 11:14]))
+        adam.zero_grad()
+        ((cs.render(scene, cameras).rgb - 0.5) ** 2).mean().backward()
+        adam.step()
+
+    return repeated(step)
+
+
+def measure(workload: str, seconds: float, cores: set[int]) -> dict[str, float]:
+    """Steps per second of one workload in this process, idle and then beside a burning process."""
+    os.sched_setaffinity(0, cores)  # before torch counts them
+    speed = {"render": render_workload, "refine": refine_workload, "train": train_workload}[workload]()
+    speed(min(1.0, seconds))  # warm up
+    idle = speed(seconds)
+    burner = subprocess.Popen([sys.executable, "-c", BURNER])  # inherits the cores
+    try:
+        time.sleep(0.3)
+        return {"idle": idle, "busy": speed(seconds)}
+    finally:
+        burner.kill()
+        burner.wait()
+
+
+def measure_apart(workload: str, policy: str, seconds: float, cores: list[int]) -> dict[str, float]:
+    """Call ``measure`` in a fresh process with a wait policy."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if policy == "unset" else {"OMP_WAIT_POLICY": policy}
+    command = [sys.executable, str(Path(__file__).resolve()), "--measure", workload, "--seconds", str(seconds), "--cores", *map(str, cores)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(found: dict[str, Speeds], cores: int) -> str:
+    """Two tables in Markdown: speeds by workload and policy, and what PASSIVE costs on an idle machine."""
+    lines = [
+        f"{cores} cores, one of them taken when busy",
+        "",
+        "| workload | OMP_WAIT_POLICY | idle steps/s | busy steps/s | busy / idle |",
+    ]
+    lines.append("|---|---|---|---|---|")
+    for workload in WORKLOADS:
+        for policy, speeds in found.items():
+            if workload in speeds:
+                idle, busy = (speeds[workload][state] for state in STATES)
+                mark = "" if busy >= TARGET * idle else f" (target {TARGET:.0%})"
+                lines.append(f"| {workload} | {policy} | {idle:.2f} | {busy:.2f} | {busy / idle:.0%}{mark} |")
+    if set(POLICIES) <= set(found):
+        lines += ["", "| workload | PASSIVE / unset, idle | PASSIVE / unset, busy |", "|---|---|---|"]
+        for workload in found["PASSIVE"]:
+            ratios = [found["PASSIVE"][workload][state] / found["unset"][workload][state] for state in STATES]
+            lines.append(f"| {workload} | {ratios[0]:.3f} | {ratios[1]:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the tables, and write JSON on request."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS)
+    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, nargs="+", help="cores to use by number; the first two by default")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure", choices=WORKLOADS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not hasattr(os, "sched_setaffinity"):
+        parser.error("needs Linux: processes are bound to cores")
+    cores = arguments.cores or sorted(os.sched_getaffinity(0))[:2]
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.seconds, set(cores))))
+        return
+    rounds: dict[str, dict[str, list[dict[str, float]]]] = {p: {w: [] for w in arguments.workloads} for p in arguments.policies}
+    for index in range(arguments.rounds):
+        for workload in arguments.workloads:
+            for policy in arguments.policies:
+                row = measure_apart(workload, policy, arguments.seconds, cores)
+                rounds[policy][workload].append(row)
+                print(
+                    f"round {index + 1}, {workload}, {policy}: idle {row['idle']:.2f}, busy {row['busy']:.2f}", file=sys.stderr, flush=True
+                )
+    found: dict[str, Speeds] = {
+        policy: {w: {state: median(row[state] for row in rows) for state in STATES} for w, rows in workloads.items()}
+        for policy, workloads in rounds.items()
+    }
+    print(report(found, len(cores)))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"cores": len(cores), "median": found, "rounds": rounds}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
