@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WORKLOADS, POLICIES, STATES = ("render", "refine", "train"), ("unset", "PASSIVE"), ("idle", "busy")
 TARGET = 0.35  # busy speed over idle speed, with one of two cores taken
+OTHERS_MOST = 0.1  # cores that other processes may use while the machine counts as idle
 BURNER = "while True: pass"
 Speed = Callable[[float], float]  # seconds to measure -> steps per second
 Speeds = dict[str, dict[str, float]]  # workload -> state -> steps per second
@@ -128,16 +129,24 @@ def train_workload() -> Speed:
     return repeated(step)
 
 
+def machine_cpu() -> float:
+    """CPU seconds that all processes have used."""
+    user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(workload: str, seconds: float, cores: set[int]) -> dict[str, float]:
     """Steps per second of one workload in this process, idle and then beside a burning process."""
     os.sched_setaffinity(0, cores)  # before torch counts them
     speed = {"render": render_workload, "refine": refine_workload, "train": train_workload}[workload]()
     speed(min(1.0, seconds))  # warm up
+    began, cpu, own = time.perf_counter(), machine_cpu(), time.process_time()
     idle = speed(seconds)
+    others = (machine_cpu() - cpu - time.process_time() + own) / (time.perf_counter() - began)
     burner = subprocess.Popen([sys.executable, "-c", BURNER])  # inherits the cores
     try:
         time.sleep(0.3)
-        return {"idle": idle, "busy": speed(seconds)}
+        return {"idle": idle, "busy": speed(seconds), "others": others}
     finally:
         burner.kill()
         burner.wait()
@@ -205,6 +214,9 @@ def main() -> None:
         for policy, workloads in rounds.items()
     }
     print(report(found, len(cores)))
+    others = max(row["others"] for workloads in rounds.values() for rows in workloads.values() for row in rows)
+    if others > OTHERS_MOST:
+        print(f"\nnot idle: other processes used up to {others:.1f} cores during the idle measurements; repeat on an idle machine")
     if arguments.json:
         arguments.json.write_text(json.dumps({"cores": len(cores), "median": found, "rounds": rounds}, indent=1))
 
