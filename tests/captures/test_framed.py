@@ -12,9 +12,12 @@ from torch import Tensor
 
 from chronosplat.cameras import FOVY, Cameras, intrinsics, orbit
 from chronosplat.captures import Views
+from chronosplat.events import info
 from tests.scene_kit import law
 
 STEP = 0.2  # of colour per unit of direction: no camera here looks further than 2.5 units aside
+
+NOTICE = info("code", "a notice")
 
 
 def directions(Ks: Tensor, width: int, height: int) -> Tensor:
@@ -31,7 +34,7 @@ def seen(Ks: Tensor, width: int, height: int) -> Views:
     images = torch.cat([0.5 + STEP * way, torch.full_like(way[..., :1], 0.25)], -1).float()
     viewmats = orbit([20.0 * i for i in range(len(Ks))], 10.0, 8).viewmats.double()
     times = torch.arange(len(Ks), dtype=torch.float64)
-    return Views(images, torch.ones_like(images[..., :1]), Cameras(viewmats, Ks, width, height), times, torch.ones(3), ("a note",))
+    return Views(images, torch.ones_like(images[..., :1]), Cameras(viewmats, Ks, width, height), times, torch.ones(3), (NOTICE,))
 
 
 def camera(width: int, height: int, fovy: float, stretch: float = 1.0, dx: float = 0.0, dy: float = 0.0) -> Tensor:
@@ -84,7 +87,7 @@ def test_what_is_not_in_the_pictures_stays() -> None:
     assert torch.equal(found.cameras.viewmats, views.cameras.viewmats)
     assert torch.equal(found.times, views.times)
     assert found.up is views.up
-    assert found.notes == ("a note",)
+    assert found.notices == (NOTICE,)
 
 
 def test_every_view_has_its_own_intrinsics() -> None:

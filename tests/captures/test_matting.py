@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from chronosplat import InputError
-from chronosplat.captures.background import cut_out, reached_from_border, separate, uniform_background
+from chronosplat.captures.background import border_pixels, cut_out, reached_from_border, uniform_background, uniform_notice
 from chronosplat.captures.matting import MODES, REMBG_MODEL, choose_matte, rembg_missing, rembg_session
 from chronosplat.shapes import UnavailableError
 from tests.scene_kit import law, seeds
@@ -156,14 +156,14 @@ def test_soft_edges_give_the_picture_again_on_their_background() -> None:
 def test_nearly_the_whole_border_must_be_of_one_colour(columns: int, found: bool) -> None:
     pictures = torch.full((3, 32, 32, 3), 0.2)
     pictures[:, :, 10 : 10 + columns] = 0.9
-    color = uniform_background(pictures)
+    color = uniform_background(border_pixels(picture) for picture in pictures)
     assert (color is not None) == found
     if color is not None:
         torch.testing.assert_close(color, torch.full((3,), 0.2))
-    images, alphas, note = separate(pictures, "a")
-    assert ("uniform background rgb(51, 51, 51)" in note) == found
-    assert float(alphas.mean()) == pytest.approx(columns / 32 if found else 1)
-    assert images.shape == pictures.shape
+        assert "uniform background rgb(51, 51, 51)" in uniform_notice("a", color).text
+        images, alphas = cut_out(pictures, color)
+        assert float(alphas.mean()) == pytest.approx(columns / 32)
+        assert images.shape == pictures.shape
 
 
 @pytest.mark.parametrize("mode", ["", "Auto", "net", "alpha:u2net", "none:x", ":u2net"])
@@ -177,7 +177,7 @@ def test_an_alpha_channel_is_taken(mode: str) -> None:
     picture = with_alpha(on_noise(), np.arange(40 * 48, dtype=np.int64).reshape(40, 48).astype(np.uint8))
     matte = choose_matte(mode, [picture, picture], "a.mov")
     assert (matte.kind, matte.slow, matte.sees_background) == ("alpha", False, False)
-    assert matte.note == "a.mov: its alpha channel is used"
+    assert str(matte.notice) == "a.mov: its alpha channel is used"
     images, alphas = matte(picture)
     torch.testing.assert_close(images, torch.from_numpy(picture[..., :3]).float() / 255)
     torch.testing.assert_close(alphas, torch.from_numpy(picture[..., 3:]).float() / 255)
@@ -201,7 +201,7 @@ def test_a_uniform_background_is_cut_away(monkeypatch: pytest.MonkeyPatch, mode:
     network = install(monkeypatch, Network())
     matte = choose_matte(mode, [on_color()] * 3, "a.mp4")
     assert (matte.kind, matte.slow, matte.sees_background) == ("uniform", False, False)
-    assert matte.note == "a.mp4: uniform background rgb(250, 240, 230) found and cut away"
+    assert str(matte.notice) == "a.mp4: uniform background rgb(250, 240, 230) found and removed"
     assert matte.fill == (250, 240, 230)
     images, alphas = matte(on_color())
     assert images.shape == (40, 48, 3)
@@ -225,7 +225,7 @@ def test_uniform_without_a_uniform_background_is_refused() -> None:
 def test_none_takes_the_whole_picture(pictures: list[Pixels]) -> None:
     matte = choose_matte("none", pictures, "a.mp4")
     assert (matte.kind, matte.slow, matte.sees_background) == ("none", False, True)
-    assert matte.note == "a.mp4: the whole picture is taken as the object"
+    assert str(matte.notice) == "a.mp4: the whole image is taken as the object"
     images, alphas = matte(pictures[0])
     assert images.shape == (40, 48, 3)
     assert bool((alphas == 1).all())
@@ -235,8 +235,8 @@ def test_none_takes_the_whole_picture(pictures: list[Pixels]) -> None:
 def test_auto_falls_back_with_a_hint() -> None:
     matte = choose_matte("auto", [on_noise(0), on_noise(1)], "a.mp4")
     assert matte.kind == "none"
-    assert "no alpha and no uniform background; the whole picture is taken as the object" in matte.note
-    assert "pip install 'chronosplat[matting]'" in matte.note
+    assert "no alpha and no uniform background; the whole image is taken as the object" in str(matte.notice)
+    assert "pip install 'chronosplat[matting]'" in str(matte.notice)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_rembg_cuts_the_object_out(monkeypatch: pytest.MonkeyPatch, mode: str, m
     assert rembg_missing() is None
     matte = choose_matte(mode, [on_noise(0), on_noise(1)], "a.mp4")
     assert (matte.kind, matte.slow, matte.sees_background) == ("rembg", True, True)
-    assert matte.note == f"a.mp4: the object is cut out by rembg's {model}"
+    assert str(matte.notice) == f"a.mp4: rembg's {model} removes the background"
     assert network.made == [model]
     images, alphas = matte(on_noise(2))
     torch.testing.assert_close(images, torch.from_numpy(on_noise(2)).float() / 255)

@@ -119,8 +119,8 @@ def test_the_object_is_found_and_framed(tmp_path: Path, background: int, alpha: 
     picture = open_image(saved(tmp_path / "cat.png", pixels))
     assert picture.matte.kind == ("alpha" if alpha else "uniform")
     assert picture.window.side == round(16 / FILL)
-    assert picture.notes[0].startswith("cat.png: ")
-    assert len(picture.notes) == 1
+    assert picture.notices[0].text.startswith("cat.png: ")
+    assert len(picture.notices) == 1
     images, alphas = picture.framed(63)  # three pixels for one
     assert images.shape == (63, 63, 3)
     assert alphas.shape == (63, 63, 1)
@@ -143,16 +143,16 @@ def test_an_object_off_the_middle_is_framed_beyond_the_picture(tmp_path: Path) -
 
 def test_an_object_at_the_border_is_warned_of(tmp_path: Path) -> None:
     picture = open_image(saved(tmp_path / "cat.png", drawn(box=(10, 20, 26, 40))), "uniform")
-    assert len(picture.notes) == 2
-    assert picture.notes[1].startswith("warning: the object touches the picture's border")
-    assert "cut off" in picture.notes[1]
+    assert len(picture.notices) == 2
+    assert (picture.notices[1].level, picture.notices[1].code) == ("warning", "touches-border")
+    assert picture.notices[1].text.startswith("the object touches the image's border")
 
 
 def test_notes_of_a_picture_speak_of_no_frames_and_seconds(tmp_path: Path) -> None:
     picture = open_image(saved(tmp_path / "cat.png", drawn(box=(10, 20, 26, 40))), "uniform")
     with pytest.raises(InputError) as raised:
         open_image(saved(tmp_path / "empty.png", drawn(box=(0, 0, 0, 0))))
-    for line in (*picture.notes, str(raised.value)):
+    for line in (*map(str, picture.notices), str(raised.value)):
         assert "frames" not in line
         assert "0.00 s" not in line
 

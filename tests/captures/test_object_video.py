@@ -48,7 +48,7 @@ def everything(clip: ObjectVideo, size: int = 64) -> tuple[Tensor, Tensor]:
 
 
 def warnings(clip: ObjectVideo) -> list[str]:
-    return [note.removeprefix("warning: ") for note in clip.notes if note.startswith("warning: ")]
+    return [notice.text for notice in clip.notices if notice.level == "warning"]
 
 
 def extent(solid: Tensor) -> tuple[int, int, int, int]:

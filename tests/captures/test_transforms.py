@@ -87,7 +87,7 @@ def test_pictures_without_alpha_on_a_uniform_background(tmp_path: Path) -> None:
     for i in range(3):
         Image.fromarray(picture).save(tmp_path / f"train/r_{i}.png")
     views = load_capture(tmp_path)
-    assert "uniform background rgb(0, 255, 0)" in views.notes[0]
+    assert "uniform background rgb(0, 255, 0)" in str(views.notices[0])
     inside = torch.zeros(16, 16)
     inside[5:11, 5:11] = 1
     torch.testing.assert_close(views.alphas[0, ..., 0], inside)
@@ -100,7 +100,7 @@ def test_no_times_is_a_static_capture_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "transforms_train.json").write_text(json.dumps(meta))
     views = load_capture(tmp_path)
     assert views.times.tolist() == [0.0, 0.0, 0.0]
-    assert any("static" in note for note in views.notes)
+    assert any(notice.code == "static-capture" for notice in views.notices)
 
 
 def test_size_resizes_pictures_and_cameras(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_size_resizes_pictures_and_cameras(tmp_path: Path) -> None:
     views = load_capture(tmp_path, size=8)
     assert views.images.shape == (3, 8, 8, 3)
     assert views.cameras.Ks[0, 0, 0].item() == pytest.approx(4 / math.tan(0.35))
-    assert views.notes == ()
+    assert views.notices == ()
 
 
 def test_save_and_load_is_identity_up_to_the_turn_of_the_world(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def test_video_becomes_square_views_with_a_static_camera(tmp_path: Path) -> None
     assert views.images.shape == (10, 64, 64, 3)
     torch.testing.assert_close(views.times, torch.arange(10, dtype=torch.float64) / 20)
     torch.testing.assert_close(views.cameras.viewmats, orbit([0.0] * 10, 0.0, 64).viewmats)
-    assert any("uniform background" in note for note in views.notes)
-    assert any("single view" in note for note in views.notes)
+    assert any(notice.code == "uniform-background" for notice in views.notices)
+    assert any((notice.code, notice.level) == ("single-view", "warning") for notice in views.notices)
     assert float(views.alphas.sum()) == pytest.approx(10 * 256, rel=0.06)
     assert float(views.alphas[0, 32, 16]) > 0.95  # white, but enclosed by the object: the border does not reach it
 
@@ -53,7 +53,7 @@ def test_a_video_with_alpha_keeps_it(tmp_path: Path, name: str, codec: str, pixe
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pixels)))
         container.mux(stream.encode())
     views = load_capture(tmp_path / name, video=WHOLE)
-    assert "its alpha channel is used" in views.notes[0]
+    assert "its alpha channel is used" in str(views.notices[0])
     torch.testing.assert_close(views.times, torch.arange(4, dtype=torch.float64) / 10)
     inside = torch.zeros(32, 32)
     inside[8:24, 12:24] = 1
@@ -88,7 +88,7 @@ def test_no_uniform_background_takes_the_whole_picture(tmp_path: Path) -> None:
     write_video(noise, tmp_path / "a.mp4")
     views = load_capture(tmp_path / "a.mp4")
     assert bool((views.alphas == 1).all())
-    assert any("no uniform background" in note for note in views.notes)
+    assert any("no uniform background" in notice.text for notice in views.notices)
 
 
 @pytest.mark.parametrize(

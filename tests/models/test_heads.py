@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import orbit, pixel_rays
+from chronosplat.models.lrm4d import MovingHeadConfig, SweepConfig
 from chronosplat.models.lrm4d.heads import MovingHead, PaperHead, PixelContext, PredictedGaussians, usual_sigma
-from chronosplat.models.lrm4d.sweep import SweepConfig, plane_sweep
+from chronosplat.models.lrm4d.sweep import plane_sweep
 from chronosplat.scenes import quats_to_matrices
 
 SIZE = 8
@@ -154,7 +155,7 @@ def test_paper_head_survives_zero_outputs() -> None:
 
 def moving(scale: float, seed: int = 0, frames: int = 2) -> tuple[PredictedGaussians, PixelContext, Tensor]:
     g = torch.Generator().manual_seed(seed)
-    head, c = MovingHead(SWEEP), context(frames)
+    head, c = MovingHead(MovingHeadConfig(SWEEP)), context(frames)
     raw = scale * torch.randn(1, frames, SIZE, SIZE, head.channels, generator=g)
     cells = scale * torch.randn(1, frames, SIZE // SWEEP.stride, SIZE // SWEEP.stride, head.cell_channels, generator=g)
     return head(raw, cells, c), c, raw
@@ -209,7 +210,7 @@ def test_moving_channels_mean_what_they_say() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
 def test_moving_gradients_are_finite(scale: float) -> None:
-    head, c = MovingHead(SWEEP), context()
+    head, c = MovingHead(MovingHeadConfig(SWEEP)), context()
     g = torch.Generator().manual_seed(0)
     raw = (scale * torch.randn(1, 2, SIZE, SIZE, head.channels, generator=g)).requires_grad_()
     cells = (scale * torch.randn(1, 2, 2, 2, head.cell_channels, generator=g)).requires_grad_()

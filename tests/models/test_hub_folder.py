@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from chronosplat.cli.common import as_flag
 from chronosplat.models import hub
 from chronosplat.models.hub import HubFile, fetch, fetch_folder
 from chronosplat.multiview import fetch_diffusion
@@ -83,7 +84,8 @@ def test_without_a_network_repository_and_cache_are_named(error: Exception, monk
     message = str(raised.value)
     assert message.startswith(f"{REPO} (unet/weights.safetensors, ...) is not on this machine and cannot be downloaded (")
     assert (str(error) or repr(error)).splitlines()[0] in message
-    assert message.endswith("pass a folder of its layout as --diffusion FOLDER, or put the hub's cache into /a/cache")
+    assert message.endswith("the hub's cache is /a/cache; get it elsewhere and put it there, or give it as diffusion")
+    assert raised.value.spelled(as_flag).endswith("or give it as --diffusion")
     assert "\n" not in message
     assert raised.value.__cause__ is error
     assert made.asked == ["cache", "network"]
@@ -100,7 +102,8 @@ def test_a_folder_without_weights_is_fetched_again(tmp_path: Path, monkeypatch: 
 def test_repositories_without_safetensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     install(monkeypatch, NOWHERE, folder_with(tmp_path, *names))
     with pytest.raises(
-        UnavailableError, match=rf"{REPO}: holds no unet/weights\.safetensors \(pickled weights are not loaded\); .*--diffusion FOLDER"
+        UnavailableError,
+        match=rf"{REPO}: holds no unet/weights\.safetensors \(pickled weights are not loaded\); give a folder that has it as diffusion",
     ):
         fetch_folder(REPO, PATTERNS, NEEDED, "MIT")
 
@@ -134,6 +137,6 @@ def test_refused_connections_are_no_traceback(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(hub, "hf_hub_download", nowhere)
-    monkeypatch.setattr(hub, "hf_hub_url", lambda *_: "http://127.0.0.1:9/nothing")  # nobody listens there
+    monkeypatch.setattr(hub, "hf_hub_url", lambda *_, **__: "http://127.0.0.1:9/nothing")  # nobody listens there
     with pytest.raises(UnavailableError, match=r"somebody/model/a\.safetensors is not on this machine"):
         fetch(HubFile(REPO, "a.safetensors"), "MIT")

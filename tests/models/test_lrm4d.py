@@ -10,15 +10,16 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.models import MODELS
-from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, config_from_dict, parameter_count
+from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, MovingHeadConfig, SweepConfig
+from chronosplat.models.lrm4d.config import config_from_dict
 from chronosplat.models.lrm4d.heads import PredictedGaussians
-from chronosplat.models.lrm4d.sweep import SweepConfig
+from chronosplat.models.lrm4d.network import parameter_count
 from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
 
 TINY = {
     "paper": LRM4DConfig(layers=2, width=64, heads=2),
-    "moving": LRM4DConfig(layers=2, width=64, heads=2, head="moving", qk_norm=True, sweep=SweepConfig(depths=8)),
+    "moving": LRM4DConfig(layers=2, width=64, heads=2, head=MovingHeadConfig(SweepConfig(depths=8)), qk_norm=True),
 }
 
 

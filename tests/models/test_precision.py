@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chronosplat.models import precision
-from chronosplat.models.l4gm import BASE_BYTES, L4GMConfig, PredictedSplats, forward_bytes, input_maps, weight_bytes
+from chronosplat.models.l4gm import L4GMConfig, PredictedSplats, forward_bytes, input_maps, weight_bytes
+from chronosplat.models.l4gm.memory import BASE_BYTES
 from chronosplat.models.precision import SLICE, Conv2d, Linear, attend, bf16_is_fast, must_widen
 from tests.l4gm_kit import TINY, TINY_LGM, tiny_model
 

@@ -54,7 +54,7 @@ def test_four_cameras_are_the_network_s_input(order: Sequence[int], world: Simil
 
 def test_both_doors_give_the_same() -> None:
     model = tiny_model()
-    door, inner = model.reconstruct(synchronised()), reconstruct_frames(model, synchronised())
+    door, inner = model.reconstruct(synchronised()), reconstruct_frames(model, synchronised(), model.config, torch.device("cpu"))
     assert_fields(door, {name: tensor for name, tensor in inner.tensors().items() if name != "times"})
     assert torch.equal(door.times, inner.times)
 
@@ -111,13 +111,15 @@ def test_moments_of_other_cameras_are_no_frames() -> None:
     [((0, 90, 180), "270"), ((0, 180), "90, 270"), ((0,), "90, 180, 270"), ((0, 98, 180, 270), "90"), ((33, 123, 303), "180")],
 )
 def test_missing_sides_are_named(azimuths: tuple[float, ...], said: str) -> None:
-    with pytest.raises(InputError, match=f"^views: the first moment is not seen from azimuth {said} degrees; see chronosplat multiview$"):
+    with pytest.raises(
+        InputError, match=f"^views: the first timestamp is not seen from azimuth {said} degrees; see chronosplat multiview$"
+    ):
         tiny_model().reconstruct(standing(ring(*azimuths), size=SIZE))
 
 
 def test_sides_of_a_later_moment_are_not_enough() -> None:
     times = [1.0, 2.0, 2.0, 2.0, 2.0]
-    with pytest.raises(InputError, match="the first moment is not seen from azimuth 90, 180, 270 degrees"):
+    with pytest.raises(InputError, match="the first timestamp is not seen from azimuth 90, 180, 270 degrees"):
         tiny_model().reconstruct(standing(ring(0, 0, 90, 180, 270), times, size=SIZE))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from chronosplat.models import MODELS, find_model, load_model, to_l4gm
 from chronosplat.models.l4gm import L4GMConfig, UNetConfig
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, MovingHeadConfig, SweepConfig, model_from_file
-from chronosplat.models.lrm4d.config import config_to_dict
 from chronosplat.models.weights import read_weights, save_weights
 from chronosplat.shapes import InputError
 from tests.models.test_lrm4d import frames
@@ -24,7 +23,7 @@ TINY = LRM4DConfig(layers=1, width=32, heads=2, head=MovingHeadConfig(SweepConfi
 def saved(path: Path, config: LRM4DConfig = TINY) -> LRM4D:
     torch.manual_seed(0)
     model = LRM4D(config)
-    save_weights(config_to_dict(config), "4d-lrm-mini", model.state_dict(), path, {"step": "7"})
+    save_weights(asdict(config), "4d-lrm-mini", model.state_dict(), path, {"step": "7"})
     return model
 
 
@@ -59,14 +58,14 @@ def test_weights_of_another_architecture_name_the_key(tmp_path: Path) -> None:
 
 def test_weights_with_a_key_too_many_name_it(tmp_path: Path) -> None:
     model = LRM4D(TINY)
-    save_weights(config_to_dict(TINY), "x", {**model.state_dict(), "extra.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    save_weights(asdict(TINY), "x", {**model.state_dict(), "extra.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"has extra\.weight too many; 0 missing, 1 unexpected"):
         model_from_file(tmp_path / "w.safetensors")
 
 
 def test_weights_of_another_shape_name_both(tmp_path: Path) -> None:
     tensors = {**LRM4D(TINY).state_dict(), "out_norm.weight": torch.zeros(5)}
-    save_weights(config_to_dict(TINY), "x", tensors, tmp_path / "w.safetensors")
+    save_weights(asdict(TINY), "x", tensors, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"out_norm\.weight has shape \[5\], the model wants \[32\]"):
         model_from_file(tmp_path / "w.safetensors")
 

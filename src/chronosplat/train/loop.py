@@ -25,7 +25,6 @@ from chronosplat.data.sampling import TrainingBatch, training_batch
 from chronosplat.events import Events
 from chronosplat.models import find_model
 from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, model_from_file
-from chronosplat.models.lrm4d.config import config_to_dict
 from chronosplat.models.precision import bf16_is_fast
 from chronosplat.models.weights import save_weights
 from chronosplat.shapes import InputError
@@ -192,7 +191,7 @@ class Trainer:
         """Write the state for resuming and the EMA weights for use, each by atomic rename."""
         save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step, self.settings)
         save_weights(
-            config_to_dict(self.model.config),
+            asdict(self.model.config),
             self.config.preset,
             self.ema.weights,
             self.folder / "weights.safetensors",

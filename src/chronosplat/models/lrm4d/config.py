@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -62,24 +62,21 @@ class LRM4DConfig:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LRM4DConfig:
-    """A config from its JSON form, in which ``head`` is ``paper`` or ``moving`` and ``sweep`` stands beside it.
+    """A config from its JSON form (``asdict``), or from the form of earlier weights files: ``head`` is ``paper`` or ``moving``, and
+    ``sweep`` stands beside it.
 
     Raises:
         InputError: an unknown head.
     """
     sizes: dict[str, Any] = {name: value for name, value in data.items() if name not in ("head", "sweep")}
-    kind = data.get("head", "paper")
-    if kind not in ("paper", "moving"):
-        raise InputError(f"head: expected paper or moving, got {kind!r}")
-    sweep = dict(data.get("sweep", {}))
+    head = data.get("head", "paper")
+    if head in ("paper", {}):
+        return LRM4DConfig(**sizes, head=PaperHeadConfig())
+    if head != "moving" and not (isinstance(head, Mapping) and "sweep" in head):
+        raise InputError(f"head: expected paper or moving, got {head!r}")
+    sweep = dict(head["sweep"] if isinstance(head, Mapping) else data.get("sweep", {}))
     sweep["windows"] = tuple(sweep.get("windows", SweepConfig.windows))
-    return LRM4DConfig(**sizes, head=PaperHeadConfig() if kind == "paper" else MovingHeadConfig(SweepConfig(**sweep)))
-
-
-def config_to_dict(config: LRM4DConfig) -> dict[str, Any]:
-    """The inverse of :func:`config_from_dict`."""
-    moving = isinstance(config.head, MovingHeadConfig)
-    return asdict(config) | ({"head": "moving", "sweep": asdict(config.head)["sweep"]} if moving else {"head": "paper"})
+    return LRM4DConfig(**sizes, head=MovingHeadConfig(SweepConfig(**sweep)))
 
 
 @dataclass(frozen=True)

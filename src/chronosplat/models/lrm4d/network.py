@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from chronosplat.captures import Views
 from chronosplat.models.lrm4d.blocks import Block, unpatchify
-from chronosplat.models.lrm4d.config import Frames, LRM4DConfig, MovingHeadConfig, config_from_dict, config_to_dict
+from chronosplat.models.lrm4d.config import Frames, LRM4DConfig, MovingHeadConfig, config_from_dict
 from chronosplat.models.lrm4d.heads import PixelContext, PredictedGaussians, build_head
 from chronosplat.models.lrm4d.reconstruct import reconstruct
 from chronosplat.models.precision import bf16_is_fast
@@ -31,7 +32,7 @@ class LRM4D(
     PyTorchModelHubMixin,
     library_name="chronosplat",
     license="apache-2.0",
-    coders={LRM4DConfig: (config_to_dict, config_from_dict)},
+    coders={LRM4DConfig: (asdict, config_from_dict)},
 ):
     """The large reconstruction model for space-time."""
 
