@@ -215,5 +215,5 @@ def test_arrays_that_do_not_belong_are_refused(positions: tuple[int, int], norma
 def test_velocities_that_do_not_belong_are_refused() -> None:
     positions = at_pixels(box(4, 4, 8, 8))
     surface = Surface(FACES, np.zeros(2, np.int32), np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), (UNLIT,))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"velocities: expected .*4, 3.*got .*3, 3"):
         rasterize_geometry(PreparedSurface(surface), positions, positions, facing_camera(), np.zeros((3, 3), np.float32))

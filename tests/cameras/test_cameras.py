@@ -183,5 +183,5 @@ def test_bad_poses_are_refused_by_name() -> None:
 
 
 def test_cameras_of_different_picture_sizes_do_not_join() -> None:
-    with pytest.raises(InputError, match="size"):
+    with pytest.raises(InputError, match=r"picture sizes differ \(6x8, 8x6\)"):
         Cameras.cat([random_cameras(width=8, height=6), random_cameras(width=6, height=8)])

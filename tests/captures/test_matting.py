@@ -131,7 +131,7 @@ def test_a_diagonal_gap_lets_nothing_through() -> None:
 def test_enclosed_background_colour_stays_opaque_and_what_is_open_goes() -> None:
     pictures = torch.from_numpy(np.stack([on_color(), on_color()])).float() / 255
     pictures[1, 19:21, 24:] = pictures[1, 0, 0]  # the second one's middle is open to the right
-    color = uniform_background(pictures)
+    color = uniform_background(border_pixels(picture) for picture in pictures)
     assert color is not None
     straight, alphas = cut_out(pictures, color)
     assert alphas.shape == (2, 40, 48, 1)
@@ -185,7 +185,7 @@ def test_an_alpha_channel_is_taken(mode: str) -> None:
 
 def test_alpha_without_alpha_is_refused() -> None:
     for pictures in ([on_color()], [with_alpha(on_color(), 9), on_color()]):
-        with pytest.raises(InputError, match=r"a\.mov: has no alpha channel; use --matting auto, uniform or rembg"):
+        with pytest.raises(InputError, match=r"a\.mov: has no alpha channel; use matting=auto"):
             choose_matte("alpha", pictures, "a.mov")
 
 
@@ -217,7 +217,7 @@ def test_uniform_takes_the_colours_of_pictures_with_alpha() -> None:
 
 
 def test_uniform_without_a_uniform_background_is_refused() -> None:
-    with pytest.raises(InputError, match=r"a\.mp4: its border is not of one colour; use --matting rembg, or a video with alpha"):
+    with pytest.raises(InputError, match=r"a\.mp4: its border is not of one colour; use matting=rembg, or a video with alpha"):
         choose_matte("uniform", [on_noise(0), on_noise(1)], "a.mp4")
 
 

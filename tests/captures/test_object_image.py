@@ -92,7 +92,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nope" * 50, b"\x89PNG broken", b"GIF89a", b"\xff\xd8\xff\xe0"])
 def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.png: cannot be decoded as a picture"):
+    with pytest.raises(InputError, match=r"a\.png: cannot be decoded as an image"):
         read_pixels(tmp_path / "a.png")
 
 
@@ -100,14 +100,14 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_pictures_cut_short_are_refused(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path / f"a.{suffix}", np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match="cannot be decoded as a picture"):
+    with pytest.raises(InputError, match="cannot be decoded as an image"):
         read_pixels(path)
 
 
 def test_pictures_larger_than_the_decoder_dares_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "a.png", drawn())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(InputError, match=r"a\.png: cannot be decoded as a picture .*exceeds limit"):
+    with pytest.raises(InputError, match=r"a\.png: cannot be decoded as an image .*exceeds limit"):
         read_pixels(path)
 
 
@@ -160,7 +160,7 @@ def test_notes_of_a_picture_speak_of_no_frames_and_seconds(tmp_path: Path) -> No
 @pytest.mark.parametrize("alpha", [False, True])
 def test_pictures_without_an_object_are_refused(tmp_path: Path, alpha: bool) -> None:
     pixels = np.zeros((40, 48, 4), np.uint8) if alpha else drawn(box=(0, 0, 0, 0))
-    with pytest.raises(InputError, match=r"cat\.png: no object found in .*--matting"):
+    with pytest.raises(InputError, match=r"cat\.png: no object found in it; try another matting"):
         open_image(saved(tmp_path / "cat.png", pixels))
 
 

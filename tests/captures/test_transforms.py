@@ -157,6 +157,25 @@ def change(meta: dict[str, Any], what: str) -> dict[str, Any]:
         del first["file_path"]
     if what == "one time missing":
         del first["time"]
+    if what == "time that is a string":
+        first["time"] = "early"
+    if what == "timestamp that is no number":
+        for frame in meta["frames"]:
+            frame["timestamp"] = None
+    if what == "focal length that is a string":
+        first["fl_x"] = "50"
+    if what == "focal length that is true":
+        meta["fl_x"] = True
+    if what == "no duration":
+        meta["duration"] = None
+    if what == "infinite size":
+        meta["w"] = math.inf
+    if what == "frame that is no object":
+        meta["frames"][1] = "./train/r_1"
+    if what == "file path that is a number":
+        first["file_path"] = 7
+    if what == "split that is no list":
+        meta["train_filenames"] = 3
     return meta
 
 
@@ -168,12 +187,21 @@ DAMAGE = {
     "mirrored pose": "frame 0: its pose is not a rigid transform",
     "NaN pose": "frame 0: its pose is not a rigid transform",
     "short pose": "transform_matrix has shape [1, 3], expected [4, 4]",
-    "negative focal length": "frame 0: its focal length is not positive (-4, -4)",
-    "angle of zero": "its focal length is not positive",
+    "negative focal length": "frame 0: its focal length or size is not positive (-4, -4 at 16x16)",
+    "angle of zero": "its focal length or size is not positive",
     "no intrinsics": "frame 0 has no intrinsics",
-    "missing picture": "picture ./train/other is missing beside it",
-    "no picture named": "a frame names no picture",
+    "missing picture": "image ./train/other is missing beside it",
+    "no picture named": "frame 0 names no image (file_path)",
     "one time missing": "only some frames have a time",
+    "time that is a string": 'frame 0: time: expected a number, got "early"',
+    "timestamp that is no number": "frame 0: timestamp: expected a number, got null",
+    "focal length that is a string": 'frame 0: fl_x: expected a number, got "50"',
+    "focal length that is true": "frame 0: fl_x: expected a number, got true",
+    "no duration": "duration: expected a number, got null",
+    "infinite size": "frame 0: w: expected a number, got Infinity",
+    "frame that is no object": 'frame 1: expected an object, got "./train/r_1"',
+    "file path that is a number": "frame 0 names no image (file_path)",
+    "split that is no list": "train_filenames: expected a list, got 3",
 }
 
 
@@ -190,14 +218,14 @@ def test_damage_is_named(tmp_path: Path, what: str) -> None:
 def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
     blender_form(tmp_path)
     write_pictures(tmp_path, ["train/r_1.png"], size=24)
-    with pytest.raises(InputError, match="pictures of different sizes \\(16x16, 24x24\\)"):
+    with pytest.raises(InputError, match="images of different sizes \\(16x16, 24x24\\)"):
         load_capture(tmp_path)
 
 
 def test_undecodable_picture_is_named(tmp_path: Path) -> None:
     blender_form(tmp_path)
     (tmp_path / "train/r_2.png").write_bytes((tmp_path / "train/r_2.png").read_bytes()[:60])
-    with pytest.raises(InputError, match=r"r_2\.png: cannot be decoded as a picture"):
+    with pytest.raises(InputError, match=r"r_2\.png: cannot be decoded as an image"):
         load_capture(tmp_path)
 
 

@@ -158,6 +158,8 @@ def test_gradients_do_not_hinder_and_nothing_is_left_beside(tmp_path: Path) -> N
     scene = moving_scene(world=tilted_world()).map(lambda x: x.clone().requires_grad_())
     write_ply(scene, tmp_path / "new" / "a.ply")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.ply"]
+    write_ply(scene.map(lambda x: x.detach()), tmp_path / "plain.ply")
+    assert (tmp_path / "new" / "a.ply").read_bytes() == (tmp_path / "plain.ply").read_bytes()
 
 
 def test_higher_harmonics_and_comments_of_others_are_passed_over(tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def test_repositories_without_safetensors_are_refused(tmp_path: Path, monkeypatc
     install(monkeypatch, NOWHERE, folder_with(tmp_path, *names))
     with pytest.raises(
         UnavailableError,
-        match=rf"{REPO}: holds no unet/weights\.safetensors \(pickled weights are not loaded\); give a folder that has it as diffusion",
+        match=rf"{REPO}: holds no unet/weights\.safetensors \(pickled weights are not loaded\); "
+        r"give a folder that has it as diffusion",
     ):
         fetch_folder(REPO, PATTERNS, NEEDED, "MIT")
 

@@ -267,18 +267,21 @@ def test_memory_grows_evenly_with_frames(dtype: torch.dtype) -> None:
 
 
 MEASURE = """
-import resource, sys, torch
+import torch
 from dataclasses import replace
 from pathlib import Path
 from chronosplat.models.l4gm import L4GM, L4GMConfig, forward_bytes
 from tests.l4gm_kit import UNET
 config = L4GMConfig(replace(UNET, down_channels=(32, 64, 128), up_channels=(128, 64)), input_size=128, splat_size=64)
 model, maps = L4GM(config).eval(), torch.rand(1, 16, 9, 128, 128)
-before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+def kilobytes(name):  # VmHWM is the peak of this program alone; that of getrusage may be its parent's
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)).split()[1])
+
+before = kilobytes("VmRSS")
 with torch.no_grad():
     model(maps)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print((peak - before) / (forward_bytes(config, 4, torch.float32) - forward_bytes(config, 0, torch.float32)))
+print(1024 * (kilobytes("VmHWM") - before) / (forward_bytes(config, 4, torch.float32) - forward_bytes(config, 0, torch.float32)))
 """
 
 

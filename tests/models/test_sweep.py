@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, camera_rays, orbit, pixel_rays
+from chronosplat.models.lrm4d import MovingHeadConfig
 from chronosplat.models.lrm4d.heads import MovingHead, PixelContext
 from chronosplat.models.lrm4d.sweep import Sweep, SweepConfig, plane_sweep, time_weights
 
@@ -68,7 +69,7 @@ def test_untrained_surface_lies_near_the_sphere() -> None:
     """Zero outputs: only the priors and the sweep speak. The visual hull of four views is a little larger than the sphere."""
     config = SweepConfig()
     _, context, distance = sweep_of_sphere(config)
-    head = MovingHead(config)
+    head = MovingHead(MovingHeadConfig(config))
     zeros = torch.zeros(1, 4, 64, 64, head.channels), torch.zeros(1, 4, 16, 16, head.cell_channels)
     out = head(*zeros, context)
     found = ((out.means.detach() - context.origins.flatten(1, 3)) * context.directions.flatten(1, 3)).sum(-1).view(1, 4, 64, 64, 1)

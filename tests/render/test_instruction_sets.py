@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from chronosplat.render.cpu import isa_level
 
+CPUINFO = Path("/proc/cpuinfo")
 SCRIPT = """
 import sys, numpy
 from chronosplat.render.cpu import isa_level
@@ -36,6 +38,14 @@ def picture_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
     (out.rgb**2).sum().backward()
     assert means.grad is not None
     return out.rgb.detach(), means.grad
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not CPUINFO.is_file(), reason="needs Linux on x86-64 to name the flags")
+@pytest.mark.skipif("CHRONOSPLAT_ISA" in os.environ, reason="a narrower instruction set is asked for")
+def test_the_widest_instruction_set_of_the_processor_is_used() -> None:
+    flags = set(next(line for line in CPUINFO.read_text().splitlines() if line.startswith("flags")).split())
+    wide = [3] * ({"avx2", "fma"} <= flags) + [4] * ({"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags)
+    assert isa_level() == max([2, *wide])
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="one build only on this processor")

@@ -97,7 +97,7 @@ def test_front_hides_back(backend: str) -> None:
     out = render(both, straight_camera(), background="black", backend=backend)
     red, green, _ = out.rgb[0, 8, 8].tolist()
     assert green == pytest.approx(0.999, abs=1e-5)
-    assert red == pytest.approx(0.001 * 0.999, abs=1e-5) or red == 0  # stopped where transmittance would fall below 1e-4
+    assert red == 0  # stopped, since behind it the transmittance would fall below 1e-4
 
 
 def test_blur_is_an_option() -> None:
@@ -132,17 +132,6 @@ def test_pictures_are_differentiable_in_the_scene() -> None:
         assert float(tensor.grad.abs().max()) > 0, name
 
 
-def test_a_graph_can_be_differentiated_again() -> None:
-    scene = scene_3d().map(lambda t: t.clone().requires_grad_())
-    loss = render(scene, orbit([0.0], size=16, radius=3.0), backend="cpu").rgb.sum()
-    loss.backward(retain_graph=True)
-    first = scene.means.grad
-    assert first is not None
-    first = first.clone()
-    loss.backward()
-    assert torch.equal(scene.means.grad, 2 * first)
-
-
 def test_auto_is_cpu_here_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     _say_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="chronosplat"):
@@ -156,10 +145,6 @@ def test_background_takes_the_type_of_the_picture() -> None:
     color = background_color([0, 0.5, 1], torch.zeros(1, dtype=torch.float64))
     assert color.dtype == torch.float64
     assert color.tolist() == [0, 0.5, 1]
-
-
-def test_instruction_set_is_known() -> None:
-    assert cpu.isa_level() in (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

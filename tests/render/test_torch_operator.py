@@ -161,7 +161,7 @@ def test_other_layouts_are_converted_there_and_back(change: str) -> None:
 
 @pytest.mark.parametrize("name", ["Ks", "times"])
 def test_tensors_without_a_gradient_break_no_backward_pass(name: str) -> None:
-    """Focal lengths and moments alone may ask for gradients: they get the judge's, or none."""
+    """Focal lengths and moments alone may ask for gradients: they get the judge's there, and none from the operator."""
     x, found = inputs("moving"), []
     for backend in ("reference", "cpu"):
         leaf = getattr(x, name).clone().requires_grad_()
@@ -170,7 +170,8 @@ def test_tensors_without_a_gradient_break_no_backward_pass(name: str) -> None:
             total.backward()
         found.append(leaf.grad)
     assert found[0] is not None
-    assert found[1] is None or torch.allclose(found[0], found[1], rtol=1e-3)
+    assert float(found[0].abs().max()) > 0
+    assert found[1] is None
 
 
 def test_saved_tensors_may_wait_on_the_host() -> None:
