@@ -33,12 +33,11 @@ def cut_out(images: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
 
     Pixels of the background's colour inside the object stay opaque: only those that the border reaches are removed.
     """
-    distance = (images - color).abs().amax(-1)
-    soft = ((distance - NEAR) / (FAR - NEAR)).clamp(0, 1)
+    soft = (images - color).abs_().amax(-1).sub_(NEAR).div_(FAR - NEAR).clamp_(0, 1)  # in place: images may be large
     reached = torch.from_numpy(np.stack([reached_from_border(open_) for open_ in (soft < 1).numpy()]))
     alphas = torch.where(reached, soft, torch.ones_like(soft))[..., None]
-    straight = ((images - (1 - alphas) * color) / alphas.clamp_min(1e-3)).clamp(0, 1)
-    return torch.where(alphas > 0, straight, torch.zeros_like(straight)), alphas
+    straight = torch.addcmul(images, 1 - alphas, color, value=-1).div_(alphas.clamp_min(1e-3)).clamp_(0, 1)
+    return straight.mul_(alphas > 0), alphas
 
 
 def reached_from_border(open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -59,7 +58,7 @@ def _fill_runs(open_: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np
     """Every run of open cells in a row that holds a seed."""
     closed = ~open_
     closed = np.concatenate([np.ones_like(closed[:, :1]), closed], 1)  # a run ends where its row ends
-    runs = np.cumsum(closed.ravel()).reshape(closed.shape)[:, 1:]
+    runs = np.cumsum(closed.ravel(), dtype=np.int32).reshape(closed.shape)[:, 1:]
     hit = np.zeros(int(runs[-1, -1]) + 1, bool)
     hit[runs[seeds]] = True
     return hit[runs] & open_

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
 from chronosplat.captures.background import border_pixels, cut_out, uniform_background, uniform_notice
-from chronosplat.captures.views import Views, resize_straight
+from chronosplat.captures.views import Views, resize_premultiplied
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
 
@@ -78,15 +79,11 @@ def load_transforms(
     found = _ImageReader(path, frames, files)
     notices += found.notices
     new = found.size if resize is None else resize(found.size)
-    parts = [_resized(*found.read(index), new) for index in frames]
+    parts = [found.read(index, new) for index in frames]
     images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
     Ks = torch.stack([_intrinsics(path, index, meta, frame, *found.size) for index, frame in frames.items()])
     cameras = Cameras.from_opengl_c2w(poses, Ks, *found.size).to(dtype=torch.float32).resized(*new)
     return Views(images, alphas, cameras, times, torch.tensor([0.0, 0.0, 1.0]), tuple(notices))
-
-
-def _resized(images: Tensor, alphas: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-    return resize_straight(images[None], alphas[None], *size)
 
 
 class _ImageReader:
@@ -101,9 +98,9 @@ class _ImageReader:
         sizes: set[Size] = set()
         for index, file in files.items():
             if self.opaque:
-                rgba = self._decode(index)
-                sizes.add((rgba.shape[1], rgba.shape[0]))
-                borders.append(border_pixels(rgba[..., :3]))
+                pixels = torch.from_numpy(self._decode(index))
+                sizes.add((pixels.shape[1], pixels.shape[0]))
+                borders.append(border_pixels(pixels[..., :3]).float() / 255)
             else:
                 sizes.add(_opened(file).size)
         if len(sizes) > 1:
@@ -115,27 +112,32 @@ class _ImageReader:
             whole = f"{path.name}: no alpha and no uniform background; the whole image is taken as the object"
             self.notices.append(info("no-mask", whole) if self.color is None else uniform_notice(path.name, self.color))
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Straight colours [H, W, 3] and alphas [H, W, 1] of a frame."""
-        rgba = self._decode(index)
-        if not self.opaque:
+    def read(self, index: int, size: Size) -> tuple[Tensor, Tensor]:
+        """Straight colours [1, H, W, 3] and alphas [1, H, W, 1] of a frame at a size (width, height).
+
+        Works in place on one copy of the image, which may be large.
+        """
+        rgba = torch.from_numpy(self._decode(index))[None].float().div_(255)
+        if self.opaque and self.color is not None:
+            rgba[..., :3], rgba[..., 3:] = cut_out(rgba[..., :3], self.color)
+        elif self.opaque:
+            rgba[..., 3] = 1
+        if size == self.size:
             return rgba[..., :3], rgba[..., 3:]
-        if self.color is None:
-            return rgba[..., :3], torch.ones_like(rgba[..., :1])
-        images, alphas = cut_out(rgba[None, ..., :3], self.color)
-        return images[0], alphas[0]
+        rgba[..., :3] *= rgba[..., 3:]
+        return resize_premultiplied(rgba, *size)
 
     def _has_alpha(self, index: int) -> bool:
         image = _opened(self.files[index])
         return bool(self.frames[index].get("mask_path")) or image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
-    def _decode(self, index: int) -> Tensor:
-        """[H, W, 4] in [0, 1]."""
+    def _decode(self, index: int) -> NDArray[np.uint8]:
+        """[H, W, 4]."""
         image = decode(self.files[index])
-        pixels = torch.from_numpy(np.array(image.convert("RGBA"), np.float32) / 255)
+        pixels = np.array(image.convert("RGBA"))
         if self.frames[index].get("mask_path"):
             mask = decode(_resolve(self.path, str(self.frames[index]["mask_path"]))).convert("L").resize(image.size)
-            pixels[..., 3] = torch.from_numpy(np.array(mask, np.float32) / 255)
+            pixels[..., 3] = np.asarray(mask)
         return pixels
 
 

@@ -122,7 +122,12 @@ def resize_straight(images: Tensor, alphas: Tensor, width: int, height: int) -> 
     """Straight colours [F, H, W, 3] and alphas [F, H, W, 1] at another size: anti-aliased, colours weighted by coverage."""
     if images.shape[1:3] == (height, width):
         return images, alphas
-    premultiplied = torch.cat([images * alphas, alphas], -1).permute(0, 3, 1, 2)
-    small = F.interpolate(premultiplied, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
+    return resize_premultiplied(torch.cat([images * alphas, alphas], -1), width, height)
+
+
+def resize_premultiplied(images: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Straight colours [F, h, w, 3] and alphas [F, h, w, 1] of premultiplied images [F, H, W, 4] at another size."""
+    channels = images.permute(0, 3, 1, 2)
+    small = F.interpolate(channels, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
     alphas = small[..., 3:].clamp(0, 1)
     return (small[..., :3] / alphas.clamp_min(1e-6)).clamp(0, 1), alphas
