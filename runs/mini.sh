@@ -12,7 +12,7 @@ STATE=${STATE:-runs/state/mini}
 STEPS=${STEPS:-6000}
 LR=${LR:-3e-4}
 THREADS=${THREADS:-1}
-SHIPPED=src/chronosplat/models/shipped/4d-lrm-mini.safetensors
+SHIPPED=src/chronosplat/models/lrm4d/shipped/4d-lrm-mini.safetensors
 INIT=${INIT-$SHIPPED}
 EXCLUDE="sketchfab_toon_cat sketchfab_robot_mantis q_animals_husky q_dinosaurs_triceratops \
 kaykit_rogue_hooded babylon_desk_fan q_easy_enemies_frog quaternius_bunny_monster"

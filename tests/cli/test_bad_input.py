@@ -120,11 +120,11 @@ TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "pose that is not rigid": (lambda c, t: ["reconstruct", str(edit(c, bent_pose))], "frame 0: its pose is not a rigid transform"),
     "intrinsics not positive": (
         lambda c, t: ["reconstruct", str(edit(c, lambda m: m.update(fl_x=-1.0)))],
-        "its focal length is not positive",
+        "its focal length or size is not positive",
     ),
     "pictures of different sizes": (
         lambda c, t: ["reconstruct", str(picture_of_other_size(c))],
-        "pictures of different sizes (24x24, 40x24)",
+        "images of different sizes (24x24, 40x24)",
     ),
     "zero frames": (lambda c, t: ["reconstruct", str(edit(c, lambda m: m.update(frames=[])))], "has no frames"),
     "negative size": (lambda c, t: ["reconstruct", str(c), "--size", "-3"], "size: expected a positive number of pixels, got -3"),
@@ -156,11 +156,11 @@ TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     ),
     "scene of another schema": (
         lambda c, t: ["render", str(swapped(scene_file(t / "s.safetensors"), b'schema":"1"', b'schema":"9"')), "-o", str(t / "out.mp4")],
-        "scene schema 9, this version reads 1",
+        "Gaussians3D schema 9, this version reads 1",
     ),
     "scene cut short": (
         lambda c, t: ["export", str(put(t / "cut", scene_file(t / "s.safetensors").read_bytes()[:-7])), "-o", str(t / "out.ply")],
-        "not a readable safetensors file, or cut short",
+        "not a readable safetensors file, or truncated",
     ),
     "not a scene": (lambda c, t: ["export", str(not_a_scene(t / "x")), "-o", str(t / "out.ply")], "but not a chronosplat scene"),
     "unknown format": (
@@ -205,7 +205,7 @@ def test_a_full_disk(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_folder_with_other_things_is_not_replaced(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["reconstruct", str(capture), "-o", str(capture / "train")])
     assert code == 2
-    assert "is a folder with other files in it" in capsys.readouterr().err
+    assert "lies inside the input" in capsys.readouterr().err
     assert len(list((capture / "train").iterdir())) == 8
 
 

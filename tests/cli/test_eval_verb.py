@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import json
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chronosplat.captures import save_transforms
-from chronosplat.cli import evaluation, main
+from chronosplat.cli import main
 from chronosplat.evaluate.benchmark import EvalConfig, evaluate
 from tests.evaluate.kit import mesh_studio
 from tests.offline import no_network
@@ -45,9 +44,9 @@ def test_everything_is_written(measured: tuple[Path, dict]) -> None:
         *((setup, method) for setup in ("alternating", "random") for method in CHEAP[1:]),
         ("random, 2 views", "feed-forward"),
     ]
-    assert printed == {"output": str(folder), "rows": rows, "notes": []}
+    assert printed == {"output": str(folder), "rows": rows, "notices": []}
     assert {(r["capture"], r["seed"], r["lpips"], r["width"]) for r in rows} == {("procedural:blob", 4, None, 32)}
-    config = EvalConfig(("procedural:blob",), methods=("white",), setups=("alternating", "random"), size=32, times=8, seed=4, lpips="off")
+    config = EvalConfig(("procedural:blob",), methods=("white",), setup=("alternating", "random"), size=32, times=8, seed=4, lpips="off")
     white = {row.setup: row for row in evaluate(config).rows}
     for r in rows[:6]:
         if r["method"] == "white":
@@ -112,8 +111,8 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "scratch before fast": (lambda _: ["procedural:blob", "--methods", "scratch=fast", "fast"], "list fast before it"),
     "no methods": (lambda _: ["procedural:blob", "--methods"], "nothing to evaluate: give a method"),
     "no set-ups": (lambda _: ["procedural:blob", "--setup"], "nothing to evaluate: give a set-up"),
-    "no views": (lambda _: ["procedural:blob", "--views", "0"], "views: expected at least one input picture, got 0"),
-    "a video": (lambda t: [put(t / "a.mp4")], "a.mp4: a video shows one side only and its cameras are unknown"),
+    "no views": (lambda _: ["procedural:blob", "--views", "0"], "views: expected at least one input view, got 0"),
+    "a video": (lambda t: [put(t / "a.mp4")], "a.mp4: a video shows one side and its camera is unknown"),
     "a missing file": (lambda t: [str(t / "gone.glb")], "gone.glb: no such file"),
     "a missing folder": (lambda t: [str(t / "gone")], "gone: no such file or folder"),
     "a broken model": (lambda t: [put(t / "a.glb")], "a.glb: not a glTF file"),
@@ -158,11 +157,3 @@ def test_an_output_that_is_a_file_is_refused_at_once(tmp_path: Path, capsys: pyt
     assert len(lines) == 1
     assert str(tmp_path / "out") in lines[0]
     assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_the_verb_and_the_library_measure_the_same_by_default() -> None:
-    defaults = {name: parameter.default for name, parameter in inspect.signature(evaluation.evaluate).parameters.items()}
-    config = EvalConfig(())
-    shared = ("model", "weights", "methods", "size", "times", "lpips")
-    assert {name: defaults[name] for name in shared} == {name: getattr(config, name) for name in shared}
-    assert (defaults["setup"], defaults["views"]) == (config.setups, config.counts)

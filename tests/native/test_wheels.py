@@ -116,7 +116,7 @@ def check_contents(wheel: zipfile.ZipFile, target: str) -> None:
     files = [p.relative_to(ROOT / "src") for p in (ROOT / "src" / "chronosplat").rglob("*") if p.is_file()]
     expected = {str(p) for p in files if not {"_native", "__pycache__"} & set(p.parts)} | {LIBRARY}
     assert {name for name in names if name.startswith("chronosplat/")} == expected
-    assert any(name.endswith(".safetensors") and "/models/shipped/" in name for name in names)
+    assert any(name.endswith(".safetensors") and "/models/lrm4d/shipped/" in name for name in names)
     info = {name.split("/", 1)[1]: name for name in names if not name.startswith("chronosplat/")}
     assert set(info) == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     facts = wheel.read(info["WHEEL"]).decode().splitlines()

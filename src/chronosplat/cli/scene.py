@@ -24,7 +24,7 @@ from chronosplat.shapes import InputError
 class Render:
     """Render a scene as a turntable in space while time runs back and forth.
 
-    Example:
+    The camera circles the object. Examples:
       chronosplat render outputs/fox/scene.safetensors -o fox.mp4 --size 512
     """
 
@@ -93,7 +93,8 @@ class Export:
 class Demo(DemoConfig):
     """Make a moving creature, reconstruct it from 24 views, and compare with held-out views.
 
-    Needs no file and no network.
+    Needs no file and no network. Examples:
+      chronosplat demo -o outputs/demo
     """
 
     output: Output = Path("outputs/demo")
@@ -112,7 +113,12 @@ class Demo(DemoConfig):
 
 @dataclass(frozen=True)
 class Info:
-    """Describe the installation (version, renderers, models), or a scene, weights or capture file."""
+    """Describe the installation (version, renderers, models), or a scene, weights or capture file.
+
+    Without a file it lists what is installed. Examples:
+      chronosplat info
+      chronosplat info outputs/fox/scene.safetensors --json
+    """
 
     file: Input = ""
     """A scene.safetensors, a weights file, or a capture; nothing for the installation."""

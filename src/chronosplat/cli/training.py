@@ -50,7 +50,7 @@ class DataRender(CaptureRig):
 class Train(TrainConfig):
     """Train a 4D-LRM on procedural objects and any folder of .glb files; the same command resumes it.
 
-    Example:
+    The validation split is excluded unless it is included by an option. Examples:
       chronosplat train -o runs/state/mini --assets my_models/ --steps 20000
     """
 
