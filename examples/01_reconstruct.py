@@ -1,4 +1,4 @@
-"""A capture to a scene, in five lines: make a small capture, reconstruct it, look at it at a moment in between."""
+"""A capture to a scene, in five lines: make a small capture, reconstruct it, and evaluate it between two timestamps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(folder: Path) -> None:
     scene = cs.load_model("4d-lrm-mini").reconstruct(views)
     cs.save_scene(scene, folder / "scene.safetensors")
     frozen = scene.at(0.5)
-    print(f"{len(scene)} moving Gaussians; at 0.5 s {int((frozen.opacities > 1 / 255).sum())} of them are visible")
+    print(f"{scene.num_gaussians} moving Gaussians; at 0.5 s {int((frozen.opacities > 1 / 255).sum())} of them are visible")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Render a scene from cameras and at times of your own, differentiably: one gradient step on its colours."""
+"""Render a scene at your own cameras and times, differentiably: one gradient step on its colours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chronosplat.cameras import orbit
 
 
 def main() -> None:
-    """Build a cloud by hand, render it, and pull its colours towards red."""
+    """Build Gaussians by hand, render them, and pull their colours towards red."""
     generator = torch.Generator().manual_seed(0)
     count = 500
-    cloud = cs.Gaussians4D(
+    scene = cs.Gaussians4D(
         means=torch.randn(count, 3, generator=generator) * 0.2,
         velocities=torch.randn(count, 3, generator=generator) * 0.1,
         time_centers=torch.rand(count, generator=generator),
@@ -27,12 +27,12 @@ def main() -> None:
     cameras = orbit([0, 45, 90], elevations=20, size=96)
     times = [0.0, 0.5, 1.0]
     red = torch.tensor([1.0, 0.0, 0.0])
-    before = cs.render(cloud, cameras, times)
+    before = cs.render(scene, cameras, times)
     loss = ((before.rgb - red) ** 2 * before.alpha).mean()
     loss.backward()
-    assert cloud.colors.grad is not None
-    step = cloud.colors.detach() - 200 * cloud.colors.grad
-    after = cs.render(replace(cloud, colors=step.clamp(0, 1)), cameras, times)
+    assert scene.colors.grad is not None
+    step = scene.colors.detach() - 200 * scene.colors.grad
+    after = cs.render(replace(scene, colors=step.clamp(0, 1)), cameras, times)
     print(f"loss {float(loss):.4f} -> {float(((after.rgb - red) ** 2 * after.alpha).mean()):.4f}")
 
 

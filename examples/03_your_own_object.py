@@ -1,4 +1,4 @@
-"""Any moving mesh is data: define one by its positions over time, photograph it, and write a capture."""
+"""Any moving mesh is data: define one by its positions over time, render it, and write a capture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     split = alternating_canonical(ball, size=64, times=8, samples=2)
     save_transforms(split.inputs, folder, "train")
     save_transforms(split.targets, folder, "test")
-    print(f"{len(split.inputs)} inputs and {len(split.targets)} held-back pictures in {folder}")
+    print(f"{len(split.inputs)} inputs and {len(split.targets)} held-out views in {folder}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Turn the dial: a prediction, refined for longer and longer, measured on pictures that were held back.
+"""Refine a prediction for longer and longer, measured on held-out views.
 
 python examples/05_refine.py
 """
@@ -12,13 +12,13 @@ from chronosplat.metrics import mean_psnr
 
 
 def main() -> None:
-    """Print a line for each setting of the dial."""
+    """Print a line for each number of steps."""
     split = alternating_canonical(procedural_object(1, "blob"), size=48, times=16, samples=2)
     predicted = cs.load_model("4d-lrm-mini").reconstruct(split.inputs)
     for steps in (0, 60, 240):
         scene = cs.refine(predicted, split.inputs, steps=steps) if steps else predicted
         rendered = cs.render(scene, split.targets.cameras, split.targets.times).rgb
-        print(f"{steps:4d} steps: {mean_psnr(rendered, split.targets.on_white()):.2f} dB on {len(split.targets)} held-back pictures")
+        print(f"{steps:4d} steps: {mean_psnr(rendered, split.targets.on_white()):.2f} dB on {len(split.targets)} held-out views")
 
 
 if __name__ == "__main__":
