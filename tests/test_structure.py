@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "chronosplat"
 # a room imports only from itself and from rooms above it
 ROOMS = [
-    "shapes", "files", "cameras", "gaussians", "render", "captures", "models", "multiview", "sequences", "assets", "data",
+    "shapes", "events", "files", "cameras", "scenes", "render", "captures", "models", "multiview", "sequences", "assets", "data",
     "losses", "metrics", "refine", "train", "evaluate", "export", "pipeline", "demo", "info", "cli",
 ]  # fmt: skip
 NEVER = {"plyfile", "pyiqa", "pickle", "diff_gaussian_rasterization"}
 LINES_MOST = 400
+GIT_OPTIONS = {"--error-unmatch", "--always", "--dirty", "--abbrev"}  # evaluate/benchmark.py asks git for the commit
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 
@@ -54,6 +57,63 @@ def test_imports_name_rooms(path: Path) -> None:
             assert node.level == 0, f"{path}: a relative import in line {node.lineno}"
             if node.module == "chronosplat":
                 assert {alias.name for alias in node.names} <= {*ROOMS, "__version__"}, f"{path}: line {node.lineno}"
+
+
+def module(path: Path) -> str:
+    """The full name of a file's module."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def runtime_imports(path: Path, modules: Collection[str]) -> set[str]:
+    """The modules that a file imports when it runs: of ``from room import file`` the file, of any other name its module."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {full if (full := f"{node.module}.{alias.name}") in modules else node.module for alias in node.names}
+    return names
+
+
+def test_files_do_not_import_each_other_in_circles() -> None:
+    """Late imports count, and so does a file of a room that imports from the room's face, which imports the file."""
+    modules = {module(path): path for path in SOURCES}
+    edges = {name: runtime_imports(path, modules) & modules.keys() - {name} for name, path in modules.items()}
+    edges["chronosplat"] = set()  # the public face imports late, on first use
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for other in sorted(edges[name]):
+                visit(other, [*way, name])
+            done.add(name)
+
+    for name in sorted(modules):
+        visit(name, [])
+
+
+def test_only_the_scene_room_tells_kinds_of_scene_apart() -> None:
+    for path in SOURCES:
+        if room(path) != "scenes":
+            found = re.findall(r"isinstance\([^)]*Gaussian\w*[^)]*\)", path.read_text())
+            assert not found, f"{path}: {found}"
+
+
+def test_the_library_speaks_of_arguments_and_not_of_flags() -> None:
+    """Flags are the command line's, which writes them from the arguments of a message."""
+    for path in SOURCES:
+        if room(path) == "cli":
+            continue
+        tree = ast.parse(path.read_text())
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+                flag = re.search(r"(?<![\w-])--[a-z][\w-]*", node.value)
+                assert not flag or flag[0] in GIT_OPTIONS, f"{path}: line {node.lineno}: {flag and flag[0]}"
 
 
 def sources(part: str) -> list[Path]:
@@ -99,7 +159,7 @@ def test_every_public_function_has_a_docstring() -> None:
 
 
 def test_the_shipped_weights_are_small_and_described() -> None:
-    weights = PACKAGE / "models" / "shipped" / "4d-lrm-mini.safetensors"
+    weights = PACKAGE / "models" / "lrm4d" / "shipped" / "4d-lrm-mini.safetensors"
     assert weights.stat().st_size <= 16e6
     card = weights.with_suffix(".md").read_text()
     for word in ("Licence", "Data", "Recipe", "runs/mini.sh", "dB"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chronosplat.captures import transforms
 from chronosplat.captures.decode import SUFFIXES
 from chronosplat.captures.object_video import VideoOptions
+from chronosplat.captures.transforms import find_json, has_split, load_transforms
 from chronosplat.captures.video import MOST_FRAMES, load_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import Notice, info
@@ -73,8 +73,8 @@ def load_capture(
         return new
 
     if path.is_dir() or path.suffix.lower() == ".json":
-        file = transforms.find_json(path, split) if path.is_dir() else path
-        views = transforms.load_transforms(file, split, choose, resize)
+        file = find_json(path, split) if path.is_dir() else path
+        views = load_transforms(file, split, choose, resize)
     elif is_video(path):
         views = load_video(path, video, max_frames or video.max_frames or MOST_FRAMES, resize)
     else:
@@ -90,7 +90,7 @@ def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views
     """
     inputs = load_capture(path, "train", size)
     for split in ("test", "val"):
-        if transforms.has_split(Path(path), split):
+        if has_split(Path(path), split):
             return inputs, load_capture(path, split, size)
     return inputs, None
 

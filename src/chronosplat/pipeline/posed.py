@@ -36,7 +36,7 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
     if unused:
         listed = ", ".join(f"{{{name}}}" for name in unused)
         problem = f"{config.model} takes posed views, or a video alone"
-        raise InputError(problem, f"{listed} need a model such as {{model}}", model="l4gm", **dict.fromkeys(unused, ...))
+        raise InputError(problem, f"leave out {listed}, or choose {{model}}", model="l4gm", **dict.fromkeys(unused, ...))
     torch.manual_seed(config.seed)
     refinement = refine_config(config, spec)
     journal = Journal(events)
