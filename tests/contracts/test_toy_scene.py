@@ -18,7 +18,7 @@ import chronosplat as cs
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.cli import main
 from chronosplat.export import read_ply
-from chronosplat.scenes import SCENE_KINDS, TensorScene, evenly_spaced, gaussians_at, scene_kind
+from chronosplat.scenes import SCENE_KINDS, TensorScene, scene_kind
 from chronosplat.shapes import InputError
 from tests.scene_kit import tilted_world
 
@@ -43,12 +43,6 @@ class CirclingGaussians(TensorScene):
     @property
     def seconds(self) -> tuple[float, float]:
         return 0.0, self.period
-
-    def timestamps(self, count: int) -> list[float]:
-        return evenly_spaced(self.seconds, count)
-
-    def at(self, seconds: float) -> cs.Gaussians3D:
-        return gaussians_at(self, seconds).in_world()
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
         angle = (2 * math.pi / self.period * seconds.to(self.means))[:, None]
@@ -127,7 +121,7 @@ def test_it_is_saved_and_loaded_with_its_own_metadata_and_schema(tmp_path: Path)
 def test_it_exports_a_ply_sequence_and_a_video_but_no_single_ply(tmp_path: Path) -> None:
     scene = circling(tilted_world())
     cs.export(scene, f"{tmp_path}/frames/", frames=5)
-    for index, seconds in enumerate(evenly_spaced(scene.seconds, 5)):
+    for index, seconds in enumerate(scene.timestamps(5)):
         found = read_ply(tmp_path / "frames" / f"frame_{index:04d}.ply")
         torch.testing.assert_close(found.means, scene.at(seconds).means, rtol=1e-6, atol=1e-6)
     with av.open(str(cs.export(scene, tmp_path / "a.mp4", frames=4, size=32))) as video:

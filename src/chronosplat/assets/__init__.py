@@ -3,15 +3,3 @@
 from chronosplat.assets.mesh import Material, MovingMesh, Surface
 from chronosplat.assets.model import GltfModel
 from chronosplat.assets.raster import Lights, MeshPictures, PreparedSurface, rasterize_geometry, rasterize_mesh
-
-__all__ = [
-    "GltfModel",
-    "Lights",
-    "Material",
-    "MeshPictures",
-    "MovingMesh",
-    "PreparedSurface",
-    "Surface",
-    "rasterize_geometry",
-    "rasterize_mesh",
-]

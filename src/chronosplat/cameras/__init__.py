@@ -4,22 +4,3 @@ from chronosplat.cameras.cameras import Cameras, intrinsics, rigid_inverse
 from chronosplat.cameras.paths import CANONICAL, FOVY, RADIUS, orbit, orbit_pose, space_time_path, turntable
 from chronosplat.cameras.rays import camera_rays, nearest_points, pixel_rays, plucker_lgm, plucker_lrm
 from chronosplat.cameras.similarity import Similarity
-
-__all__ = [
-    "CANONICAL",
-    "FOVY",
-    "RADIUS",
-    "Cameras",
-    "Similarity",
-    "camera_rays",
-    "intrinsics",
-    "nearest_points",
-    "orbit",
-    "orbit_pose",
-    "pixel_rays",
-    "plucker_lgm",
-    "plucker_lrm",
-    "rigid_inverse",
-    "space_time_path",
-    "turntable",
-]

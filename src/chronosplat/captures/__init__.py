@@ -7,21 +7,3 @@ from chronosplat.captures.object_video import ObjectVideo, VideoOptions, open_vi
 from chronosplat.captures.rig import Rig, sort_into_rig
 from chronosplat.captures.transforms import save_transforms
 from chronosplat.captures.views import Views
-
-__all__ = [
-    "Limits",
-    "ObjectImage",
-    "ObjectVideo",
-    "Rig",
-    "VideoOptions",
-    "Views",
-    "fit_size",
-    "is_video",
-    "load_capture",
-    "load_splits",
-    "normalizing_similarity",
-    "open_image",
-    "open_video",
-    "save_transforms",
-    "sort_into_rig",
-]

@@ -94,6 +94,3 @@ def fail(message: str, code: int = 2) -> int:
 def entry() -> None:
     """The console script."""
     sys.exit(main())
-
-
-__all__ = ["entry", "main"]

@@ -4,17 +4,3 @@ from chronosplat.export.export import FORMATS, ExportFormat, ExportOptions, expo
 from chronosplat.export.ply import read_ply, write_ply
 from chronosplat.export.sequence import visible, write_sequence
 from chronosplat.export.video import write_video
-
-__all__ = [
-    "FORMATS",
-    "ExportFormat",
-    "ExportOptions",
-    "export",
-    "read_ply",
-    "sequence_frames",
-    "turntable_frames",
-    "visible",
-    "write_ply",
-    "write_sequence",
-    "write_video",
-]

@@ -2,5 +2,3 @@
 
 from chronosplat.metrics.film import flicker
 from chronosplat.metrics.pictures import PSNR_MOST, foreground_psnr, mean_psnr, psnr, ssim
-
-__all__ = ["PSNR_MOST", "flicker", "foreground_psnr", "mean_psnr", "psnr", "ssim"]

@@ -4,17 +4,3 @@ from chronosplat.multiview.align import best_azimuth
 from chronosplat.multiview.diffusion import Diffusion, DiffusionOptions, fetch_diffusion
 from chronosplat.multiview.generate import Generated, consistent_views, generate_views
 from chronosplat.multiview.given import VIEW_NAMES, GivenViews, load_given, save_views
-
-__all__ = [
-    "VIEW_NAMES",
-    "Diffusion",
-    "DiffusionOptions",
-    "Generated",
-    "GivenViews",
-    "best_azimuth",
-    "consistent_views",
-    "fetch_diffusion",
-    "generate_views",
-    "load_given",
-    "save_views",
-]

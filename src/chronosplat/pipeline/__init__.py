@@ -15,8 +15,6 @@ from chronosplat.pipeline.sequence import reconstruct_sequence
 from chronosplat.pipeline.views import make_views
 from chronosplat.shapes import InputError
 
-__all__ = ["MultiviewConfig", "ReconstructConfig", "Report", "SequenceOptions", "make_views", "reconstruct_capture"]
-
 
 def reconstruct_capture(config: ReconstructConfig, output: Path, events: Events | None = None) -> Report:
     """Run the whole way from a capture to a folder of results.

@@ -5,18 +5,3 @@ from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.refine import fit, refine, refine_scene
 from chronosplat.refine.strategies import STRATEGIES
 from chronosplat.refine.strategy import Problem, Refined, Strategy
-
-__all__ = [
-    "BEST",
-    "FAST",
-    "STRATEGIES",
-    "Problem",
-    "RefineConfig",
-    "Refined",
-    "Strategy",
-    "fit",
-    "random_in_hull",
-    "refine",
-    "refine_scene",
-    "refinement",
-]

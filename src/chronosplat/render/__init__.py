@@ -2,5 +2,3 @@
 
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
 from chronosplat.render.render import Rendered, background_color, choose_backend, rasterize, render
-
-__all__ = ["RasterInputs", "RasterOutputs", "Rendered", "background_color", "choose_backend", "rasterize", "render"]

@@ -1,4 +1,4 @@
-"""The kinds of scene that are dataclasses: static Gaussians, Gaussians in linear motion, and one set per frame."""
+"""Two kinds of scene in memory: one set of Gaussians per frame, and Gaussians in linear motion."""
 
 from __future__ import annotations
 
@@ -7,86 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.scenes.conditioning import temporal_weight
-from chronosplat.scenes.rotations import matrices_to_quats, multiply
-from chronosplat.scenes.scene import MOTION_SHAPES, SPLAT_SHAPES, Clock, LinearForm, Scene, TensorScene, evenly_spaced, scene_kind
+from chronosplat.scenes.scene import MOTION_SHAPES, SPLAT_SHAPES, Clock, Gaussians3D, LinearForm, TensorScene, scene_kind
 from chronosplat.shapes import InputError
-
-
-@scene_kind("Gaussians3D")
-@dataclass(frozen=True)
-class Gaussians3D(TensorScene):
-    """N static Gaussians.
-
-    Attributes:
-        means: [N, 3]. quats: [N, 4] wxyz. scales: [N, 3] standard deviations.
-        opacities: [N] in (0, 1). colors: [N, 3] sRGB in [0, 1].
-        world: from these coordinates to the capture's world.
-    """
-
-    means: Tensor
-    quats: Tensor
-    scales: Tensor
-    opacities: Tensor
-    colors: Tensor
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check(SPLAT_SHAPES)
-
-    @property
-    def num_gaussians(self) -> int:
-        """N."""
-        return self.means.shape[0]
-
-    @property
-    def num_frames(self) -> int:
-        """A static scene is one frame."""
-        return 1
-
-    @property
-    def seconds(self) -> None:
-        """A static scene has no time."""
-        return
-
-    def timestamps(self, count: int) -> list[float]:
-        """See Scene: none."""
-        return []
-
-    def at(self, seconds: float) -> Gaussians3D:
-        """The same at any time, in the capture's world."""
-        return self.in_world()
-
-    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See Scene: the same at all times, without a copy."""
-        return {name: t.expand(len(seconds), *t.shape) for name, t in self.tensors().items()}
-
-    def linear_form(self) -> LinearForm:
-        """See Scene."""
-        return LinearForm(self.tensors())
-
-    def in_world(self) -> Gaussians3D:
-        """The same Gaussians with their coordinates in the capture's world."""
-        if self.world.is_identity():
-            return self
-        turn = matrices_to_quats(self.world.rotation).to(self.quats)
-        return Gaussians3D(
-            means=self.world.points(self.means),
-            quats=multiply(turn.expand_as(self.quats), self.quats),
-            scales=self.scales * self.world.scale,
-            opacities=self.opacities,
-            colors=self.colors,
-        )
-
-
-def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
-    """A scene's Gaussians at a time, in its own world. All N are kept, however faint."""
-    fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
-    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)
 
 
 @scene_kind("GaussianSequence")
@@ -136,10 +62,6 @@ class GaussianSequence(TensorScene):
         """The Gaussians of one frame, in the scene's own world."""
         return Gaussians3D(*(getattr(self, name)[index] for name in SPLAT_SHAPES), world=self.world)
 
-    def at(self, seconds: float) -> Gaussians3D:
-        """The frame nearest in time, in the capture's world."""
-        return gaussians_at(self, seconds).in_world()
-
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
         """See Scene: the frames nearest in time."""
         which = nearest_frames(self.times, seconds)
@@ -184,14 +106,6 @@ class Gaussians4D(TensorScene):
     def num_gaussians(self) -> int:
         """N."""
         return self.means.shape[0]
-
-    def timestamps(self, count: int) -> list[float]:
-        """See Scene: evenly spaced."""
-        return evenly_spaced(self.seconds, count)
-
-    def at(self, seconds: float) -> Gaussians3D:
-        """The Gaussians at any time, in the capture's world."""
-        return gaussians_at(self, seconds).in_world()
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
         """See Scene: every Gaussian moved along its velocity, its opacity weighted by its temporal weight."""

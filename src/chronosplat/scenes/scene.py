@@ -1,24 +1,21 @@
-"""What every scene offers, whatever its kind, and the registry of kinds.
+"""The contract of every kind of scene, the registry of kinds, and the static scene that any kind is at one time.
 
-A new kind is one class: it names itself with :func:`scene_kind` and satisfies :class:`Scene`; :class:`TensorScene` gives
-most of that to a dataclass of tensors. Rendering, exports, files and evaluation then work as they are.
+A new kind is one class that names itself with :func:`scene_kind` and satisfies :class:`Scene`; a dataclass of tensors extends
+:class:`TensorScene`. Rendering, exports, files and evaluation then work as they are.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
+from chronosplat.scenes.rotations import matrices_to_quats, multiply
 from chronosplat.shapes import check_shape, ordinary
-
-if TYPE_CHECKING:
-    from chronosplat.scenes.gaussians import Gaussians3D
 
 SPLAT_SHAPES = {"means": "N 3", "quats": "N 4", "scales": "N 3", "opacities": "N", "colors": "N 3"}
 MOTION_SHAPES = {"velocities": "N 3", "time_centers": "N", "time_sigmas": "N"}
@@ -61,7 +58,6 @@ class Scene(Protocol):
 
     Attributes:
         kind: the name under which the kind is registered. schema: version of its file.
-        world: similarity from the scene's own world to the capture's.
     """
 
     kind: ClassVar[str]
@@ -98,7 +94,7 @@ class Scene(Protocol):
         ...
 
     def timestamps(self, count: int) -> list[float]:
-        """Seconds at which to sample the scene: its stored time steps, or ``count`` evenly spaced; none for a static scene."""
+        """Seconds at which to sample the scene: its stored time steps, else ``count`` evenly spaced; none for a static scene."""
         ...
 
     def at(self, seconds: float) -> Gaussians3D:
@@ -154,18 +150,9 @@ def scene_kind(name: str, schema: int = 1) -> Callable[[Kind], Kind]:
     return register
 
 
-def evenly_spaced(seconds: tuple[float, float], count: int) -> list[float]:
-    """``count`` timestamps from the first second to the last."""
-    first, last = seconds
-    return [first + (last - first) * i / max(count - 1, 1) for i in range(count)]
-
-
 @dataclass(frozen=True)
-class TensorScene(ABC):
-    """Base of scenes that are dataclasses of tensors: everything but what the Gaussians do over time.
-
-    A subclass defines its tensor fields, ``num_gaussians``, ``seconds`` (a field or a property), ``timestamps``, ``evaluate`` and ``at``.
-    """
+class TensorScene:
+    """Base of scenes that are dataclasses of tensors. A subclass defines its fields, ``num_gaussians``, ``seconds`` and ``evaluate``."""
 
     kind: ClassVar[str] = ""
     schema: ClassVar[int] = 1
@@ -206,35 +193,96 @@ class TensorScene(ABC):
 
     @property
     def num_frames(self) -> int | None:
-        """See :class:`Scene`: time is continuous."""
+        """None: time is continuous."""
         return None
 
-    @property
-    @abstractmethod
-    def num_gaussians(self) -> int:
-        """See :class:`Scene`."""
+    def timestamps(self: Scene, count: int) -> list[float]:
+        """See Scene: evenly spaced."""
+        if self.seconds is None:
+            return []
+        first, last = self.seconds
+        return [first + (last - first) * i / max(count - 1, 1) for i in range(count)]
 
-    @abstractmethod
-    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See :class:`Scene`."""
-
-    @abstractmethod
-    def at(self, seconds: float) -> Gaussians3D:
-        """See :class:`Scene`; :func:`chronosplat.scenes.gaussians.gaussians_at` does it."""
+    def at(self: Scene, seconds: float) -> Gaussians3D:
+        """The Gaussians at a time, in the capture's world."""
+        return gaussians_at(self, seconds).in_world()
 
     def linear_form(self) -> LinearForm | None:
-        """See :class:`Scene`."""
+        """See Scene: none."""
         return None
 
     def with_world(self, world: Similarity) -> Self:
-        """See :class:`Scene`."""
+        """See Scene."""
         return replace(self, world=world)
 
     def metadata(self) -> dict[str, str]:
-        """See :class:`Scene`: nothing."""
+        """See Scene: nothing."""
         return {}
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
-        """See :class:`Scene`."""
+        """See Scene."""
         return cls(**tensors, world=world)
+
+
+@scene_kind("Gaussians3D")
+@dataclass(frozen=True)
+class Gaussians3D(TensorScene):
+    """N static Gaussians.
+
+    Attributes:
+        means: [N, 3]. quats: [N, 4] wxyz. scales: [N, 3] standard deviations.
+        opacities: [N] in (0, 1). colors: [N, 3] sRGB in [0, 1].
+        world: from these coordinates to the capture's world.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(SPLAT_SHAPES)
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """A static scene is one frame."""
+        return 1
+
+    @property
+    def seconds(self) -> None:
+        """A static scene has no time."""
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """See Scene: the same at all times, without a copy."""
+        return {name: t.expand(len(seconds), *t.shape) for name, t in self.tensors().items()}
+
+    def linear_form(self) -> LinearForm:
+        """See Scene."""
+        return LinearForm(self.tensors())
+
+    def in_world(self) -> Gaussians3D:
+        """The same Gaussians with their coordinates in the capture's world."""
+        if self.world.is_identity():
+            return self
+        turn = matrices_to_quats(self.world.rotation).to(self.quats)
+        return Gaussians3D(
+            means=self.world.points(self.means),
+            quats=multiply(turn.expand_as(self.quats), self.quats),
+            scales=self.scales * self.world.scale,
+            opacities=self.opacities,
+            colors=self.colors,
+        )
+
+
+def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
+    """A scene's Gaussians at a time, in its own world. All N are kept, however faint."""
+    fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
+    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)

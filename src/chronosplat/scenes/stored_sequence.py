@@ -19,8 +19,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes.gaussians import Gaussians3D, GaussianSequence, gaussians_at, nearest_frames
-from chronosplat.scenes.scene import SPLAT_SHAPES
+from chronosplat.scenes.gaussians import GaussianSequence, nearest_frames
+from chronosplat.scenes.scene import SPLAT_SHAPES, Gaussians3D, gaussians_at
 from chronosplat.scenes.scene_file import read_metadata, read_world, scene_metadata
 from chronosplat.shapes import InputError, check_shape
 
@@ -97,7 +97,7 @@ class SequenceWriter:
 
 
 class StoredSequence:
-    """A sequence that stays in its file: only the frames at hand are read. A :class:`~chronosplat.scenes.scene.Scene`.
+    """A sequence that stays in its file: only the frames at hand are read.
 
     Attributes:
         times: [T] seconds. world: to the capture's world.
@@ -120,17 +120,8 @@ class StoredSequence:
         self.world = read_world(metadata) if world is None else world
         with safe_open(self.path, framework="pt") as file:
             self.times = file.get_tensor("times").clone()
-            self.num_gaussians = file.get_slice("means").get_shape()[1]
-
-    @property
-    def num_frames(self) -> int:
-        """T."""
-        return len(self.times)
-
-    @property
-    def seconds(self) -> tuple[float, float]:
-        """The times of the first and the last frame."""
-        return float(self.times[0]), float(self.times[-1])
+            self.num_frames, self.num_gaussians, _ = file.get_slice("means").get_shape()
+        self.seconds = float(self.times[0]), float(self.times[-1])
 
     def timestamps(self, count: int) -> list[float]:
         """See Scene: the frames' own times."""
@@ -152,8 +143,7 @@ class StoredSequence:
             return {name: torch.stack([part[index] for index in which]) for name, part in slices.items()}
 
     def linear_form(self) -> None:
-        """See Scene: a sequence has none."""
-        return
+        """See Scene: none."""
 
     def with_world(self, world: Similarity) -> StoredSequence:
         """See Scene."""
@@ -165,7 +155,7 @@ class StoredSequence:
             return {name: file.get_tensor(name) for name in (*SPLAT_SHAPES, "times")}
 
     def metadata(self) -> dict[str, str]:
-        """See Scene."""
+        """See Scene: nothing."""
         return {}
 
     @classmethod

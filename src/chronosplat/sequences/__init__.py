@@ -4,18 +4,3 @@ from chronosplat.sequences.between import PAIR_FRAMES, interpolate_pair
 from chronosplat.sequences.chunks import Span, plan_chunks, reconstruct_chunk, render_views
 from chronosplat.sequences.memory import choose_chunk, out_of_memory
 from chronosplat.sequences.run import ChunkDone, FrameSource, Plan, run_sequence
-
-__all__ = [
-    "PAIR_FRAMES",
-    "ChunkDone",
-    "FrameSource",
-    "Plan",
-    "Span",
-    "choose_chunk",
-    "interpolate_pair",
-    "out_of_memory",
-    "plan_chunks",
-    "reconstruct_chunk",
-    "render_views",
-    "run_sequence",
-]

@@ -24,6 +24,3 @@ def procedural_object(seed: int, family: str | None = None) -> ProceduralMesh:
     by_name = {make.__name__: make for make in FAMILIES}
     make = list(FAMILIES)[rng.choice(len(FAMILIES), p=list(FAMILIES.values()))]
     return (by_name[family] if family else make)(rng)
-
-
-__all__ = ["FAMILIES", "ProceduralMesh", "procedural_object"]

@@ -1,5 +1,3 @@
 """ImageDream's multi-view U-Net and its weights."""
 
 from chronosplat.models.imagedream.network import ImageDreamConfig, ImageDreamUNet
-
-__all__ = ["ImageDreamConfig", "ImageDreamUNet"]

@@ -5,15 +5,3 @@ from chronosplat.models.l4gm.config import L4GMConfig, UNetConfig, input_maps, i
 from chronosplat.models.l4gm.memory import forward_bytes, weight_bytes
 from chronosplat.models.l4gm.network import L4GM
 from chronosplat.models.l4gm.weights import check_l4gm_file
-
-__all__ = [
-    "L4GM",
-    "L4GMConfig",
-    "PredictedSplats",
-    "UNetConfig",
-    "check_l4gm_file",
-    "forward_bytes",
-    "input_maps",
-    "input_rays",
-    "weight_bytes",
-]

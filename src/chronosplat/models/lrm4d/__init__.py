@@ -4,14 +4,3 @@ from chronosplat.models.lrm4d.config import Frames, LRM4DConfig, MovingHeadConfi
 from chronosplat.models.lrm4d.heads import PredictedGaussians
 from chronosplat.models.lrm4d.network import LRM4D
 from chronosplat.models.lrm4d.weights import model_from_file
-
-__all__ = [
-    "LRM4D",
-    "Frames",
-    "LRM4DConfig",
-    "MovingHeadConfig",
-    "PaperHeadConfig",
-    "PredictedGaussians",
-    "SweepConfig",
-    "model_from_file",
-]

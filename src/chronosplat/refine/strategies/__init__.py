@@ -7,5 +7,3 @@ from chronosplat.refine.strategies.track import Track
 from chronosplat.refine.strategy import Strategy
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Frames(), Track(), Free(), Gentle())}
-
-__all__ = ["STRATEGIES"]
