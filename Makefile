@@ -1,4 +1,4 @@
-# make demo    capture -> 4D Gaussians, video and splat files, from nothing
+# make demo    set everything up; a capture -> 4D Gaussians, video and splat files
 # make test    the test suite
 # make check   format, lint, types and tests: the gate
 # make wheels  one wheel for each platform, in dist/; make wheels-check proves them (docs/wheels.md)

@@ -190,3 +190,14 @@ def test_quantised_vertex_colours(tmp_path: Path) -> None:
     maker.json["meshes"][mesh]["primitives"][0]["attributes"]["COLOR_0"] = colors
     maker.node(mesh=mesh)
     np.testing.assert_allclose(GltfModel(maker.save(tmp_path)).surface.colors, [(1, 0.2, 0, 0.4)] * 4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [{"scale": [1e308, 1e308]}, {"offset": [math.inf, 0]}, {"rotation": math.inf}, {"rotation": math.nan}, {"scale": [1e30, 1]}],
+)
+def test_a_transform_cannot_make_coordinates_that_are_not_finite(tmp_path: Path, transform: dict[str, Any]) -> None:
+    """The mesh rasteriser once turned them into negative indices of texels."""
+    found = transformed(tmp_path, **transform)
+    assert np.isfinite(found.astype(np.float32)).all()
+    assert np.abs(found).max() <= 1e6

@@ -31,6 +31,11 @@ SUPPORTED = {
     "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
     "KHR_mesh_quantization", "KHR_texture_transform",
 }  # fmt: skip
+# names under which glTF refers to elements of an array by their index
+REFERENCES = {
+    "attributes", "buffer", "bufferView", "children", "index", "indices", "input", "inverseBindMatrices", "joints", "material", "mesh",
+    "node", "nodes", "output", "sampler", "scene", "skeleton", "skin", "source", "targets",
+}  # fmt: skip
 
 
 class GltfFile:
@@ -51,6 +56,7 @@ class GltfFile:
         unknown = sorted(set(self.json.get("extensionsRequired", [])) - SUPPORTED)
         if unknown:
             raise self.error(f"requires the unsupported extension {', '.join(unknown)}; export without it (compression off)")
+        self._check_references(self.json)
         self._buffers: dict[int, bytes] = {}
         self._accessors: dict[int, Array] = {}
 
@@ -84,6 +90,20 @@ class GltfFile:
         if not isinstance(parsed, dict):
             raise self.error("not a glTF file (its JSON is not an object)")
         return parsed
+
+    def _check_references(self, value: Any, is_reference: bool = False, name: str = "") -> None:
+        """Refuse references that are no natural numbers: Python would count -1 from the end and truncate a fraction later."""
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key != "extras":
+                    self._check_references(
+                        inner, key in REFERENCES or name in ("attributes", "targets"), key if key in REFERENCES else name
+                    )
+        elif isinstance(value, list):
+            for inner in value:
+                self._check_references(inner, is_reference, name)
+        elif is_reference and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            raise self.error(f"damaged: {name or 'a reference'} {json.dumps(value)} is no index")
 
     def items(self, name: str) -> list[dict[str, Any]]:
         """A top-level array, empty if absent."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +96,7 @@ class ClipBank:
         self.recipe = recipe
         self.folder = Path(folder) / recipe.digest()
         self.files = recipe.files()
+        self._counts: dict[str, int] = {}  # animations by file
         if recipe.assets and not self.files:
             raise InputError(f"{recipe.assets}: no .glb files to train on")
 
@@ -117,20 +117,19 @@ class ClipBank:
             with atomic_file(target) as fresh:
                 np.save(fresh, array)
 
+    def _animations(self, file: str) -> int:
+        if file not in self._counts:
+            self._counts[file] = len(GltfModel(file).clips)
+        return self._counts[file]
+
     def _mesh(self, rng: np.random.Generator) -> tuple[MovingMesh, NDArray[np.floating]]:
         """A moving object, and the times at which to show it: all of its motion or a part, forwards or backwards."""
         if not self.files or rng.random() < self.recipe.procedural:
             mesh: MovingMesh = procedural_object(int(rng.integers(2**31)))
         else:
             file = str(self.files[rng.integers(len(self.files))])
-            mesh = GltfModel(file, int(rng.integers(max(clip_count(file), 1))))
+            mesh = GltfModel(file, int(rng.integers(max(self._animations(file), 1))))
         share = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1.0)
         start = rng.uniform(0, 1 - share) * mesh.duration
         seconds = start + np.linspace(0, share * mesh.duration, self.recipe.frames)
         return mesh, seconds[::-1] if rng.random() < 0.3 else seconds
-
-
-@lru_cache(maxsize=256)
-def clip_count(path: str) -> int:
-    """How many animations a file has."""
-    return len(GltfModel(path).clips)

@@ -33,8 +33,9 @@ class Corrections:
         found: dict[str, float] = {}
         with torch.no_grad():
             if self.twists.requires_grad:
-                found["cameras_turned_degrees"] = round(float(torch.rad2deg(self.twists[1:, :3].norm(dim=-1).mean())), 4)
-                found["cameras_moved"] = round(float(self.twists[1:, 3:].norm(dim=-1).mean()), 6)
+                moving = max(len(self.twists) - 1, 1)  # the first camera is fixed
+                found["cameras_turned_degrees"] = round(float(torch.rad2deg(self.twists[1:, :3].norm(dim=-1).sum() / moving)), 4)
+                found["cameras_moved"] = round(float(self.twists[1:, 3:].norm(dim=-1).sum() / moving), 6)
             if self.gains.requires_grad:
                 found["exposure_gain"] = round(float(self.gains.abs().mean()), 5)
                 found["exposure_offset"] = round(float(self.offsets.abs().mean()), 5)

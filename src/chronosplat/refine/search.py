@@ -14,7 +14,7 @@ from chronosplat.events import Events, info, warning
 from chronosplat.refine.config import RefineConfig, StepSizes
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.optimise import Budget, optimise
-from chronosplat.refine.parameters import Fields, with_fields
+from chronosplat.refine.parameters import Fields, fields_of, with_fields
 from chronosplat.refine.strategy import Problem, Refined, view_notices
 from chronosplat.refine.training_views import TrainingViews, psnr_on
 
@@ -129,8 +129,16 @@ def rounded(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None
 
 
-def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gained: str) -> Refined:
-    """The result of an optimisation with search: the refined scene, or the prediction where nothing was gained."""
+def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gained: str, compare: bool = False) -> Refined:
+    """The result of an optimisation with search: the refined scene, or the prediction where nothing was gained.
+
+    Args:
+        nothing_gained: why. compare: keep the prediction if it fits the input views better; always done after an early stop.
+    """
+    if done.fields is not None and (compare or done.broken):
+        every, backend = range(len(problem.training)), problem.config.backend
+        ours, theirs = (psnr_on(f, problem.training, every, backend) for f in (done.fields, fields_of(problem.scene)))
+        done.fields = done.fields if ours >= theirs else None
     notices = view_notices(problem.views, problem.training.masked)
     facts = facts | done.facts
     if done.fields is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,23 +51,22 @@ class Refined:
     exposure: tuple[Tensor, Tensor] | None = None
 
 
-class Strategy(Protocol):
-    """One way to refine. ``name`` forces it; ``why`` says when ``auto`` takes it."""
+@dataclass(frozen=True)
+class Strategy:
+    """One way to refine.
+
+    Attributes:
+        name: forces it. why: when ``auto`` takes it.
+        cannot: why it cannot run; "" if it can.
+        unsuitable: why ``auto`` passes it over, given that it can run; "" if it does not.
+        run: refines. A cancellation ends it with the best result so far.
+    """
 
     name: str
     why: str
-
-    def cannot(self, problem: Problem) -> str:
-        """Why it cannot run; "" if it can."""
-        ...
-
-    def unsuitable(self, problem: Problem) -> str:
-        """Why ``auto`` passes it over, given that it can run; "" if it does not."""
-        ...
-
-    def run(self, problem: Problem) -> Refined:
-        """Refine. A cancellation ends it with the best result so far."""
-        ...
+    cannot: Callable[[Problem], str]
+    unsuitable: Callable[[Problem], str]
+    run: Callable[[Problem], Refined]
 
 
 def check_times(scene: Scene, views: Views, slack: float) -> None:

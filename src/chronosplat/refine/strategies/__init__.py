@@ -1,9 +1,9 @@
-"""Refinement strategies, in the order in which ``auto`` asks them. A new one is one file and one line here."""
+"""Refinement strategies, in the order in which ``auto`` asks them. A new one is one file and one name here."""
 
-from chronosplat.refine.strategies.frames import Frames
-from chronosplat.refine.strategies.free import Free
-from chronosplat.refine.strategies.gentle import Gentle
-from chronosplat.refine.strategies.track import Track
+from chronosplat.refine.strategies.frames import FRAMES
+from chronosplat.refine.strategies.free import FREE
+from chronosplat.refine.strategies.gentle import GENTLE
+from chronosplat.refine.strategies.track import TRACK
 from chronosplat.refine.strategy import Strategy
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Frames(), Track(), Free(), Gentle())}
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (FRAMES, TRACK, FREE, GENTLE)}

@@ -20,7 +20,7 @@ from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
 from chronosplat.refine.search import report_progress, rounded
-from chronosplat.refine.strategy import Problem, Refined, check_seen, check_times, view_notices
+from chronosplat.refine.strategy import Problem, Refined, Strategy, check_seen, check_times, view_notices
 from chronosplat.refine.training_views import TrainingViews, psnr_on, training_views
 from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence, Scene, gaussians_at
 
@@ -88,52 +88,47 @@ def is_sequence(scene: Scene) -> bool:
     return scene.linear_form() is None and scene.num_frames is not None
 
 
-class Frames:
-    """See the module."""
+def _cannot(problem: Problem) -> str:
+    return "" if is_sequence(problem.scene) else "the scene has no frames of its own"
 
-    name, why = "frames", "every timestamp has Gaussians of its own"
 
-    def cannot(self, problem: Problem) -> str:
-        """See Strategy."""
-        return "" if is_sequence(problem.scene) else "the scene has no frames of its own"
+def _unsuitable(problem: Problem) -> str:
+    return ""
 
-    def unsuitable(self, problem: Problem) -> str:
-        """See Strategy."""
-        return ""
 
-    def run(self, problem: Problem) -> Refined:
-        """See Strategy: every view belongs to the frame nearest in time.
+def _run(problem: Problem) -> Refined:
+    """Every view belongs to the frame nearest in time.
 
-        Raises:
-            InputError: views of other times than the sequence's.
-        """
-        scene, views, config = problem.scene, problem.views, problem.config
-        times = torch.tensor(scene.timestamps(0), dtype=torch.float64)
-        check_times(scene, views, 0.5 * float(times[-1] - times[0]) / max(len(times) - 1, 1) + 1e-6)
-        which = (times[None] - views.times[:, None].double()).abs().argmin(1).tolist()
-        check_seen(gaussians_at(scene, float(times[which[0]])), views[[0]])
-        began, count = time.perf_counter(), len(set(which))
+    Raises:
+        InputError: views of other times than the sequence's.
+    """
+    scene, views, config = problem.scene, problem.views, problem.config
+    times = torch.tensor(scene.timestamps(0), dtype=torch.float64)
+    check_times(scene, views, 0.5 * float(times[-1] - times[0]) / max(len(times) - 1, 1) + 1e-6)
+    which = (times[None] - views.times[:, None].double()).abs().argmin(1).tolist()
+    check_seen(gaussians_at(scene, float(times[which[0]])), views[[0]])
+    began, count = time.perf_counter(), len(set(which))
 
-        def frames() -> Iterator[tuple[Gaussians3D, Views | None]]:
-            for index, seconds in enumerate(times.tolist()):
-                mine = [i for i, frame in enumerate(which) if frame == index]
-                yield gaussians_at(scene, seconds), views[mine] if mine else None
+    def frames() -> Iterator[tuple[Gaussians3D, Views | None]]:
+        for index, seconds in enumerate(times.tolist()):
+            mine = [i for i, frame in enumerate(which) if frame == index]
+            yield gaussians_at(scene, seconds), views[mine] if mine else None
 
-        done: list[Gaussians3D] = []
-        pace = Pace(Budget(steps=1))
-        for refined, pace in refine_frames(frames(), count, config, problem.events.cancel):
-            done.append(refined)
-            report_progress(problem.events, len(done) / len(times), pace.best if pace.best is not None else float("nan"))
-        notices = view_notices(views, problem.training.masked)
-        if count < len(times):
-            notices.append(info("frames-without-views", f"{len(times) - count} of {len(times)} frames have no views and stay unchanged"))
-        if pace.frames == 0 and not pace.broken:
-            notices.append(info("prediction-kept", "refinement gains nothing on held-out views: the prediction is kept"))
-        if pace.broken:
-            notices.append(warning("stopped-early", f"refinement stopped early ({pace.broken}); the best state so far is kept"))
-        fields = {name: torch.stack([getattr(g, name) for g in done]) for name in SPLAT_SHAPES}
-        facts = facts_of(pace, config) | {"seconds": round(time.perf_counter() - began, 3), "gaussians": scene.num_gaussians}
-        return Refined(GaussianSequence(**fields, times=times, world=scene.world), facts, notices)
+    done: list[Gaussians3D] = []
+    pace = Pace(Budget(steps=1))
+    for refined, pace in refine_frames(frames(), count, config, problem.events.cancel):
+        done.append(refined)
+        report_progress(problem.events, len(done) / len(times), pace.best if pace.best is not None else float("nan"))
+    notices = view_notices(views, problem.training.masked)
+    if count < len(times):
+        notices.append(info("frames-without-views", f"{len(times) - count} of {len(times)} frames have no views and stay unchanged"))
+    if pace.frames == 0 and not pace.broken:
+        notices.append(info("prediction-kept", "refinement gains nothing on held-out views: the prediction is kept"))
+    if pace.broken:
+        notices.append(warning("stopped-early", f"refinement stopped early ({pace.broken}); the best state so far is kept"))
+    fields = {name: torch.stack([getattr(g, name) for g in done]) for name in SPLAT_SHAPES}
+    facts = facts_of(pace, config) | {"seconds": round(time.perf_counter() - began, 3), "gaussians": scene.num_gaussians}
+    return Refined(GaussianSequence(**fields, times=times, world=scene.world), facts, notices)
 
 
 def facts_of(pace: Pace, config: RefineConfig) -> dict[str, object]:
@@ -149,3 +144,6 @@ def facts_of(pace: Pace, config: RefineConfig) -> dict[str, object]:
         "seed": config.seed,
         "stopped": pace.broken,
     }
+
+
+FRAMES = Strategy("frames", "every timestamp has Gaussians of its own", _cannot, _unsuitable, _run)

@@ -15,40 +15,31 @@ from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
 from chronosplat.refine.start import count_for, thinned_and_widened
-from chronosplat.refine.strategy import Problem, Refined
+from chronosplat.refine.strategy import Problem, Refined, Strategy
 from chronosplat.refine.training_views import TrainingViews, psnr_on
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
 
-class Free:
-    """See the module."""
+def _cannot(problem: Problem) -> str:
+    return "" if problem.training.times is not None else "the scene has no temporal extent to optimise"
 
-    name, why = "free", "most timestamps are seen from at least two directions"
 
-    def cannot(self, problem: Problem) -> str:
-        """See Strategy."""
-        return "" if problem.training.times is not None else "the scene has no temporal extent to optimise"
+def _unsuitable(problem: Problem) -> str:
+    views = problem.views
+    if len(views) < problem.config.free.min_views:
+        return f"fewer than {problem.config.free.min_views} views"
+    return "" if well_seen(views.cameras, views.times) else "most timestamps are seen from one direction"
 
-    def unsuitable(self, problem: Problem) -> str:
-        """See Strategy."""
-        views = problem.views
-        if len(views) < problem.config.free.min_views:
-            return f"fewer than {problem.config.free.min_views} views"
-        return "" if well_seen(views.cameras, views.times) else "most timestamps are seen from one direction"
 
-    def run(self, problem: Problem) -> Refined:
-        """See Strategy."""
-        began, config, training = time.perf_counter(), problem.config, problem.training
-        held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
-        before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
-        done = optimise_with_search(free_starts(problem), training, held, -math.inf, config, problem.events, began)
-        why = "was too short to gain anything"
-        if done.fields is not None and (done.broken or not (config.cameras or config.exposure)):
-            ours, theirs = (psnr_on(f, training, range(len(training)), config.backend) for f in (done.fields, fields_of(problem.scene)))
-            if ours < theirs:  # too short to get as far as the prediction
-                done.fields = None
-        return finished(problem, done, {"strategy": self.name, "psnr_held_out_before": rounded(before)}, why)
+def _run(problem: Problem) -> Refined:
+    began, config, training = time.perf_counter(), problem.config, problem.training
+    held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
+    before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
+    done = optimise_with_search(free_starts(problem), training, held, -math.inf, config, problem.events, began)
+    facts = {"strategy": "free", "psnr_held_out_before": rounded(before)}
+    is_comparable = not (config.cameras or config.exposure)  # corrected views are others
+    return finished(problem, done, facts, "was too short to gain anything", is_comparable)
 
 
 def free_starts(problem: Problem) -> list[Start]:
@@ -76,3 +67,6 @@ def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, wi
         Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_rates, True, width, "random points")
         for width in widths
     ]
+
+
+FREE = Strategy("free", "most timestamps are seen from at least two directions", _cannot, _unsuitable, _run)

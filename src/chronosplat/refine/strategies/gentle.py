@@ -8,38 +8,28 @@ import time
 from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
-from chronosplat.refine.strategy import Problem, Refined
+from chronosplat.refine.strategy import Problem, Refined, Strategy
 from chronosplat.refine.training_views import psnr_on
 
 
-class Gentle:
-    """See the module."""
+def _cannot(problem: Problem) -> str:
+    return "" if problem.scene.linear_form() is not None else "the scene has no linear motion"
 
-    name, why = "gentle", "the views leave most of the scene to the prediction"
 
-    def cannot(self, problem: Problem) -> str:
-        """See Strategy."""
-        return "" if problem.scene.linear_form() is not None else "the scene has no linear motion"
+def _unsuitable(problem: Problem) -> str:
+    return ""
 
-    def unsuitable(self, problem: Problem) -> str:
-        """See Strategy."""
-        return ""
 
-    def run(self, problem: Problem) -> Refined:
-        """See Strategy."""
-        began, config, training = time.perf_counter(), problem.config, problem.training
-        fields = fields_of(problem.scene)
-        held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
-        before = psnr_on(fields, training, held, config.backend) if held else math.nan
-        most = config.gentle.max_steps if held else config.gentle.max_steps_blind
-        start = Start(fields, config.gentle.rates, False)
-        done = optimise_with_search([start], training, held, before + config.gentle.gain, config, problem.events, began, most)
-        if (
-            done.fields is not None
-            and done.broken
-            and psnr_on(done.fields, training, range(len(training)), config.backend)
-            < psnr_on(fields, training, range(len(training)), config.backend)
-        ):
-            done.fields = None
-        facts = {"strategy": self.name, "psnr_held_out_before": rounded(before)}
-        return finished(problem, done, facts, "gains nothing on held-out views")
+def _run(problem: Problem) -> Refined:
+    began, config, training = time.perf_counter(), problem.config, problem.training
+    fields = fields_of(problem.scene)
+    held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
+    before = psnr_on(fields, training, held, config.backend) if held else math.nan
+    most = config.gentle.max_steps if held else config.gentle.max_steps_blind
+    start = Start(fields, config.gentle.rates, False)
+    done = optimise_with_search([start], training, held, before + config.gentle.gain, config, problem.events, began, most)
+    facts = {"strategy": "gentle", "psnr_held_out_before": rounded(before)}
+    return finished(problem, done, facts, "gains nothing on held-out views")
+
+
+GENTLE = Strategy("gentle", "the views leave most of the scene to the prediction", _cannot, _unsuitable, _run)

@@ -21,70 +21,65 @@ from chronosplat.refine.optimise import BETAS, Budget, all_finite, image_loss
 from chronosplat.refine.parameters import Fields, bounded, freed, with_fields
 from chronosplat.refine.pieces import in_pieces
 from chronosplat.refine.search import report_progress
-from chronosplat.refine.strategy import Problem, Refined, view_notices
+from chronosplat.refine.strategy import Problem, Refined, Strategy, view_notices
 from chronosplat.refine.training_views import render_each
 from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.refine.warp import Warp
 from chronosplat.scenes import Scene, gaussians_at
 
 
-class Track:
-    """See the module."""
+def _cannot(problem: Problem) -> str:
+    config, views, training = problem.config.track, problem.views, problem.training
+    if training.times is None:
+        return "the scene has no time"
+    if not training.masked:
+        return "the views have no masks"
+    steps = tracking_steps(problem.config)
+    if steps < config.min_steps or steps * config.batch < config.looks * len(views):
+        return f"{steps} steps are too few for {len(views)} views"
+    rest, _ = best_seen_time(views.cameras, views.times)
+    if len(gaussians_at_rest(problem.scene, rest, config)["means"]) < config.min_steps:
+        return f"the scene shows too little at {rest:g} s"
+    return ""
 
-    name, why = "track", "most timestamps are seen from one direction, and one of them from several"
 
-    def cannot(self, problem: Problem) -> str:
-        """See Strategy."""
-        config, views, training = problem.config.track, problem.views, problem.training
-        if training.times is None:
-            return "the scene has no time"
-        if not training.masked:
-            return "the views have no masks"
-        steps = tracking_steps(problem.config)
-        if steps < config.min_steps or steps * config.batch < config.looks * len(views):
-            return f"{steps} steps are too few for {len(views)} views"
-        rest, _ = best_seen_time(views.cameras, views.times)
-        if len(gaussians_at_rest(problem.scene, rest, config)["means"]) < config.min_steps:
-            return f"the scene shows too little at {rest:g} s"
-        return ""
+def _unsuitable(problem: Problem) -> str:
+    cameras, times = problem.views.cameras, problem.views.times
+    if well_seen(cameras, times):
+        return "most timestamps are seen from several directions"
+    if best_seen_time(cameras, times)[1] < problem.config.track.sides:
+        return f"no timestamp is seen from {problem.config.track.sides} directions"
+    return "" if keeps_its_size(cameras, problem.views.alphas) else "the object changes its size in the video"
 
-    def unsuitable(self, problem: Problem) -> str:
-        """See Strategy."""
-        cameras, times = problem.views.cameras, problem.views.times
-        if well_seen(cameras, times):
-            return "most timestamps are seen from several directions"
-        if best_seen_time(cameras, times)[1] < problem.config.track.sides:
-            return f"no timestamp is seen from {problem.config.track.sides} directions"
-        return "" if keeps_its_size(cameras, problem.views.alphas) else "the object changes its size in the video"
 
-    def run(self, problem: Problem) -> Refined:
-        """See Strategy. A track that did not reach all timestamps is dropped."""
-        began, config = time.perf_counter(), problem.config
-        rest, _ = best_seen_time(problem.views.cameras, problem.views.times)
-        track = track_object(problem, rest)
-        kept = not track.whole or track.steps < config.track.min_steps
-        facts = {
-            "strategy": self.name,
-            "rest": rest,
-            "steps": track.steps,
-            "seconds": round(time.perf_counter() - began, 3),
-            "held_out": 0,
-            "psnr_held_out_before": None,
-            "psnr_held_out": None,
-            "seed": config.seed,
-            "stopped": track.broken,
-            "kept": kept,
-            "gaussians": problem.scene.num_gaussians if kept else len(track.fields["means"]),
-            **track.corrections.facts(),
-        }
-        notices = view_notices(problem.views, problem.training.masked)
-        if kept:
-            why = f"stopped early ({track.broken})" if track.broken else "was too short to track the object"
-            return Refined(problem.scene, facts, [*notices, info("prediction-kept", f"refinement {why}: the start is kept")])
-        if track.broken:
-            notices.append(warning("stopped-early", f"refinement stopped early ({track.broken}); the state so far is kept"))
-        cameras = track.corrections.cameras(problem.views.cameras, problem.scene.world)
-        return Refined(with_fields(problem.scene, track.fields), facts, notices, cameras, track.corrections.exposure())
+def _run(problem: Problem) -> Refined:
+    """A track that did not reach all timestamps is dropped."""
+    began, config = time.perf_counter(), problem.config
+    rest, _ = best_seen_time(problem.views.cameras, problem.views.times)
+    track = track_object(problem, rest)
+    kept = not track.whole or track.steps < config.track.min_steps
+    facts = {
+        "strategy": "track",
+        "rest": rest,
+        "steps": track.steps,
+        "seconds": round(time.perf_counter() - began, 3),
+        "held_out": 0,
+        "psnr_held_out_before": None,
+        "psnr_held_out": None,
+        "seed": config.seed,
+        "stopped": track.broken,
+        "kept": kept,
+        "gaussians": problem.scene.num_gaussians if kept else len(track.fields["means"]),
+        **track.corrections.facts(),
+    }
+    notices = view_notices(problem.views, problem.training.masked)
+    if kept:
+        why = f"stopped early ({track.broken})" if track.broken else "was too short to track the object"
+        return Refined(problem.scene, facts, [*notices, info("prediction-kept", f"refinement {why}: the start is kept")])
+    if track.broken:
+        notices.append(warning("stopped-early", f"refinement stopped early ({track.broken}); the state so far is kept"))
+    cameras = track.corrections.cameras(problem.views.cameras, problem.scene.world)
+    return Refined(with_fields(problem.scene, track.fields), facts, notices, cameras, track.corrections.exposure())
 
 
 @dataclass
@@ -206,3 +201,6 @@ def grow(warp: Warp, middle: int, reach: int, share: float, settings: TrackConfi
             if 0 <= middle + side * further < len(warp.drifts):
                 warp.carry(middle + side * (further - 1), middle + side * further)
     return max(reach, wanted)
+
+
+TRACK = Strategy("track", "most timestamps are seen from one direction, and one of them from several", _cannot, _unsuitable, _run)
