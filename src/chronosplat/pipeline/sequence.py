@@ -230,7 +230,7 @@ def make_scene(setup: Setup, folder: Path, journal: Journal) -> None:
 
     facts: dict[str, Any] = {}
     notes = setup.notes | {"refinement": json.dumps({"steps": config.steps, "seconds": config.seconds, "seed": config.seed})}
-    with SequenceWriter(folder / SCENE, scene.times, scene.num_gaussians, scene.world, notes) as writer:
+    with events.cancel.watched(), SequenceWriter(folder / SCENE, scene.times, scene.num_gaussians, scene.world, notes) as writer:
         for index, (gaussians, pace) in enumerate(refine_frames(frames(), scene.num_frames, config, events.cancel)):
             writer.write(index, {name: t[None] for name, t in gaussians.tensors().items()})
             events.progress("refining", index + 1, scene.num_frames)
@@ -275,7 +275,7 @@ def finished(setup: Setup, folder: Path, chunk: int, journal: Journal) -> Report
         quality = compare(scene, setup)
     facts: dict[str, Any] = {"output_frames": scene.num_frames, "fps": round(frame_rate(scene), 4), "chunk": chunk}
     facts["precision"] = str(setup.dtype).removeprefix("torch.")
-    if setup.refinement is not None:
+    if (folder / REFINED).is_file():
         facts["refinement"] = json.loads((folder / REFINED).read_text())
     return Report(
         model=setup.config.model,

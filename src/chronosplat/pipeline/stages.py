@@ -71,7 +71,7 @@ class StagedRun:
             self.journal.notice(info("resuming", f"resuming the run in {self.folder}; kept: {', '.join(sorted(started))}"))
         planned = {stage.name for stage in stages}
         for name in {name for old, record in before.items() if old not in planned for name in record.get("outputs", ())}:
-            _remove(self.folder / name)
+            _remove(self.folder / Path(name).name)
         records: dict[str, Any] = {}
         stale = False
         for stage in stages:

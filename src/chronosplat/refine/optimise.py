@@ -99,38 +99,37 @@ def optimise(
     waiting = sorted(marks)
     began, looking, steps = time.perf_counter(), 0.0, 0
     outcome = Outcome({}, 0, "", corrections)
-    with cancel.watched():
-        while True:
-            share = budget.spent(steps, time.perf_counter() - began - looking)
-            if cancel.requested:
-                outcome.broken = "interrupted"
-                break
-            while waiting and share >= waiting[0] - 1e-9:
-                paused = time.perf_counter()
-                look(waiting.pop(0), _still(fixed, free))
-                looking += time.perf_counter() - paused
-            if share >= 1 - 1e-9:
-                break
-            while len(queue) < min(config.batch, len(train)):
-                queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
-            chosen, queue = queue[: config.batch], queue[config.batch :]
-            fields = fixed | bounded(free)
-            loss = _loss(fields, views, chosen, config, corrections, draws if freely else None)
-            if neighbours is not None:
-                loss = loss + config.alike * neighbours.unlike(fields)
-            if not bool(torch.isfinite(loss)):
-                outcome.broken = "the loss became NaN"
-                break
-            adam.zero_grad()
-            loss.backward()
-            if not all_finite(t for group in adam.param_groups for t in group["params"]):
-                outcome.broken = "a gradient became NaN"
-                break
-            for group in adam.param_groups:
-                group["lr"] = group["size"] * config.final**share
-            adam.step()
-            _bound(free, config)
-            steps += 1
+    while True:
+        share = budget.spent(steps, time.perf_counter() - began - looking)
+        if cancel.requested:
+            outcome.broken = "interrupted"
+            break
+        while waiting and share >= waiting[0] - 1e-9:
+            paused = time.perf_counter()
+            look(waiting.pop(0), _still(fixed, free))
+            looking += time.perf_counter() - paused
+        if share >= 1 - 1e-9:
+            break
+        while len(queue) < min(config.batch, len(train)):
+            queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
+        chosen, queue = queue[: config.batch], queue[config.batch :]
+        fields = fixed | bounded(free)
+        loss = _loss(fields, views, chosen, config, corrections, draws if freely else None)
+        if neighbours is not None:
+            loss = loss + config.alike * neighbours.unlike(fields)
+        if not bool(torch.isfinite(loss)):
+            outcome.broken = "the loss became NaN"
+            break
+        adam.zero_grad()
+        loss.backward()
+        if not all_finite(t for group in adam.param_groups for t in group["params"]):
+            outcome.broken = "a gradient became NaN"
+            break
+        for group in adam.param_groups:
+            group["lr"] = group["size"] * config.final**share
+        adam.step()
+        _bound(free, config)
+        steps += 1
     outcome.fields, outcome.steps = _still(fixed, free), steps
     return outcome
 

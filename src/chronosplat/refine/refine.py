@@ -77,8 +77,9 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events
         check_fit(scene, views)
     problem = Problem(scene, views, training_views(scene, views), config, events or Events())
     strategy, why = choose_strategy(problem)
-    problem.events.notice(info("strategy", f"refinement strategy {strategy.name}: {why}"))
-    done = strategy.run(problem)
+    with problem.events.cancel.watched():
+        problem.events.notice(info("strategy", f"refinement strategy {strategy.name}: {why}"))
+        done = strategy.run(problem)
     return replace(done, facts=done.facts | {"why": why})
 
 

@@ -132,35 +132,34 @@ def track_object(problem: Problem, rest: float) -> TrackResult:
     optimised = [t for group in groups for t in group["params"]] + [warp.shifts, warp.turns, warp.drifts]
     budget = Budget(tracking_steps(config), config.seconds)
     began, steps, reach, broken = time.perf_counter(), 0, 0, ""
-    with problem.events.cancel.watched():
-        while True:
-            share = budget.spent(steps, time.perf_counter() - began)
-            report_progress(problem.events, min(share, 1.0), float("nan"))
-            if problem.events.cancel.requested:
-                broken = "interrupted"
-                break
-            if share >= 1 - 1e-9:
-                break
-            reach = grow(warp, middle, reach, share, settings)
-            chosen = draw_views(away, reach, draws, settings)
-            seen, cloud = which[chosen], bounded(free)
-            means, quats = warp.at(seen, cloud["means"], cloud["quats"], weights)
-            poses = corrections.poses(views.viewmats)
-            rgb, alpha = render_each(cloud | {"means": means, "quats": quats}, views, chosen, config.backend, poses)
-            loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
-            loss = loss + settings.rigidity * warp.bending(seen) + settings.steadiness * warp.unsteadiness(middle - reach, middle + reach)
-            adam.zero_grad()
-            loss.backward()
-            if not bool(torch.isfinite(loss)) or not all_finite(optimised):
-                broken = "the loss became NaN"
-                break
-            for group in adam.param_groups:
-                group["lr"] = group["size"] * config.final**share
-            adam.step()
-            motion.step(config.final**share)
-            with torch.no_grad():
-                free["colors"].clamp_(0, 1)  # else white grows brighter than a scene may be
-            steps += 1
+    while True:
+        share = budget.spent(steps, time.perf_counter() - began)
+        report_progress(problem.events, min(share, 1.0), float("nan"))
+        if problem.events.cancel.requested:
+            broken = "interrupted"
+            break
+        if share >= 1 - 1e-9:
+            break
+        reach = grow(warp, middle, reach, share, settings)
+        chosen = draw_views(away, reach, draws, settings)
+        seen, cloud = which[chosen], bounded(free)
+        means, quats = warp.at(seen, cloud["means"], cloud["quats"], weights)
+        poses = corrections.poses(views.viewmats)
+        rgb, alpha = render_each(cloud | {"means": means, "quats": quats}, views, chosen, config.backend, poses)
+        loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
+        loss = loss + settings.rigidity * warp.bending(seen) + settings.steadiness * warp.unsteadiness(middle - reach, middle + reach)
+        adam.zero_grad()
+        loss.backward()
+        if not bool(torch.isfinite(loss)) or not all_finite(optimised):
+            broken = "the loss became NaN"
+            break
+        for group in adam.param_groups:
+            group["lr"] = group["size"] * config.final**share
+        adam.step()
+        motion.step(config.final**share)
+        with torch.no_grad():
+            free["colors"].clamp_(0, 1)  # else white grows brighter than a scene may be
+        steps += 1
     with torch.no_grad():
         cloud = bounded(free)
         every = torch.arange(len(stamps), device=which.device)
