@@ -1,9 +1,10 @@
-"""Two blobs that move past each other, photographed by small cameras: what the tests of refinement work on."""
+"""Two blobs that move past each other, seen by small cameras: what the tests of refinement work on."""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -13,15 +14,17 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views
+from chronosplat.events import Events, Notice
 from chronosplat.metrics import mean_psnr
-from chronosplat.refine import RefineConfig
+from chronosplat.refine import RefineConfig, Refined
+from chronosplat.refine.config import FreeConfig
 from chronosplat.render import render
 from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
 
-OPTIMISE = importlib.import_module("chronosplat.refine.optimise")  # the package's attribute of that name is a function
 S = TypeVar("S", Gaussians3D, Gaussians4D, GaussianSequence)
 SIZE, COUNT, FRAMES = 32, 300, 24
 CLOCK, SECONDS = Clock(offset=1.0, rate=1.0), (0.0, 2.0)
+WIDTHS = FreeConfig(widths=(2.0, 3.5))
 
 
 @cache
@@ -48,7 +51,7 @@ def blobs(count: int = COUNT) -> Gaussians4D:
 
 @cache
 def still() -> Gaussians3D:
-    """The blobs at one moment."""
+    """The blobs at one timestamp."""
     return blobs().at(1.0)
 
 
@@ -60,43 +63,67 @@ def three_frames() -> GaussianSequence:
     return GaussianSequence(times=torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64), **fields)  # pyright: ignore[reportArgumentType]
 
 
-def photographed(scene: Scene, cameras: Cameras, times: Tensor) -> Views:
-    """TrainingViews of a scene with their masks, as a capture has them."""
+def views_of(scene: Scene, cameras: Cameras, times: Tensor) -> Views:
+    """Views of a scene with their masks, as a capture has them."""
     with torch.no_grad():
         seen = render(scene, cameras, times, cull=False)
     straight = ((seen.rgb - (1 - seen.alpha)) / seen.alpha.clamp_min(1e-4)).clamp(0, 1)
     return Views(straight, seen.alpha.clamp(0, 1), cameras, times)
 
 
-def moments(frames: int = FRAMES) -> Tensor:
-    """Even moments of the blobs' two seconds."""
+def timestamps(frames: int = FRAMES) -> Tensor:
+    """Even timestamps of the blobs' two seconds."""
     return torch.linspace(*SECONDS, frames, dtype=torch.float64)
 
 
 def alternating(frames: int = FRAMES, size: int = SIZE) -> tuple[Cameras, Tensor]:
     """One of the four canonical cameras at a time, cyclically."""
-    return orbit([CANONICAL[i % 4] for i in range(frames)], size=size), moments(frames)
+    return orbit([CANONICAL[i % 4] for i in range(frames)], size=size), timestamps(frames)
 
 
 def video(frames: int = FRAMES, sides: bool = True) -> tuple[Cameras, Tensor]:
-    """A camera that stands still, and the first moment's other sides."""
+    """A static camera, and views of the first timestamp from the other sides."""
     others = CANONICAL[1:] if sides else ()
-    times = torch.cat([moments(frames), torch.zeros(len(others), dtype=torch.float64)])
+    times = torch.cat([timestamps(frames), torch.zeros(len(others), dtype=torch.float64)])
     return orbit([0.0] * frames + list(others), size=SIZE), times
 
 
 @cache
 def views() -> Views:
-    """24 pictures of the blobs from alternating cameras."""
-    return photographed(blobs(), *alternating())
+    """24 views of the blobs from alternating cameras."""
+    return views_of(blobs(), *alternating())
 
 
 @cache
 def unseen() -> Views:
-    """TrainingViews from elsewhere, which no refinement sees."""
-    return photographed(
-        blobs(), orbit([45.0, 135.0, 225.0, 315.0], 15.0, size=SIZE), torch.tensor([0.3, 0.8, 1.3, 1.8], dtype=torch.float64)
-    )
+    """Views from other directions, which no refinement sees."""
+    return views_of(blobs(), orbit([45.0, 135.0, 225.0, 315.0], 15.0, size=SIZE), torch.tensor([0.3, 0.8, 1.3, 1.8], dtype=torch.float64))
+
+
+@cache
+def video_views() -> Views:
+    """The blobs from a static camera, and the other sides of the first timestamp."""
+    return views_of(blobs(), *video())
+
+
+@cache
+def ring() -> Views:
+    """A static scene from six sides."""
+    cameras = orbit([60.0 * i for i in range(6)], [0, 20, -20] * 2, size=32)
+    return views_of(still(), cameras, torch.zeros(6, dtype=torch.float64))
+
+
+@cache
+def moving() -> Gaussians4D:
+    """Both blobs move to the side and up."""
+    right, down = video()[0].viewmats[0, :2, :3].float()
+    return replace(blobs(), velocities=(0.12 * right - 0.08 * down).expand(blobs().num_gaussians, 3).clone())
+
+
+@cache
+def front_facing() -> Views:
+    """Both blobs from a static camera, and the other sides of the first timestamp."""
+    return views_of(moving(), *video(12))
 
 
 def wrong(scene: S, by: float = 0.03, tint: float = 0.1, seed: int = 7) -> S:
@@ -107,7 +134,7 @@ def wrong(scene: S, by: float = 0.03, tint: float = 0.1, seed: int = 7) -> S:
     return replace(scene, means=means, colors=colors)
 
 
-def seen_as(scene: Scene, wanted: Views) -> float:
+def psnr_of(scene: Scene, wanted: Views) -> float:
     """PSNR of a scene on views."""
     with torch.no_grad():
         shown = render(scene, wanted.cameras, None if isinstance(scene, Gaussians3D) else wanted.times, cull=False)
@@ -124,14 +151,64 @@ def same(a: Scene, b: Scene) -> bool:
     return all(torch.equal(t, b.tensors()[name]) for name, t in a.tensors().items())
 
 
-def interrupted_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One Ctrl-C in a step, before anything has changed: where its gradients would be computed."""
+def said(done: Refined, code: str) -> str:
+    """The text of a result's only notice with this code."""
+    (text,) = [str(notice) for notice in done.notices if notice.code == code]
+    return text
+
+
+def codes(done: Refined) -> list[str]:
+    """The codes of a result's notices."""
+    return [notice.code for notice in done.notices]
+
+
+@dataclass
+class Recorder:
+    """Events that are remembered.
+
+    Attributes:
+        shares: fractions of the refinement, as progress reports them. psnrs: on held-out views, NaN where none are told.
+    """
+
+    shares: list[float] = field(default_factory=list)
+    psnrs: list[float] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """See Progress."""
+        assert (stage, total) == ("refining", 100)
+        self.shares.append(done / total)
+        self.psnrs.append(float(note.split()[2]) if note else math.nan)
+
+    def events(self) -> Events:
+        """New events that report here."""
+        return Events(self.notices.append, self.progress)
+
+
+def in_step(step: int, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen in the middle of a step, counted from 1: where its gradients are computed."""
     usual, calls = Tensor.backward, [0]
 
     def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1
-        if calls[0] == call:
-            raise KeyboardInterrupt
+        if calls[0] == step:
+            happens()
         usual(loss, *arguments, **options)
 
     monkeypatch.setattr(Tensor, "backward", backward)
+
+
+def cancelled_in(step: int, monkeypatch: pytest.MonkeyPatch) -> Events:
+    """Events whose token is requested in the middle of a step: that step is the last."""
+    events = Events()
+    in_step(step, monkeypatch, events.cancel.request)
+    return events
+
+
+def interrupted_in(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise KeyboardInterrupt in the middle of a step."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    in_step(step, monkeypatch, interrupt)

@@ -11,8 +11,9 @@ import torch
 import chronosplat
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.refine import RefineConfig, refine_scene, refinement
+from chronosplat.refine.config import FreeConfig, TrackConfig
 from chronosplat.shapes import InputError
-from tests.refine.kit import blobs, few, photographed, seen_as, still, three_frames, views, wrong
+from tests.refine.kit import blobs, few, psnr_of, said, still, three_frames, views, views_of, wrong
 
 NAN = float("nan")
 
@@ -58,16 +59,18 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "batch that is none": (lambda: few(batch=NAN), "expected a batch of at least 1 view, got nan"),
     "all of it a search": (lambda: few(search=1.0), "expected search in [0, 1), got 1"),
     "search that is none": (lambda: few(search=NAN), "expected search in [0, 1), got nan"),
-    "all held back": (lambda: few(held_out=1.5), "expected held_out in [0, 1), got 1.5"),
+    "all held out": (lambda: few(held_out=1.5), "expected held_out in [0, 1), got 1.5"),
     "all dropped": (lambda: few(drop=1.0), "expected drop in [0, 1), got 1"),
     "no needle at all": (lambda: few(needle=0.5), "expected needle above 1, got 0.5"),
     "steps that fall to nothing": (lambda: few(final=0.0), "expected final in (0, 1], got 0"),
-    "nothing to choose from": (lambda: few(widths=()), "expected widths above 0, at least one"),
-    "a width of nothing": (lambda: few(widths=(0.0, 2.0)), "expected widths above 0, at least one"),
+    "nothing to choose from": (lambda: few(free=FreeConfig(widths=())), "expected widths above 0, at least one"),
+    "a width of nothing": (lambda: few(free=FreeConfig(widths=(0.0, 2.0))), "expected widths above 0, at least one"),
+    "negative tracking": (lambda: few(track=TrackConfig(steps=-1)), "expected at least 0 tracking steps, got -1"),
+    "unknown strategy": (lambda: refine_scene(blobs(), views(), few(strategy="fee")), "auto, frames, track, free, gentle; got 'fee'"),
     "unknown renderer": (lambda: refine_scene(blobs(), views(), few(backend="cpi")), "backend: expected auto, reference, cpu, gsplat"),
-    "later views": (at_other_times, "views: taken from 5 to 7 s, but the scene shows 0 to 2 s; they are not of one capture"),
-    "earlier views": (before_its_time, "views: taken from -0.5 to 1.5 s, but the scene shows 0 to 2 s"),
-    "a sequence's later views": (sequence_at_other_times, "views: taken from 2 to 4 s, but the scene shows 0 to 2 s"),
+    "later views": (at_other_times, "views: taken from 5 to 7 s, but the scene covers 0 to 2 s; they are not of one capture"),
+    "earlier views": (before_its_time, "views: taken from -0.5 to 1.5 s, but the scene covers 0 to 2 s"),
+    "a sequence's later views": (sequence_at_other_times, "views: taken from 2 to 4 s, but the scene covers 0 to 2 s"),
     "another world": (lambda: of_another_world(blobs()), "their cameras see nothing of the scene; are both in the same world?"),
     "another world, static": (lambda: of_another_world(still()), "their cameras see nothing of the scene"),
     "another world, sequence": (lambda: of_another_world(three_frames()), "their cameras see nothing of the scene"),
@@ -88,9 +91,9 @@ def test_bad_input(what: str) -> None:
 def test_a_single_view_works_with_a_notice() -> None:
     one = views()[[0]]
     done = refine_scene(wrong(blobs()), one, few(10))
-    assert any("a single input view" in note for note in done.notes)
-    assert done.facts["mode"] == "gentle"
-    assert seen_as(done.scene, one) > seen_as(wrong(blobs()), one) + 2.5
+    assert "a single input view" in said(done, "single-view-refinement")
+    assert done.facts["strategy"] == "gentle"
+    assert psnr_of(done.scene, one) > psnr_of(wrong(blobs()), one) + 2.5
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -98,18 +101,18 @@ def test_two_or_three_views_work(count: int) -> None:
     some = views()[list(range(count))]
     done = refine_scene(wrong(blobs()), some, few(40))
     assert done.facts["held_out"] == 0
-    assert seen_as(done.scene, some) > seen_as(wrong(blobs()), some) + 5
+    assert psnr_of(done.scene, some) > psnr_of(wrong(blobs()), some) + 5
 
 
 def test_views_without_masks_work_with_a_notice() -> None:
     bare = replace(views(), images=views().on_white(), alphas=torch.ones_like(views().alphas))
     done = refine_scene(wrong(blobs()), bare, few(80))
-    assert any("no masks: refinement compares colours only" in note for note in done.notes)
-    assert seen_as(done.scene, views()) > seen_as(wrong(blobs()), views()) + 3.5
+    assert "no masks: refinement compares colours only" in said(done, "no-mask")
+    assert psnr_of(done.scene, views()) > psnr_of(wrong(blobs()), views()) + 3.5
 
 
 def test_views_of_double_precision_and_of_another_size_work() -> None:
-    large = photographed(blobs(), orbit([0.0, 90.0, 180.0, 270.0], size=40), torch.full((4,), 1.0, dtype=torch.float64))
+    large = views_of(blobs(), orbit([0.0, 90.0, 180.0, 270.0], size=40), torch.full((4,), 1.0, dtype=torch.float64))
     double = replace(large, images=large.images.double(), alphas=large.alphas.double(), cameras=large.cameras.to(dtype=torch.float64))
     done = refine_scene(wrong(still(), 0.02, 0.0), double, few(20))
-    assert seen_as(done.scene, large) > seen_as(wrong(still(), 0.02, 0.0), large) + 1
+    assert psnr_of(done.scene, large) > psnr_of(wrong(still(), 0.02, 0.0), large) + 1

@@ -1,4 +1,4 @@
-"""What a refinement is asked for, and the fields without bounds that it works on."""
+"""Refinement settings, and the unbounded fields that are optimised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 
 from chronosplat.refine import BEST, FAST, refinement
-from chronosplat.refine.config import FREE, GENTLE, RANDOM
+from chronosplat.refine.config import FreeConfig, GentleConfig, TrackConfig
 from chronosplat.refine.parameters import UNBOUNDED, bounded, fields_of, freed, with_fields
 from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import law, moving_scene, seeds, static_scene, tilted_world
@@ -28,17 +28,18 @@ def test_numbers_are_seconds(text: str, seconds: float) -> None:
 
 def test_every_field_has_a_step_size_and_two_maps() -> None:
     names = set(moving_scene().tensors())
-    for sizes in (FREE, GENTLE, RANDOM, UNBOUNDED):
+    for sizes in (FreeConfig().rates, FreeConfig().hull_rates, GentleConfig().rates, UNBOUNDED):
         assert set(sizes) == names
+    assert set(TrackConfig().rates) == set(static_scene().tensors())
 
 
 def test_a_config_s_step_sizes_are_its_own() -> None:
-    one, other = replace(FAST), refinement("3")
+    one, other, rates = replace(FAST), refinement("3"), FreeConfig().rates
     assert other is not None
-    assert one.free == other.free == FREE
+    assert one.free.rates == other.free.rates == rates
     made = type(FAST)(steps=1)
-    made.free["means"] = 9.0
-    assert type(FAST)(steps=1).free["means"] == FREE["means"] != 9.0
+    made.free.rates["means"] = 9.0
+    assert type(FAST)(steps=1).free.rates["means"] == rates["means"] != 9.0
 
 
 @law
@@ -101,5 +102,5 @@ def test_other_fields_keep_world_clock_and_seconds() -> None:
 def test_a_static_scene_keeps_its_world() -> None:
     scene = static_scene(5, world=tilted_world())
     made = with_fields(scene, {name: t[:3] for name, t in fields_of(scene).items()})
-    assert len(made) == 3
+    assert made.num_gaussians == 3
     assert made.world is scene.world

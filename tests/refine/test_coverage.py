@@ -1,4 +1,4 @@
-"""From how many sides the moments are seen, and which pictures are held back."""
+"""From how many directions each timestamp is seen, and which views are held out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.refine.coverage import SAME_SIZE, hold_out, keeps_its_size, sides_seen, timestamp_spacing, well_seen
-from tests.refine.kit import alternating, moments, video
+from tests.refine.kit import alternating, timestamps, video
 from tests.scene_kit import law
 
 SHARES = (0.05, 0.17, 0.3, 0.5)
@@ -18,17 +18,17 @@ SHARES = (0.05, 0.17, 0.3, 0.5)
 
 def rotating() -> tuple[Cameras, Tensor]:
     azimuths = [15.0 * (i // 2) if i % 2 == 0 else 360 - 15.0 * (i // 2 + 1) for i in range(24)]
-    return orbit(azimuths, size=8), moments()
+    return orbit(azimuths, size=8), timestamps()
 
 
 def scattered(seed: int = 0, count: int = 24) -> tuple[Cameras, Tensor]:
     random = torch.Generator().manual_seed(seed)
     azimuths, heights = (360 * torch.rand(count, generator=random)).tolist(), (60 * torch.rand(count, generator=random) - 20).tolist()
-    return orbit(azimuths, heights, size=8), moments(count)
+    return orbit(azimuths, heights, size=8), timestamps(count)
 
 
 def several_at_once() -> tuple[Cameras, Tensor]:
-    return orbit(list(CANONICAL) * 6, size=8), moments(6).repeat_interleave(4)
+    return orbit(list(CANONICAL) * 6, size=8), timestamps(6).repeat_interleave(4)
 
 
 RIGS = {"alternating": alternating, "rotating": rotating, "random": scattered, "several at once": several_at_once}
@@ -44,14 +44,14 @@ def test_a_video_is_not_well_seen(sides: bool) -> None:
     assert not well_seen(*video(sides=sides))
 
 
-def test_a_single_moment_from_four_sides_is_well_seen_and_from_one_is_not() -> None:
+def test_a_single_timestamp_from_four_sides_is_well_seen_and_from_one_is_not() -> None:
     same = torch.full((4,), 3.0, dtype=torch.float64)
     assert well_seen(orbit(CANONICAL, size=8), same)
     assert not well_seen(orbit([0.0, 5.0, 10.0, 15.0], size=8), same)
     assert timestamp_spacing(same) == 0
 
 
-def test_sides_are_counted_for_each_moment() -> None:
+def test_directions_are_counted_for_each_timestamp() -> None:
     found, counts = sides_seen(*video())
     assert len(found) == 24
     assert int(counts[0]) == 4
@@ -72,7 +72,7 @@ def test_shifts_and_scales_of_time_do_not_matter(shift: int, power: int, rig: st
 
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("rig", [*RIGS, "video"])
-def test_about_the_share_is_held_back_and_never_all(rig: str, share: float) -> None:
+def test_about_the_share_is_held_out_and_never_all(rig: str, share: float) -> None:
     cameras, times = RIGS[rig]() if rig != "video" else video()
     held = hold_out(cameras, times, share)
     assert held == sorted(set(held))
@@ -82,15 +82,15 @@ def test_about_the_share_is_held_back_and_never_all(rig: str, share: float) -> N
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_of_few_pictures_none_is_held_back(count: int) -> None:
-    assert hold_out(orbit([90.0 * i for i in range(count)], size=8), moments(count), 0.5) == []
+def test_of_few_views_none_is_held_out(count: int) -> None:
+    assert hold_out(orbit([90.0 * i for i in range(count)], size=8), timestamps(count), 0.5) == []
 
 
-def test_nothing_is_held_back_for_no_share() -> None:
+def test_nothing_is_held_out_for_no_share() -> None:
     assert hold_out(*alternating(), 0.0) == []
 
 
-def test_what_is_held_back_is_spread_over_directions_and_time() -> None:
+def test_held_out_views_are_spread_over_directions_and_time() -> None:
     cameras, times = alternating()
     held = hold_out(cameras, times, 0.17)
     assert sorted(i % 4 for i in held) == [0, 1, 2, 3]
@@ -100,37 +100,37 @@ def test_what_is_held_back_is_spread_over_directions_and_time() -> None:
 
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("backs", [2, 3])
-def test_of_each_direction_with_several_pictures_one_stays(share: float, backs: int) -> None:
-    """Many pictures from the front, few from behind, first and last: those lie farthest from all others."""
+def test_of_each_direction_with_several_views_one_stays(share: float, backs: int) -> None:
+    """Many views of the front, few from behind, first and last: those lie farthest from all others."""
     azimuths = [0.0] * 6 + [180.0] * backs
-    times = torch.cat([moments(6), moments(backs)])
+    times = torch.cat([timestamps(6), timestamps(backs)])
     held = hold_out(orbit(azimuths, size=8), times, share)
     assert {azimuths[i] for i in range(len(azimuths)) if i not in held} == {0.0, 180.0}
 
 
-def test_pictures_in_any_order_are_held_back_alike() -> None:
+def test_views_in_any_order_are_held_out_alike() -> None:
     cameras, times = scattered(4)
     order = torch.randperm(len(times), generator=torch.Generator().manual_seed(1))
     held = hold_out(cameras[order], times[order], 0.17)
     assert sorted(order[held].tolist()) == hold_out(cameras, times, 0.17)
 
 
-def film(areas: list[float]) -> Tensor:
-    """TrainingViews of 10x10 with so many covered pixels each."""
+def alphas(areas: list[float]) -> Tensor:
+    """Alphas of 10x10 pixels with so many covered pixels each."""
     return torch.stack([(torch.arange(100) < area).float().view(10, 10, 1) for area in areas])
 
 
 @pytest.mark.parametrize(("areas", "stays"), [([40, 45, 50], True), ([40, 45, 51], False), ([40, 0, 40], False), ([40, 40], False)])
-def test_an_object_that_keeps_its_size_in_a_film_stays_where_it_is(areas: list[float], stays: bool) -> None:
+def test_an_object_that_keeps_its_size_in_a_video_stays_in_place(areas: list[float], stays: bool) -> None:
     assert SAME_SIZE == 1.25
-    assert keeps_its_size(orbit([0.0] * len(areas), size=10), film(areas)) is stays
+    assert keeps_its_size(orbit([0.0] * len(areas), size=10), alphas(areas)) is stays
 
 
-def test_single_pictures_of_other_sides_do_not_count() -> None:
+def test_single_views_of_other_sides_do_not_count() -> None:
     cameras = orbit([0.0, 90.0, 0.0, 180.0, 0.0], size=10)
-    assert keeps_its_size(cameras, film([40, 90, 42, 5, 44]))
-    assert not keeps_its_size(cameras[[0, 1, 3]], film([40, 90, 5]))
+    assert keeps_its_size(cameras, alphas([40, 90, 42, 5, 44]))
+    assert not keeps_its_size(cameras[[0, 1, 3]], alphas([40, 90, 5]))
 
 
-def test_every_film_has_to_keep_its_size() -> None:
-    assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), film([40, 20, 40, 40, 40, 60]))
+def test_every_video_has_to_keep_its_size() -> None:
+    assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), alphas([40, 20, 40, 40, 40, 60]))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
+from chronosplat.refine import neighbours as module
 from chronosplat.refine.neighbours import COUNT, TIME, Neighbours
 from chronosplat.refine.parameters import Fields
-
-MODULE = importlib.import_module("chronosplat.refine.neighbours")  # the package has a function named refine
 
 
 def cloud(count: int = 60) -> Fields:
@@ -61,8 +58,8 @@ def test_descent_makes_velocities_one() -> None:
 
 
 def test_of_a_large_cloud_some_are_compared_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "AT_ONCE", 40)
-    monkeypatch.setattr(MODULE, "DISTANCES", 60 * 20)
+    monkeypatch.setattr(module, "AT_ONCE", 40)
+    monkeypatch.setattr(module, "DISTANCES", 60 * 20)
     fields, found = cloud(), neighbours()
     assert float(found.unlike(fields)) > 0
     assert len(found.ones) == len(set(found.ones.tolist())) == 20

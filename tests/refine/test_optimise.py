@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,14 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from chronosplat.events import Cancel
 from chronosplat.refine import RefineConfig
-from chronosplat.refine.config import FREE, GENTLE
+from chronosplat.refine.config import FreeConfig, GentleConfig
 from chronosplat.refine.optimise import Budget, Outcome, optimise
 from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.refine.training_views import TrainingViews, psnr_on, training_views
-from tests.refine.kit import blobs, few, interrupted_at, views, wrong
+from tests.refine.kit import blobs, cancelled_in, few, interrupted_in, views, wrong
 
-MODULE = importlib.import_module("chronosplat.refine.optimise")  # the package's attributes of these names are functions
+FREE, GENTLE = FreeConfig().rates, GentleConfig().rates
 
 
 @cache
@@ -29,13 +29,13 @@ def start() -> Fields:
 
 
 @cache
-def pictures() -> TrainingViews:
+def training() -> TrainingViews:
     return training_views(blobs(), views())
 
 
 def run(steps: int = 6, config: RefineConfig | None = None, sizes: Mapping[str, float] = FREE, **more: Any) -> Outcome:
     config = config or few()
-    return optimise(more.pop("start", start()), more.pop("pictures", pictures()), range(24), config, Budget(steps), sizes, **more)
+    return optimise(more.pop("start", start()), more.pop("training", training()), range(24), config, Budget(steps), sizes, **more)
 
 
 def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
@@ -46,23 +46,23 @@ def usable(fields: Mapping[str, Tensor]) -> bool:
     return fields.keys() == start().keys() and all(bool(t.isfinite().all()) for t in fields.values())
 
 
-def broken_pictures() -> TrainingViews:
-    rgb = pictures().rgb.clone()
+def broken_views() -> TrainingViews:
+    rgb = training().rgb.clone()
     rgb[:, 3, 3] = torch.nan
-    return replace(pictures(), rgb=rgb)
+    return replace(training(), rgb=rgb)
 
 
 def test_steps_lower_the_loss() -> None:
-    before = psnr_on(start(), pictures(), range(24), "cpu")
-    assert psnr_on(run(30, sizes=FREE, freely=False).fields, pictures(), range(24), "cpu") > before + 8
+    before = psnr_on(start(), training(), range(24), "cpu")
+    assert psnr_on(run(30, sizes=FREE, freely=False).fields, training(), range(24), "cpu") > before + 8
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-3])
 def test_one_small_step_on_all_views_goes_downhill(size: float) -> None:
     config = few(batch=24, absolute=0.0, binary=0.0, alpha=0.0)
-    before = psnr_on(start(), pictures(), range(24), "cpu")
+    before = psnr_on(start(), training(), range(24), "cpu")
     after = run(1, config, dict.fromkeys(FREE, size), freely=False)
-    assert psnr_on(after.fields, pictures(), range(24), "cpu") > before
+    assert psnr_on(after.fields, training(), range(24), "cpu") > before
 
 
 def test_the_start_is_left_as_it_was() -> None:
@@ -121,16 +121,17 @@ def test_more_marks_than_steps_are_all_visited_in_order() -> None:
     assert not found.broken
 
 
-def test_every_view_is_used_before_any_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[int] = []
-    usual = MODULE.show
+def test_every_view_is_used_before_any_is_used_again() -> None:
+    """Of the views in a step, the images have gradients."""
+    rgb, used = training().rgb.clone().requires_grad_(), list[int]()
 
-    def spy(fields: Fields, shown: TrainingViews, chosen: list[int], *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
-        used.extend(chosen)
-        return usual(fields, shown, chosen, *rest, **more)
+    def look(_share: float, _fields: object) -> None:
+        assert rgb.grad is not None
+        used.extend(rgb.grad.flatten(1).any(1).nonzero()[:, 0].tolist())
+        rgb.grad = None
 
-    monkeypatch.setattr(MODULE, "show", spy)
-    optimise(start(), pictures(), range(2, 14), few(batch=4), Budget(6), FREE)
+    marks = tuple(i / 6 for i in range(1, 7))
+    optimise(start(), replace(training(), rgb=rgb), range(2, 14), few(batch=4), Budget(6), FREE, marks=marks, look=look)
     assert sorted(used[:12]) == sorted(used[12:]) == list(range(2, 14))
 
 
@@ -138,9 +139,9 @@ def test_a_batch_larger_than_the_views_takes_what_there_is() -> None:
     assert run(2, few(batch=100)).steps == 2
 
 
-def test_a_nan_picture_ends_it_with_the_last_finite_fields() -> None:
-    found = run(5, pictures=broken_pictures())
-    assert "not a number" in found.broken
+def test_a_nan_in_an_image_ends_it_with_the_last_finite_fields() -> None:
+    found = run(5, training=broken_views())
+    assert found.broken == "the loss became NaN"
     assert found.steps == 0
     torch.testing.assert_close(found.fields["means"], start()["means"])
     assert usable(found.fields)
@@ -148,11 +149,11 @@ def test_a_nan_picture_ends_it_with_the_last_finite_fields() -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float) -> None:
-    """TrainingViews that go bad after the third step."""
+    """Images that become invalid after the third step."""
     wanted = run(3, few(final=1.0))
-    going_bad = replace(pictures(), rgb=pictures().rgb.clone())
-    found = run(9, few(final=1.0), pictures=going_bad, marks=(3 / 9,), look=lambda *_: going_bad.rgb.fill_(value))
-    assert (found.broken, found.steps) == ("the loss is not a number any more", 3)
+    going_bad = replace(training(), rgb=training().rgb.clone())
+    found = run(9, few(final=1.0), training=going_bad, marks=(3 / 9,), look=lambda *_: going_bad.rgb.fill_(value))
+    assert (found.broken, found.steps) == ("the loss became NaN", 3)
     assert identical(found.fields, wanted.fields)
 
 
@@ -166,30 +167,45 @@ def test_a_gradient_that_is_no_number_ends_it_with_the_last_finite_fields(monkey
 
     monkeypatch.setattr(Tensor, "backward", backward)
     found = run(9, few(final=1.0))
-    assert (found.broken, found.steps) == ("a gradient is not a number any more", 3)
+    assert (found.broken, found.steps) == ("a gradient became NaN", 3)
     assert identical(found.fields, wanted.fields)
 
 
-def test_an_interrupted_step_ends_it_with_what_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancellation_ends_it_after_the_step() -> None:
     wanted = run(3, few(final=1.0))
-    interrupted_at(4, monkeypatch)
-    found = run(9, few(final=1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        found = run(9, few(final=1.0), cancel=cancelled_in(3, patch).cancel)
     assert (found.broken, found.steps) == ("interrupted", 3)
     assert identical(found.fields, wanted.fields)
 
 
-def test_an_interrupted_look_ends_it_with_what_was_reached() -> None:
-    def look(_share: float, _fields: object) -> None:
-        raise KeyboardInterrupt
-
-    found = run(8, marks=(0.5,), look=look)
-    assert (found.broken, found.steps) == ("interrupted", 4)
+def test_a_cancellation_before_the_first_step_leaves_the_start() -> None:
+    cancel = Cancel()
+    cancel.request()
+    found = run(8, cancel=cancel)
+    assert (found.broken, found.steps) == ("interrupted", 0)
     assert usable(found.fields)
+    torch.testing.assert_close(found.fields["means"], start()["means"])
+
+
+def test_a_cancellation_while_looking_ends_it_with_what_was_reached() -> None:
+    cancel = Cancel()
+    found = run(8, marks=(0.5,), look=lambda *_: cancel.request(), cancel=cancel)
+    assert found.broken == "interrupted"
+    assert found.steps in (4, 5)
+    assert usable(found.fields)
+
+
+def test_an_interrupt_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line turns Ctrl-C into a cancellation; whoever raises KeyboardInterrupt wants to leave."""
+    interrupted_in(4, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(9, cancel=Cancel())
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock's time, which goes on by a tenth of a second whenever it is looked at."""
+    """A clock's time, which advances by a tenth of a second whenever it is read."""
     seconds = [0.0]
 
     def tick() -> float:
@@ -202,7 +218,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.usefixtures("now")
 def test_seconds_end_it() -> None:
-    found = optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE)
+    found = optimise(start(), training(), range(24), few(), Budget(seconds=1.0), FREE)
     assert 5 <= found.steps <= 10
     assert usable(found.fields)
 
@@ -211,7 +227,7 @@ def test_time_spent_looking_is_not_counted(now: list[float]) -> None:
     def look(_share: float, _fields: object) -> None:
         now[0] += 50.0
 
-    assert optimise(start(), pictures(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
+    assert optimise(start(), training(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
 
 
 def test_no_needles_and_opacities_and_colours_between_0_and_1() -> None:
@@ -225,7 +241,7 @@ def test_no_needles_and_opacities_and_colours_between_0_and_1() -> None:
     assert usable(after)
 
 
-def test_it_works_where_no_gradients_are_asked_for() -> None:
+def test_it_works_under_no_grad() -> None:
     with torch.no_grad():
         found = run(3)
     assert identical(found.fields, run(3).fields)

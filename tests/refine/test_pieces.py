@@ -1,4 +1,4 @@
-"""Paths as pieces of a space-time cloud: few where they are straight, near them where they are not."""
+"""Trajectories as pieces in linear motion: few where they are straight, near them where they are not."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_counts_and_knots() -> None:
     assert sigma == pytest.approx(OVERLAP * 0.5)
 
 
-def test_a_piece_is_the_line_through_its_moments() -> None:
+def test_a_piece_is_the_line_through_its_timestamps() -> None:
     means = torch.tensor([0.5, 0.0, 0.0]) * TIMES[:, None, None] ** 2
     mean, velocity, _, off = fitted(means, still_quats(1), TIMES, 0.5, 0.05, torch.tensor([0.02]))
     assert torch.allclose(velocity, torch.tensor([[0.5, 0.0, 0.0]]), atol=0.02)
@@ -103,10 +103,10 @@ def test_a_piece_is_the_line_through_its_moments() -> None:
 def test_they_make_a_scene() -> None:
     path = 0.3 * torch.stack([(3 * TIMES).cos(), (3 * TIMES).sin(), TIMES], -1)[:, None].expand(-1, 7, -1)
     fields = in_pieces(cloud(7), path, still_quats(7), TIMES)
-    assert len(Gaussians4D(**fields)) == len(fields["means"])  # checks shapes
+    assert Gaussians4D(**fields).num_gaussians == len(fields["means"])  # checks shapes
 
 
-def test_one_moment_is_one_piece() -> None:
+def test_one_timestamp_is_one_piece() -> None:
     fields = in_pieces(cloud(2), torch.zeros(1, 2, 3), still_quats(2)[:1], torch.zeros(1))
     assert len(fields["means"]) == 2
     assert bool(torch.isfinite(fields["velocities"]).all())

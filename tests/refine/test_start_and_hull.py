@@ -1,4 +1,4 @@
-"""How an optimisation starts: from a prediction that is thinned, or from random points in the visual hull."""
+"""The start of an optimisation: a thinned prediction, or random points in the visual hull."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chronosplat.refine import start as start_module
 from chronosplat.refine.coverage import timestamp_spacing
 from chronosplat.refine.start import OPACITY, PER_PIXEL, count_for, thinned_and_widened
 from chronosplat.shapes import InputError
-from tests.refine.kit import SIZE, blobs, moments, same, views
+from tests.refine.kit import SIZE, blobs, same, timestamps, views
 from tests.scene_kit import project, tilted_world
 
 TIMES = torch.linspace(-1, 1, 24)
@@ -53,7 +53,7 @@ def test_small_clouds_stay_whole() -> None:
     torch.testing.assert_close(fields["scales"], blobs().scales)
 
 
-def test_a_single_moment_keeps_its_time_sigmas() -> None:
+def test_a_single_timestamp_keeps_its_time_sigmas() -> None:
     fields = thinned_and_widened(blobs(), ALPHAS, torch.zeros(24), 3.5, 0)
     assert torch.equal(fields["time_sigmas"], blobs().time_sigmas)
 
@@ -77,23 +77,23 @@ def test_faint_gaussians_are_drawn_rarely(no_least: None) -> None:
     assert not faint[thinned_and_widened(never, ALPHAS, TIMES, 3.5, 0)["means"][:, 0].long()].any()
 
 
-def inside(views: Views, points: torch.Tensor, picture: int) -> torch.Tensor:
-    """Which points of the capture's world lie in a picture's silhouette, to the next pixel."""
+def inside(views: Views, points: torch.Tensor, view: int) -> torch.Tensor:
+    """Which points of the capture's world lie in a view's silhouette, to the next pixel."""
     pixels, depths = project(views.cameras, points)
-    at = pixels[picture].floor().long()
-    assert bool((depths[picture] > 0).all())
-    grown = torch.nn.functional.max_pool2d(views.alphas[picture, None, :, :, 0], 3, 1, 1)[0]
+    at = pixels[view].floor().long()
+    assert bool((depths[view] > 0).all())
+    grown = torch.nn.functional.max_pool2d(views.alphas[view, None, :, :, 0], 3, 1, 1)[0]
     return (at >= 0).all(1) & (at < SIZE).all(1) & (grown[at[:, 1].clamp(0, SIZE - 1), at[:, 0].clamp(0, SIZE - 1)] > 0.3)
 
 
-def test_random_points_lie_in_the_silhouettes_of_their_moment() -> None:
+def test_random_points_lie_in_the_silhouettes_of_their_timestamp() -> None:
     cloud = random_in_hull(views(), 400)
-    assert len(cloud) == 400
+    assert cloud.num_gaussians == 400
     seconds = cloud.clock.seconds(cloud.time_centers)
     points = cloud.world.points(cloud.means)
-    for picture, moment in enumerate(moments()):
-        mine = (seconds - moment).abs() < 1e-3
-        assert bool(inside(views(), points[mine], picture).all())
+    for view, timestamp in enumerate(timestamps()):
+        mine = (seconds - timestamp).abs() < 1e-3
+        assert bool(inside(views(), points[mine], view).all())
     assert len(seconds.unique()) > 12
     assert cloud.seconds == views().seconds
     assert float(cloud.scales.min()) > 0
@@ -105,8 +105,8 @@ def test_random_points_are_in_the_capture_s_world() -> None:
     here, there = random_in_hull(views(), 200), random_in_hull(turned, 200)
     points = there.world.points(there.means)
     seconds = there.clock.seconds(there.time_centers)
-    for picture, moment in enumerate(moments()):
-        assert bool(inside(turned, points[(seconds - moment).abs() < 1e-3], picture).all())
+    for view, timestamp in enumerate(timestamps()):
+        assert bool(inside(turned, points[(seconds - timestamp).abs() < 1e-3], view).all())
     assert there.world.scale == pytest.approx(2.5 * here.world.scale, rel=1e-6)
 
 
@@ -128,7 +128,7 @@ def test_random_points_have_the_colours_that_are_seen() -> None:
 def test_cameras_of_double_precision_do_as_well() -> None:
     given = views()
     double = Views(given.images.double(), given.alphas.double(), given.cameras.to(dtype=torch.float64), given.times)
-    assert len(random_in_hull(double, 50)) == 50
+    assert random_in_hull(double, 50).num_gaussians == 50
 
 
 def test_silhouettes_with_nothing_in_common_are_refused() -> None:

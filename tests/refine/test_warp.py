@@ -10,8 +10,8 @@ from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.refine.warp import Warp, farthest_points
 from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 
-MOMENTS = 5
-EVERY = torch.arange(MOMENTS)
+TIMES = 5
+EVERY = torch.arange(TIMES)
 
 
 def points(count: int = 200) -> Tensor:
@@ -23,26 +23,26 @@ def quats(count: int = 200) -> Tensor:
 
 
 def warp(count: int = 20) -> Warp:
-    return Warp(points(), MOMENTS, torch.Generator().manual_seed(0), count)
+    return Warp(points(), TIMES, torch.Generator().manual_seed(0), count)
 
 
-def rigid(found: Warp, moment: int, turn: Tensor, shift: Tensor) -> Tensor:
-    """Let all nodes make one rigid motion at a moment; its rotation matrix."""
+def rigid(found: Warp, time: int, turn: Tensor, shift: Tensor) -> Tensor:
+    """Let all nodes make one rigid motion at a time; its rotation matrix."""
     rotation = quats_to_matrices(torch.cat([torch.ones(1), turn]))
     with torch.no_grad():
-        found.turns[moment] = turn
-        found.shifts[moment] = found.nodes @ rotation.T - found.nodes + shift
+        found.turns[time] = turn
+        found.shifts[time] = found.nodes @ rotation.T - found.nodes + shift
     return rotation
 
 
 def test_at_rest_nothing_moves() -> None:
     found = warp()
     means, turned = found.at(EVERY, points(), quats(), found.weights(points()))
-    assert means.shape == (MOMENTS, 200, 3)
-    assert torch.allclose(means, points().expand(MOMENTS, -1, -1), atol=1e-6)
-    assert torch.allclose(turned, quats().expand(MOMENTS, -1, -1), atol=1e-6)
+    assert means.shape == (TIMES, 200, 3)
+    assert torch.allclose(means, points().expand(TIMES, -1, -1), atol=1e-6)
+    assert torch.allclose(turned, quats().expand(TIMES, -1, -1), atol=1e-6)
     assert float(found.bending(EVERY).detach()) < 1e-12
-    assert float(found.unsteadiness(0, MOMENTS - 1).detach()) == 0
+    assert float(found.unsteadiness(0, TIMES - 1).detach()) == 0
 
 
 def test_a_rigid_motion_of_the_nodes_is_one_of_the_gaussians_and_bends_nothing() -> None:
@@ -67,7 +67,7 @@ def test_a_drift_moves_all_and_bends_nothing() -> None:
 
 def test_bending_does_not_depend_on_size() -> None:
     def bent(size: float) -> float:
-        found = Warp(points() * size, MOMENTS, torch.Generator().manual_seed(0), 20)
+        found = Warp(points() * size, TIMES, torch.Generator().manual_seed(0), 20)
         with torch.no_grad():
             found.shifts.copy_(0.1 * size * torch.randn(found.shifts.shape, generator=torch.Generator().manual_seed(3)))
         return float(found.bending(EVERY).detach())
@@ -80,7 +80,7 @@ def test_even_motion_is_steady_and_a_jerk_is_not() -> None:
     found = warp()
     with torch.no_grad():
         found.drifts[:] = EVERY[:, None] * torch.tensor([0.1, 0.0, -0.2])
-    assert float(found.unsteadiness(0, MOMENTS - 1).detach()) < 1e-9
+    assert float(found.unsteadiness(0, TIMES - 1).detach()) < 1e-9
     with torch.no_grad():
         found.drifts[4] += 0.3
     assert float(found.unsteadiness(-7, 99).detach()) > 1e-3
@@ -104,12 +104,12 @@ def test_nodes_lie_apart() -> None:
 
 
 def test_fewer_points_than_nodes() -> None:
-    found = Warp(points(3), MOMENTS, torch.Generator().manual_seed(0))
+    found = Warp(points(3), TIMES, torch.Generator().manual_seed(0))
     assert len(found.nodes) == 3
     assert torch.allclose(found.at(EVERY, points(3), quats(3), found.weights(points(3)))[0][1], points(3), atol=1e-6)
 
 
-def test_a_moment_may_begin_where_another_is() -> None:
+def test_a_timestamp_may_begin_where_another_is() -> None:
     found = warp()
     rigid(found, 1, torch.tensor([0.1, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0]))
     found.carry(1, 4)
