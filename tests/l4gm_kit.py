@@ -25,7 +25,7 @@ TINY_LGM = L4GMConfig(replace(UNET, temporal=False), input_size=32, splat_size=1
 
 
 def tiny_model(seed: int = 0, config: L4GMConfig = TINY) -> L4GM:
-    """A network whose Gaussians stand around the origin and can be seen."""
+    """A network whose Gaussians lie around the origin and are visible."""
     torch.manual_seed(seed)
     model = L4GM(config).eval()
     for parameter in model.parameters():
@@ -35,13 +35,13 @@ def tiny_model(seed: int = 0, config: L4GMConfig = TINY) -> L4GM:
 
 
 def tiny_file(path: Path, seed: int = 0, config: L4GMConfig = TINY) -> Path:
-    """A weights file that says its own sizes."""
+    """A weights file with its config."""
     save_weights(asdict(config), "l4gm", to_l4gm(tiny_model(seed, config)), path)
     return path
 
 
 def write_views(folder: Path, size: int = 32, seed: int = 5) -> Path:
-    """Four pictures of a coloured block on white, alike in height, in ``folder``."""
+    """Four views of a coloured block on white, equally high, in ``folder``."""
     from chronosplat.multiview import save_views
 
     views = torch.ones(4, size, size, 3)

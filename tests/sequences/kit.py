@@ -1,4 +1,4 @@
-"""TrainingViews for sequences, drawn by number."""
+"""Videos and first-frame views made from a number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass
 class Movie:
-    """T pictures of a coloured block that moves on a transparent ground; counts how often each was read."""
+    """T frames of a coloured block that moves over a transparent background; records which were read."""
 
     count: int
     fps: float = 10.0
@@ -24,12 +24,12 @@ class Movie:
         return 1.5 + torch.arange(self.count, dtype=torch.float64) / self.fps
 
     def frames(self, size: int, which: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """See chronosplat.sequences.run.TrainingViews."""
+        """See chronosplat.sequences.run.FrameSource."""
         for index in which:
             self.reads.append(index)
-            yield self.picture(size, index)
+            yield self.frame(size, index)
 
-    def picture(self, size: int, index: int) -> tuple[Tensor, Tensor]:
+    def frame(self, size: int, index: int) -> tuple[Tensor, Tensor]:
         """Straight colours and alphas of one frame."""
         generator = torch.Generator().manual_seed(self.seed + index // 4)
         images = torch.rand(3, generator=generator).expand(size, size, 3) * torch.linspace(0.3, 1, size)[:, None, None]
@@ -40,7 +40,7 @@ class Movie:
 
     def white(self, size: int, index: int) -> Tensor:
         """[size, size, 3] one frame on white."""
-        images, alphas = self.picture(size, index)
+        images, alphas = self.frame(size, index)
         return images * alphas + 1 - alphas
 
 

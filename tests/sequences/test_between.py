@@ -1,4 +1,4 @@
-"""Two frames between every two: blends in, four frames out, even times."""
+"""Two frames between every two: blends in, four frames out, even timestamps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_network_sees_linear_blends() -> None:
         assert torch.equal(found.fields()[name], value), name
 
 
-def test_the_ends_are_the_pictures_themselves() -> None:
+def test_the_ends_are_the_given_frames() -> None:
     seen: list[torch.Tensor] = []
     model = tiny_model(1)
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -1,4 +1,4 @@
-"""A run over a long video equals the same done by hand, and goes on where it was stopped."""
+"""A run over a long video equals the same done by hand, and resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(folder: Path, plan: Plan, movie: Movie, stop_after: int | None = None) -
     return scene
 
 
-def looks(gaussians: Gaussians3D) -> Tensor:
+def seen_around(gaussians: Gaussians3D) -> Tensor:
     return render(gaussians, orbit([0.0, 90.0, 180.0, 270.0], 0.0, SIZE)).rgb.clamp(0, 1)
 
 
@@ -54,7 +54,7 @@ def by_hand(model: L4GM, movie: Movie) -> list[Gaussians3D]:
         rgb = torch.stack([torch.cat([movie.white(SIZE, i)[None], sides[1:]]) for i in shown])
         predicted = model(input_maps(rgb[None], model.config))
         frames += [at(predicted, i) for i in range(0 if first == 0 else 1, len(shown))]
-        sides = looks(frames[-1])
+        sides = seen_around(frames[-1])
     return frames
 
 
@@ -62,7 +62,7 @@ def test_forty_frames_equal_the_same_done_by_hand(tmp_path: Path) -> None:
     movie = Movie(FRAMES)
     scene = run(tmp_path / "a", plan(), movie)
     wanted = by_hand(tiny_model(), movie)
-    assert len(scene) == len(wanted) == FRAMES
+    assert scene.num_frames == len(wanted) == FRAMES
     for index, frame in enumerate(wanted):
         for name, value in frame.tensors().items():
             assert torch.equal(getattr(scene, name)[index], value), (index, name)
@@ -85,11 +85,11 @@ def test_interpolation_joins_pairs_and_chunks_without_a_seam(tmp_path: Path) -> 
     movie, between = Movie(11), tiny_model(4)
     plain = run(tmp_path / "plain", plan(chunk=5), movie)
     scene = run(tmp_path / "more", plan(between, chunk=5), movie)
-    assert len(scene) == 3 * (len(plain) - 1) + 1
+    assert scene.num_frames == 3 * (plain.num_frames - 1) + 1
     torch.testing.assert_close(scene.times[::3], plain.times)
     torch.testing.assert_close(scene.times.diff(), torch.full((30,), 1 / 30, dtype=torch.float64))
     for pair in range(10):
-        ends = [torch.cat([movie.white(SIZE, pair + i)[None], looks(plain.frame(pair + i))[1:]]) for i in (0, 1)]
+        ends = [torch.cat([movie.white(SIZE, pair + i)[None], seen_around(plain.frame(pair + i))[1:]]) for i in (0, 1)]
         rgb = torch.stack([torch.lerp(ends[0], ends[1], step / 3) for step in range(4)])
         with torch.no_grad():
             wanted = between(input_maps(rgb[None], between.config))
@@ -100,7 +100,7 @@ def test_interpolation_joins_pairs_and_chunks_without_a_seam(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("more", [False, True])
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(tmp_path: Path, more: bool, stop: int) -> None:
+def test_a_stopped_run_resumes_with_the_same_numbers(tmp_path: Path, more: bool, stop: int) -> None:
     between = tiny_model(4) if more else None
     movie = Movie(17)
     run(tmp_path / "whole", plan(between, chunk=5), movie)
@@ -158,5 +158,5 @@ def test_progress_tells_chunks_and_the_frames_they_added(tmp_path: Path) -> None
 @pytest.mark.parametrize("more", [False, True])
 def test_a_single_frame(tmp_path: Path, more: bool) -> None:
     scene = run(tmp_path / "a", plan(tiny_model(4) if more else None, chunk=1), Movie(1))
-    assert len(scene) == 1
+    assert scene.num_frames == 1
     assert float(scene.opacities.max()) > 0
