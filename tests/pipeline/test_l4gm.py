@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import av
 import numpy as np
@@ -20,27 +19,15 @@ from chronosplat.captures import save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.export import read_ply
+from chronosplat.files import MARKER
 from chronosplat.models.precision import bf16_is_fast
-from chronosplat.scenes import Gaussians3D, GaussianSequence, load_scene
+from chronosplat.pipeline.stages import MANIFEST
+from chronosplat.scenes import Gaussians3D
 from chronosplat.sequences.run import STATE
-from tests.pipeline.kit import VIDEOS, Kit, kit
+from tests.pipeline.kit import VIDEOS, Kit, interrupted_at_pass, kit, noticed, report_of, scene_of
 
 __all__ = ["kit"]
-
-
-def interrupt(*_: object) -> None:
-    """As Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
-def scene_of(folder: Path) -> GaussianSequence:
-    scene = load_scene(folder / "scene.safetensors")
-    assert isinstance(scene, GaussianSequence)
-    return scene
-
-
-def report_of(folder: Path) -> dict:
-    return json.loads((folder / "report.json").read_text())
+FILES = ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "views"]
 
 
 def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +36,7 @@ def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.
     printed = json.loads(capsys.readouterr().out)
     report = report_of(out)
     assert printed["output"] == str(out)
-    assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "views"]
+    assert sorted(p.name for p in out.iterdir() if p.name not in (MARKER, MANIFEST)) == FILES
     assert sorted(p.name for p in (out / "views").iterdir()) == ["back.png", "front.png", "left.png", "right.png"]
     scene = scene_of(out)
     assert scene.means.shape == (12, 1024, 3)
@@ -60,7 +47,7 @@ def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.
     seen = scene.frame(7).opacities >= 1 / 255
     torch.testing.assert_close(ply.means, scene.frame(7).means[seen])
     assert report["facts"] == {"output_frames": 12, "fps": 10.0, "chunk": 5, "precision": "float32"}
-    assert sorted(report["files"]) == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert sorted(report["files"]) == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != MARKER)
     with av.open(str(out / "preview.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 12
         assert float(container.streams.video[0].average_rate or 0) == 10
@@ -70,7 +57,7 @@ def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.
 def test_three_times_the_frame_rate(kit: Kit) -> None:
     assert main(kit.arguments("--ply", "--interpolate", "3", "--interp-weights", str(kit.between))) == 0
     scene, report = scene_of(kit.folder / "out"), report_of(kit.folder / "out")
-    assert len(scene) == 34
+    assert scene.num_frames == 34
     torch.testing.assert_close(scene.times, torch.arange(34, dtype=torch.float64) / 30)
     assert report["facts"]["fps"] == 30
     assert len(list((kit.folder / "out/ply").iterdir())) == 34
@@ -100,18 +87,17 @@ def test_killed_in_the_middle_and_started_again_the_file_is_the_same(kit: Kit, m
     assert not partial.exists()
 
 
-def test_an_interrupted_run_is_continued_only_by_the_same_command(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chronosplat.pipeline.sequence.write_frames", interrupt)  # after the first chunk
-        assert main(kit.arguments("--ply")) == 2
+def test_an_interrupted_run_is_resumed_only_by_the_same_command(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    with interrupted_at_pass(2):
+        assert main(kit.arguments("--ply")) == 130
     partial = kit.folder / "out.partial"
     assert (partial / STATE).is_file()
-    assert "interrupted" in capsys.readouterr().err
+    assert "interrupted; the same command resumes what was finished" in capsys.readouterr().err
     assert main(kit.arguments("--seed", "1")) == 0
     err = " ".join(capsys.readouterr().err.split())
     assert "starting over" in err
     assert main(kit.arguments()) == 0
-    assert "going on" not in capsys.readouterr().err
+    assert "resuming" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["dancing_robot_fg", "otter-on-surfboard_fg", "sighing_frog_fg"])
@@ -122,13 +108,13 @@ def test_real_videos_go_the_whole_way(kit: Kit, name: str) -> None:
     assert main(kit.arguments("--chunk", "16", "--end", "2", input=path)) == 0
     report, scene = report_of(kit.folder / "out"), scene_of(kit.folder / "out")
     frames = {"dancing_robot_fg": 32, "otter-on-surfboard_fg": 30, "sighing_frog_fg": 32}[name]
-    assert report["frames"] == len(scene) == frames
+    assert report["frames"] == scene.num_frames == frames
     assert report["facts"]["fps"] == {32: 16.0, 30: 15.0}[frames]
-    assert any("uniform background" in note for note in report["notes"])
+    assert any("uniform background" in notice["text"] for notice in report["notices"])
     assert bool(torch.isfinite(scene.means).all())
 
 
-def test_a_posed_capture_brings_its_own_sides(kit: Kit) -> None:
+def test_a_posed_capture_brings_its_own_views(kit: Kit) -> None:
     split = alternating_canonical(procedural_object(5, "blob"), 32, times=6, samples=1)
     every = split.inputs, split.targets
     merged = type(split.inputs)(
@@ -143,51 +129,53 @@ def test_a_posed_capture_brings_its_own_sides(kit: Kit) -> None:
     assert main([*arguments, "-o", str(kit.folder / "posed")]) == 0
     report = report_of(kit.folder / "posed")
     assert report["frames"] == 6
-    assert any("the first moment from all four sides" in note for note in report["notes"])
+    assert "the first timestamp from all four azimuths" in noticed(kit.folder / "posed", "reference-camera")[0]
     front = np.asarray(Image.open(kit.folder / "posed/views/front.png"), dtype=np.float32) / 255
     white = merged[order].on_white()[0].numpy()
     assert float(np.abs(front - white).max()) < 1e-6
 
 
 def test_given_views_frame_the_video_as_they_are_framed(kit: Kit) -> None:
-    """The views' object is half the picture high; whatever part of the video's picture it fills, it is framed so."""
+    """The object fills half of the views' height; the video is framed so, however large the object is in it."""
     assert main(kit.arguments()) == 0
     front = np.asarray(Image.open(kit.folder / "out/views/front.png"), dtype=np.float32)
     high = np.flatnonzero((front.min(-1) < 200).any(1))
     assert (high[0], high[-1] + 1) == (8, 24)
-    report = report_of(kit.folder / "out")
-    assert any("framed as the given views" in note for note in report["notes"])
-    assert any(note.startswith("warning: the front view and the video's first frame do not look alike") for note in report["notes"])
+    assert noticed(kit.folder / "out", "framed-like-views")
+    (differ,) = [notice for notice in report_of(kit.folder / "out")["notices"] if notice["code"] == "views-differ"]
+    assert differ["level"] == "warning"
+    assert differ["text"].startswith("the front view and the video's first frame differ")
 
 
 def test_three_views_take_the_video_s_first_frame_as_the_front(kit: Kit) -> None:
     (kit.views / "front.png").unlink()
     assert main(kit.arguments()) == 0
     front = np.asarray(Image.open(kit.folder / "out/views/front.png"), dtype=np.float32)
-    assert front[16, 16, 0] > front[16, 16, 2] + 50 or front[12, 12, 2] > front[12, 12, 0]  # the video's red and blue block
-    assert not any("do not look alike" in note for note in report_of(kit.folder / "out")["notes"])
+    block = front[front.min(-1) < 200]  # red, and in it some blue
+    assert float((block[:, 0] > block[:, 2] + 50).mean()) > 0.6
+    assert float((block[:, 2] > block[:, 0] + 50).mean()) > 0.1
+    assert not noticed(kit.folder / "out", "views-differ")
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"), [("bf16", "bfloat16"), ("fp16", "float16"), ("auto", "bfloat16" if bf16_is_fast("cpu") else "float32")]
+    ("precision", "found"), [("bf16", "bfloat16"), ("fp16", "float16"), ("auto", "bfloat16" if bf16_is_fast("cpu") else "float32")]
 )
-def test_one_frame_and_lower_precision(kit: Kit, asked: str, found: str) -> None:
-    more = ("--interpolate", "3", "--interp-weights", str(kit.between), "--precision", asked)
+def test_one_frame_and_lower_precision(kit: Kit, precision: str, found: str) -> None:
+    more = ("--interpolate", "3", "--interp-weights", str(kit.between), "--precision", precision)
     assert main(kit.arguments("--max-frames", "1", *more)) == 0
     report = report_of(kit.folder / "out")
     assert report["facts"]["output_frames"] == 1
     assert report["facts"]["precision"] == found
 
 
-def test_a_run_goes_on_with_the_chunk_that_it_began_with_though_memory_is_shorter_now(
+def test_a_run_resumes_with_its_first_chunk_though_memory_is_shorter_now(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = [a for a in kit.arguments("--ply") if a not in ("--chunk", "5")]
     monkeypatch.setattr("chronosplat.sequences.memory.USUAL_CHUNK", 7)
-    with monkeypatch.context() as patch:
-        patch.setattr("chronosplat.pipeline.sequence.write_frames", interrupt)
-        assert main(free) == 2
+    with interrupted_at_pass(2):
+        assert main(free) == 130
     monkeypatch.setattr("chronosplat.sequences.memory.USUAL_CHUNK", 3)
     assert main(free) == 0
-    assert "going on" in capsys.readouterr().err
+    assert "resuming" in capsys.readouterr().err
     assert report_of(kit.folder / "out")["facts"]["chunk"] == 7

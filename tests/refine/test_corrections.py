@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 
@@ -128,6 +129,12 @@ def test_the_returned_exposure_explains_the_images() -> None:
         shown = render_views(fields_of(done.scene), training, range(len(given)), "cpu")[0]
         exposed = shown * gains[:, None, None] + offsets[:, None, None]
     assert mean_psnr(exposed, training.rgb) > mean_psnr(shown, training.rgb) + 0.3  # 40.6 and 41.1 dB
+
+
+def test_facts_about_the_only_camera_are_numbers() -> None:
+    """It is fixed, so nothing is averaged; a report must be JSON."""
+    done = refine_scene(wrong(blobs()), views()[[0]], few(10, cameras=True))
+    json.dumps(done.facts, allow_nan=False)
 
 
 def test_a_fit_returns_its_corrections() -> None:
