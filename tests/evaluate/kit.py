@@ -17,7 +17,7 @@ from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import moving_scene, tilted_world
 
 SIZE = 16
-RING = [15.0 * i for i in range(24)]  # every camera that the set-ups ask for by its place
+RING = [15.0 * i for i in range(24)]  # every camera that a set-up places
 UP = torch.tensor([0.0, 1.0, 0.0])
 
 
@@ -28,12 +28,12 @@ def mesh_studio(times: int = 24, seed: int = 0) -> MeshStudio:
 
 @cache
 def ring(times: int = 8) -> Views:
-    """All of the ring's cameras at each moment of the mesh."""
+    """All of the ring's cameras at each timestamp of the mesh."""
     return mesh_studio(times).shoot([ViewSpec(azimuth, 0.0, t) for t in range(times) for azimuth in RING])
 
 
 def moved(views: Views, world: Similarity | None = None) -> Views:
-    """The same pictures in another world."""
+    """The same views in another world."""
     world = tilted_world() if world is None else world
     assert views.up is not None
     up = world.directions(views.up.double())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from chronosplat.evaluate.baselines import nearest_inputs
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, open_studio, perceptual
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, split_of
+from chronosplat.events import Events, Notice
 from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
 from chronosplat.metrics.lpips import LPIPS
 from chronosplat.shapes import InputError, UnavailableError
@@ -25,7 +28,7 @@ from tests.evaluate.kit import Knowing, mesh_studio, ring, row, scene_studio
 from tests.offline import no_network
 
 BLOB = "procedural:blob"
-SMALL = EvalConfig((BLOB,), size=32, times=8, methods=("white", "nearest", "feed-forward"), setups=("alternating", "video"), lpips="off")
+SMALL = EvalConfig((BLOB,), size=32, times=8, methods=("white", "nearest", "feed-forward"), setup=("alternating", "video"), lpips="off")
 
 
 @pytest.fixture(autouse=True)
@@ -34,29 +37,30 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     no_network(monkeypatch, tmp_path / "no cache")
 
 
-def changed(**what: object) -> EvalConfig:
-    return EvalConfig(**{**SMALL.__dict__, **what})  # pyright: ignore[reportArgumentType]
+def changed(**what: Any) -> EvalConfig:
+    return replace(SMALL, **what)
 
 
 @cache
-def evaluated() -> tuple[Results, tuple[str, ...], tuple[Row, ...], tuple[tuple[str, int, int], ...]]:
-    """Results, what was said, which rows were kept, and how progress went."""
-    said: list[str] = []
+def evaluated() -> tuple[Results, tuple[Notice, ...], tuple[Row, ...], tuple[tuple[str, int, int], ...]]:
+    """Results, notices, kept rows, and progress."""
+    notices: list[Notice] = []
     kept: list[Row] = []
-    progress: list[tuple[str, int, int]] = []
-    config = changed(counts=(1, 2), seed=3, methods=("white", "nearest", "feed-forward"))
-    results = evaluate(config, said.append, lambda *at: progress.append(at), kept.append)
-    return results, tuple(said), tuple(kept), tuple(progress)
+    told: list[tuple[str, int, int]] = []
+    config = changed(views=(1, 2), seed=3, methods=("white", "nearest", "feed-forward"))
+    events = Events(notices.append, lambda stage, done, total, note="": told.append((stage, done, total)))
+    results = evaluate(config, events, kept.append)
+    return results, tuple(notices), tuple(kept), tuple(told)
 
 
 def test_a_row_for_every_setup_and_method() -> None:
-    results, said, kept, progress = evaluated()
+    results, notices, kept, progress = evaluated()
     expected = [(s, m) for s in ("alternating", "video") for m in ("white", "nearest", "feed-forward")]
     expected += [("random, 1 views", "feed-forward"), ("random, 2 views", "feed-forward")]
     assert [(r.setup, r.method) for r in results.rows] == expected
     assert list(kept) == results.rows
-    assert len(said) == len(expected)
-    assert all(re.fullmatch(r"procedural:blob, .*: -?\d+\.\d\d dB in \d+\.\d s", line) for line in said)
+    assert [notice.code for notice in notices] == ["row"] * len(expected)
+    assert all(re.fullmatch(r"procedural:blob, .*: -?\d+\.\d\d dB in \d+\.\d s", str(notice)) for notice in notices)
     assert progress == tuple(("evaluating", i, 4) for i in range(5))
 
 
@@ -69,7 +73,7 @@ def test_rows_say_where_they_come_from() -> None:
         assert found.threads == torch.get_num_threads()
 
 
-def test_figures_are_of_the_right_pictures() -> None:
+def test_figures_are_of_the_right_images() -> None:
     rows = {(r.setup, r.method): r for r in evaluated()[0].rows}
     counts = {setup: (r.inputs, r.targets) for (setup, _), r in rows.items()}
     assert counts == {"alternating": (8, 32), "video": (11, 29), "random, 1 views": (1, 40), "random, 2 views": (2, 40)}
@@ -96,7 +100,7 @@ def test_figures_are_of_the_right_pictures() -> None:
         assert model.seconds > 0
 
 
-def test_pictures_for_the_report() -> None:
+def test_images_for_the_report() -> None:
     results = evaluated()[0]
     assert [s.setup for s in results.shown] == ["alternating", "video", "random, 1 views", "random, 2 views"]
     for shown in results.shown:
@@ -110,7 +114,7 @@ def test_pictures_for_the_report() -> None:
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
-    again = evaluate(changed(setups=("alternating",), methods=("feed-forward",), seed=3)).rows[0]
+    again = evaluate(changed(setup=("alternating",), methods=("feed-forward",), seed=3)).rows[0]
     first = next(r for r in evaluated()[0].rows if (r.setup, r.method) == ("alternating", "feed-forward"))
     assert (again.psnr, again.ssim, again.flicker) == (first.psnr, first.ssim, first.flicker)
 
@@ -126,7 +130,7 @@ def test_the_count_curve_runs_the_model_and_fast_refinement_only(monkeypatch: py
     monkeypatch.setattr(benchmark, "Bench", Bench)
     monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
     monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
-    rows = evaluate(changed(setups=(), counts=(3,), methods=("white", "feed-forward", "fast", "scratch=fast", "10"))).rows
+    rows = evaluate(changed(setup=(), views=(3,), methods=("white", "feed-forward", "fast", "scratch=fast", "10"))).rows
     assert ran == ["feed-forward", "fast"]
     assert [r.setup for r in rows] == ["random, 3 views"] * 2
 
@@ -143,20 +147,20 @@ def test_what_was_not_measured_is_null_in_json() -> None:
 REFUSED: dict[str, tuple[Callable[[Path], EvalConfig], str]] = {
     "no captures": (lambda _: changed(captures=()), "^captures: none given; expected .glb files, procedural:FAMILY"),
     "unknown set-up": (
-        lambda _: changed(setups=("random", "rotaing")),
+        lambda _: changed(setup=("random", "rotaing")),
         "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video$",
     ),
     "unknown method": (lambda _: changed(methods=("white", "slow")), "^unknown method 'slow'"),
-    "nothing to evaluate": (lambda _: changed(setups=()), "set-up"),
+    "nothing to evaluate": (lambda _: changed(setup=()), "set-up"),
     "no method": (lambda _: changed(methods=()), "method"),
-    "no method for the counts": (lambda _: changed(setups=(), counts=(2,), methods=("white",)), "method"),
-    "no views": (lambda _: changed(counts=(4, 0)), "^views: expected at least one input picture, got 0$"),
+    "no method for the counts": (lambda _: changed(setup=(), views=(2,), methods=("white",)), "method"),
+    "no views": (lambda _: changed(views=(4, 0)), "^views: expected at least one input view, got 0$"),
     "unknown lpips": (lambda _: changed(lpips="yes"), "^lpips: expected auto, on or off, got 'yes'$"),
-    "one moment": (lambda _: changed(times=1), "^expected at least 2 times and 16 pixels, got 1 and 32$"),
+    "one timestamp": (lambda _: changed(times=1), "^expected at least 2 times and 16 pixels, got 1 and 32$"),
     "too small": (lambda _: changed(size=8), "^expected at least 2 times and 16 pixels, got 8 and 8$"),
     "unknown model": (lambda _: changed(model="4d-lrm-mimi"), "did you mean 4d-lrm-mini"),
     "unknown family": (lambda _: changed(captures=("procedural:dragon",)), "^procedural:dragon: unknown family; known: creature"),
-    "a video": (lambda t: changed(captures=(str(t / "a.mp4"),)), "a video shows one side only and its cameras are unknown"),
+    "a video": (lambda t: changed(captures=(str(t / "a.mp4"),)), "a video shows one side and its camera is unknown"),
     "missing folder": (lambda t: changed(captures=(str(t / "gone"),)), "gone: no such file or folder$"),
     "missing model file": (lambda t: changed(captures=(str(t / "gone.glb@Run"),)), "gone.glb: no such file$"),
     "folder without a capture": (lambda t: changed(captures=(str(t),)), "no capture in it; expected transforms_train.json"),
@@ -182,15 +186,16 @@ def test_lpips_that_must_be_there_is_refused_without_its_weights() -> None:
         evaluate(changed(lpips="on"))
 
 
-def test_lpips_is_left_out_with_a_note() -> None:
-    notes: list[str] = []
-    assert perceptual(changed(lpips="auto"), notes) is None
-    assert len(notes) == 1
-    assert notes[0].startswith("LPIPS left out: timm/vgg16.tv_in1k/model.safetensors is not on this machine and cannot be downloaded")
-    assert perceptual(changed(lpips="off"), kept := list(notes)) is None
-    assert kept == notes
-    results = evaluate(changed(lpips="auto", setups=("alternating",), methods=("white",)))
-    assert results.notes == notes
+def test_lpips_is_left_out_with_a_notice() -> None:
+    notices: list[Notice] = []
+    assert perceptual(changed(lpips="auto"), notices) is None
+    (notice,) = notices
+    assert notice.code == "no-lpips"
+    assert str(notice).startswith("LPIPS left out: timm/vgg16.tv_in1k/model.safetensors is not on this machine and cannot be downloaded")
+    assert perceptual(changed(lpips="off"), kept := list(notices)) is None
+    assert kept == notices
+    results = evaluate(changed(lpips="auto", setup=("alternating",), methods=("white",)))
+    assert results.notices == notices
     assert math.isnan(results.rows[0].lpips)
 
 
@@ -200,7 +205,7 @@ def test_lpips_is_measured_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(benchmark, "load_lpips", lambda: network)
     monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
     monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
-    white, perfect = evaluate(changed(lpips="on", setups=("interpolation",), methods=("white", "feed-forward"))).rows
+    white, perfect = evaluate(changed(lpips="on", setup=("interpolation",), methods=("white", "feed-forward"))).rows
     assert white.lpips > 1e-4
     assert perfect.lpips == pytest.approx(0, abs=1e-6)
 
@@ -217,9 +222,9 @@ def test_studios_by_name(tmp_path: Path) -> None:
 
 
 def test_a_capture_on_disk_is_what_was_saved(tmp_path: Path) -> None:
-    """Figures from a folder are those of the mesh: its pictures are bytes to begin with."""
+    """Figures from a folder are those of the mesh, whose images are bytes to begin with."""
     save_transforms(ring(), tmp_path / "posed", "train")
-    config = changed(captures=(str(tmp_path / "posed"),), size=16, setups=("rotating",), methods=("white", "nearest"))
+    config = changed(captures=(str(tmp_path / "posed"),), size=16, setup=("rotating",), methods=("white", "nearest"))
     rows = evaluate(config).rows
     assert [r.inputs for r in rows] == [8, 8]
     studio = mesh_studio(8)
@@ -240,14 +245,14 @@ def test_animations_of_one_file_have_names_of_their_own(animation: str, tmp_path
 
 
 def test_a_model_that_does_not_move(tmp_path: Path) -> None:
-    """All its moments are one: what a set-up takes at one of them is asked for at none."""
+    """All its timestamps look alike: a view that is an input at one of them is a target at none."""
     maker = GltfMaker()
     maker.json["materials"] = [{"doubleSided": True, "pbrMetallicRoughness": {"baseColorFactor": [0.1, 0.3, 0.1, 1]}}]
     maker.node(mesh=maker.mesh(SQUARE + (0, 0, 1), SQUARE_FACES, material=0))
     maker.node(mesh=maker.mesh(SQUARE[:, [2, 1, 0]], SQUARE_FACES, material=0))
     path = str(maker.save(tmp_path, "still.glb"))
-    rows = evaluate(changed(captures=(path,), methods=("white",), setups=("alternating", "rotating"), size=16)).rows
+    rows = evaluate(changed(captures=(path,), methods=("white",), setup=("alternating", "rotating"), size=16)).rows
     assert [r.setup for r in rows] == ["alternating", "rotating"]
-    assert math.isnan(rows[0].psnr_canonical)  # all four sides went in
+    assert math.isnan(rows[0].psnr_canonical)  # all four canonical views are inputs
     assert rows[0].targets == 8
     assert rows[0].psnr_random < 30

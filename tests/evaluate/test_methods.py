@@ -111,15 +111,15 @@ def test_bad_names(names: tuple[str, ...]) -> None:
 def test_white_and_nearest_need_no_model() -> None:
     here, model = bench()
     white, nearest = here.run("white"), here.run("nearest")
-    assert float(white.pictures.min()) == 1
-    assert white.pictures.shape == nearest.pictures.shape == split().targets.images.shape
+    assert float(white.images.min()) == 1
+    assert white.images.shape == nearest.images.shape == split().targets.images.shape
     inputs = split().inputs.on_white()
-    assert all(any(torch.equal(picture, known) for known in inputs) for picture in nearest.pictures)
+    assert all(any(torch.equal(image, known) for known in inputs) for image in nearest.images)
     assert (white.seconds, white.gaussians, nearest.seconds, nearest.steps) == (0.0, 0, 0.0, 0)
     assert model.asked == 0
 
 
-def test_times_run_from_pictures_to_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_run_from_images_to_scene(monkeypatch: pytest.MonkeyPatch) -> None:
     """A prediction that took 3 s is made once, and counts for everything that builds on it."""
     here, model = bench()
     optimiser = Optimiser(monkeypatch)
@@ -139,7 +139,7 @@ def test_from_scratch_takes_as_long_as_all_of_ours(monkeypatch: pytest.MonkeyPat
     here.run("fast")
     found = here.run("scratch=fast")
     assert found.seconds == pytest.approx(8.0)
-    assert (found.steps, found.gaussians) == (9, len(scene_studio(8).scene))
+    assert (found.steps, found.gaussians) == (9, scene_studio(8).scene.num_gaussians)
     assert here.run("scratch=2.5").seconds == pytest.approx(2.5)
     assert [(c.steps, c.seconds, c.seed) for c in optimiser.fitted] == [(None, pytest.approx(8.0), 5), (None, 2.5, 5)]
     assert model.asked == 1
@@ -166,11 +166,11 @@ def test_off_is_no_method() -> None:
         bench()[0].run("off")
 
 
-def test_pictures_are_of_the_whole_scene() -> None:
-    """Faint Gaussians are drawn, too: a perfect model is perfect."""
+def test_images_are_of_the_whole_scene() -> None:
+    """Faint Gaussians are rendered, too: a perfect model is perfect."""
     found = bench()[0].run("feed-forward")
-    assert not found.pictures.requires_grad
-    assert mean_psnr(found.pictures, split().targets.on_white()) > 90
+    assert not found.images.requires_grad
+    assert mean_psnr(found.images, split().targets.on_white()) > 90
 
 
 def test_a_real_optimisation_from_random_points() -> None:
@@ -178,4 +178,4 @@ def test_a_real_optimisation_from_random_points() -> None:
     found = here.run("scratch=0.3")
     wanted = split().targets.on_white()
     assert found.gaussians > 0
-    assert mean_psnr(found.pictures, wanted) > mean_psnr(here.run("white").pictures, wanted) + 2  # 18.9 and, after a few steps, 23.9 dB
+    assert mean_psnr(found.images, wanted) > mean_psnr(here.run("white").images, wanted) + 2  # 18.9 and, after a few steps, 23.9 dB

@@ -19,6 +19,7 @@ from PIL import Image
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Shown
 from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.evaluate.report import clip_plot, markdown, table, time_plot, views_plot, write_report
+from chronosplat.events import info
 from tests.evaluate.kit import row
 from tests.scene_kit import law
 
@@ -89,7 +90,7 @@ def test_any_figures_give_valid_plots(points: list[tuple[float, float]], log_x: 
 
 def results() -> Results:
     """Two captures, one with a name that HTML would trip over, in two set-ups by three methods, and a curve."""
-    found = Results(EvalConfig(("a.glb", "b&<b>.glb")), notes=["LPIPS left out: <no weights>"])
+    found = Results(EvalConfig(("a.glb", "b&<b>.glb")), notices=[info("no-lpips", "LPIPS left out: <no weights>")])
     pictures = torch.rand(4, 16, 16, 3, generator=torch.Generator().manual_seed(0))
     for capture, more in (("a", 0.0), ("b&<b>", 2.0)):
         for setup in SETUPS:

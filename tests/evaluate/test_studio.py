@@ -101,7 +101,7 @@ def test_the_missing_camera_is_named() -> None:
     kept = [i for i in range(len(ring())) if RING[i % 24] != 180.0 or i >= 24 * 4]
     studio = CaptureStudio("cut", moved(ring()[kept]))
     at = ring().times[2 * 24]
-    said = rf"^cut: the set-up needs a camera at azimuth 180, elevation 0 degrees at {float(at):g} s, .* within 5 degrees \(1 of 8 pictures"
+    said = rf"^cut: the set-up needs a camera at azimuth 180, elevation 0 degrees at {float(at):g} s, .* within 5 degrees \(1 of 8 views missing\); use setup=random$"
     with pytest.raises(InputError, match=said):
         split_of(studio, SETUPS["alternating"].shots(studio, 8))
     assert len(split_of(studio, SETUPS["random"].shots(studio, 8)).inputs) == 8
@@ -114,7 +114,7 @@ def test_a_capture_with_one_camera_per_moment() -> None:
     found = split_of(studio, SETUPS["random"].shots(studio, 24))
     assert torch.equal(found.inputs.times, studio.pictures.times[: studio.inputs])
     assert torch.equal(found.targets.images, studio.pictures.images[studio.inputs :])  # all that were held back, and nothing else
-    with pytest.raises(InputError, match=r"^dnerf: the set-up needs a camera at azimuth .* use --setup random$"):
+    with pytest.raises(InputError, match=r"^dnerf: the set-up needs a camera at azimuth .* use setup=random$"):
         split_of(studio, SETUPS["alternating"].shots(studio, 24))
 
 
@@ -179,7 +179,7 @@ def test_a_perfect_prediction_scores_as_such(setup: str) -> None:
     assert row.ssim > 1 - 1e-6
     assert row.flicker < 1e-6
     assert row.targets == len(canonical)
-    assert row.gaussians == len(scene_studio().scene)
+    assert row.gaussians == scene_studio().scene.num_gaussians
     assert len(results.shown[0].rendered["feed-forward"]) == len(results.shown[0].targets) == 4
 
 
