@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from chronosplat.data import bank as bank_module
-from chronosplat.data.bank import BankRecipe, ClipBank, clip_count
+from chronosplat.data.bank import VALIDATION, BankRecipe, ClipBank, StoredClip
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import two_joint_strip
 
@@ -19,14 +20,23 @@ SMALL = BankRecipe(size=16, frames=3, extra_views=2, samples=1)
 
 
 def models(folder: Path, *stems: str) -> str:
-    """A folder of small animated files."""
+    """A folder of small animated files: the first shines red, the second green, the third blue."""
     folder.mkdir()
-    for stem in stems:
+    for color, stem in zip(np.eye(3), stems, strict=False):
         maker = two_joint_strip()
-        maker.json["materials"] = [{"doubleSided": True}]
+        shine = {"pbrMetallicRoughness": {"baseColorFactor": [*color.tolist(), 1]}, "extensions": {"KHR_materials_unlit": {}}}
+        maker.json["materials"] = [{"doubleSided": True, **shine}]
         maker.json["meshes"][0]["primitives"][0]["material"] = 0
         maker.save(folder, f"{stem}.glb")
     return str(folder)
+
+
+def shown(clip: StoredClip) -> str:
+    """Which of the models a clip shows, by its colour."""
+    pixels = clip.rgba[clip.rgba[..., 3] == 255][:, :3]
+    assert len(pixels) > 0
+    pure = [name for name, color in zip(("red", "green", "blue"), np.eye(3), strict=True) if (pixels == 255 * color).all()]
+    return pure[0] if pure else "procedural"
 
 
 def files(folder: Path) -> list[Path]:
@@ -63,17 +73,16 @@ def test_clips_are_the_same_in_two_folders(tmp_path: Path, with_assets: bool) ->
     assert len({c.rgba.tobytes() for c in first}) == 4
 
 
-def test_a_second_read_does_not_render_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_read_does_not_render_again(tmp_path: Path) -> None:
+    """What lies there is taken, whatever it shows."""
     fresh = ClipBank(SMALL, tmp_path).clip(0)
+    other = 255 - np.asarray(fresh.rgba)
+    (path,) = (f for f in files(tmp_path) if "rgba" in f.name)
+    np.save(path, other)
     stamps = {f: f.stat().st_mtime_ns for f in files(tmp_path)}
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("rendered again")
-
-    monkeypatch.setattr(ClipBank, "_mesh", refuse)
     again = ClipBank(SMALL, tmp_path).clip(0)
     assert {f: f.stat().st_mtime_ns for f in files(tmp_path)} == stamps
-    assert np.array_equal(fresh.rgba, again.rgba)
+    assert np.array_equal(again.rgba, other)
     assert torch.equal(fresh.viewmats, again.viewmats)  # the rig is drawn before the mesh, so it is known without it
 
 
@@ -99,47 +108,73 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_banks_of_different_recipes_do_not_mix(tmp_path: Path) -> None:
-    recipes = [SMALL, replace(SMALL, seed=1), replace(SMALL, size=24), replace(SMALL, exclude=("a",)), replace(SMALL, procedural=0.1)]
+    with_files = replace(SMALL, assets=models(tmp_path / "models", "a", "b"))
+    changes = [{"clip_seed": 1}, {"size": 24}, {"procedural": 0.1}, {"frames": 4}, {"extra_views": 1}, {"samples": 2}]
+    recipes = [SMALL, *(replace(SMALL, **change) for change in changes), with_files, replace(with_files, exclude=("a",))]
     assert len({ClipBank(r, tmp_path).folder for r in recipes}) == len(recipes)
     assert SMALL.digest() == BankRecipe(size=16, frames=3, extra_views=2, samples=1).digest()
 
 
+def test_a_file_more_or_a_changed_one_is_another_bank(tmp_path: Path) -> None:
+    """Clips choose their file by number: another set of files must not find clips of the old one."""
+    recipe = replace(SMALL, assets=models(tmp_path / "models", "cat", "dog"), procedural=0.0)
+    before = ClipBank(recipe, tmp_path / "bank")
+    before.clip(0)
+    shutil.copy(tmp_path / "models/cat.glb", tmp_path / "models/eel.glb")
+    more = ClipBank(recipe, tmp_path / "bank")
+    assert more.folder != before.folder
+    assert not more.folder.exists()
+    (tmp_path / "models/eel.glb").unlink()
+    assert ClipBank(recipe, tmp_path / "bank").folder == before.folder
+    shutil.copy(tmp_path / "models/cat.glb", tmp_path / "models/dog.glb")
+    assert ClipBank(recipe, tmp_path / "bank").folder != before.folder
+
+
+def test_the_same_files_in_another_folder_are_the_same_bank(tmp_path: Path) -> None:
+    recipe = replace(SMALL, assets=models(tmp_path / "models", "cat", "dog"))
+    digest = recipe.digest()
+    (tmp_path / "models").rename(tmp_path / "moved")
+    for file in (tmp_path / "moved").iterdir():
+        os.utime(file, (1, 1))
+    (tmp_path / "moved/notes.txt").write_text("not an asset")
+    assert replace(recipe, assets=str(tmp_path / "moved")).digest() == digest
+
+
+def test_the_validation_split_is_excluded_unless_included(tmp_path: Path) -> None:
+    recipe = replace(SMALL, assets=models(tmp_path / "models", "cat", VALIDATION[0], VALIDATION[-1]), procedural=0.0)
+    assert [f.stem for f in recipe.files()] == ["cat"]
+    bank = ClipBank(recipe, tmp_path / "bank")
+    assert {shown(bank.clip(i)) for i in range(12)} == {"red"}
+    every = replace(recipe, include_validation=True)
+    assert {f.stem for f in every.files()} == {"cat", VALIDATION[0], VALIDATION[-1]}
+    assert {shown(ClipBank(every, tmp_path / "bank").clip(i)) for i in range(24)} == {"red", "green", "blue"}
+    assert every.digest() != recipe.digest()
+    assert [f.stem for f in replace(every, exclude=(VALIDATION[0],)).files()] == sorted(["cat", VALIDATION[-1]])
+
+
+def test_a_folder_of_the_validation_split_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no \.glb files to train on"):
+        ClipBank(replace(SMALL, assets=models(tmp_path / "models", *VALIDATION[:2])), tmp_path / "bank")
+
+
 def test_seeds_give_different_clips(tmp_path: Path) -> None:
-    one, two = (ClipBank(replace(SMALL, seed=s), tmp_path).clip(0) for s in (0, 1))
+    one, two = (ClipBank(replace(SMALL, clip_seed=s), tmp_path).clip(0) for s in (0, 1))
     assert not np.array_equal(one.rgba, two.rgba)
 
 
-def test_excluded_stems_are_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    real = bank_module.GltfModel
-
-    def watch(path: str, clip: str | int = 0) -> object:
-        opened.append(Path(path).stem)
-        return real(path, clip)
-
-    monkeypatch.setattr(bank_module, "GltfModel", watch)
+def test_excluded_stems_are_never_used(tmp_path: Path) -> None:
     recipe = replace(SMALL, assets=models(tmp_path / "models", "cat", "dog", "held_out"), exclude=("held_out", "absent"), procedural=0.0)
     bank = ClipBank(recipe, tmp_path / "bank")
-    for i in range(12):
-        bank.clip(i)
-    assert set(opened) == {"cat", "dog"}
+    assert {shown(bank.clip(i)) for i in range(12)} == {"red", "green"}
     assert [f.stem for f in bank.files] == ["cat", "dog"]
 
 
-@pytest.mark.parametrize(("share", "procedural"), [(1.0, 8), (0.0, 0)])
-def test_share_of_procedural_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, procedural: int) -> None:
-    made: list[int] = []
-    real = bank_module.procedural_object
-
-    def watch(seed: int) -> object:
-        made.append(seed)
-        return real(seed)
-
-    monkeypatch.setattr(bank_module, "procedural_object", watch)
+@pytest.mark.parametrize(("share", "least", "most"), [(1.0, 24, 24), (0.5, 6, 18), (0.0, 0, 0)])
+def test_share_of_procedural_clips(tmp_path: Path, share: float, least: int, most: int) -> None:
     bank = ClipBank(replace(SMALL, assets=models(tmp_path / "models", "cat"), procedural=share), tmp_path / "bank")
-    for i in range(8):
-        bank.clip(i)
-    assert len(made) == procedural
+    names = [shown(bank.clip(i)) for i in range(24)]
+    assert least <= names.count("procedural") <= most
+    assert names.count("red") == 24 - names.count("procedural")
 
 
 def test_times_are_a_stretch_of_the_motion_forwards_or_backwards(tmp_path: Path) -> None:
@@ -175,7 +210,10 @@ def test_a_bank_travels_to_workers(tmp_path: Path) -> None:
     assert np.array_equal(pickle.loads(pickle.dumps(bank)).clip(2).rgba, bank.clip(2).rgba)
 
 
-def test_clip_count(tmp_path: Path) -> None:
-    maker = two_joint_strip()
-    maker.animation("again", (2, "translation", [0, 1], [(0, 1, 0), (0, 2, 0)], "LINEAR"))
-    assert clip_count(str(maker.save(tmp_path))) == 2
+def test_all_animations_of_a_file_are_used(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    maker = two_joint_strip()  # bends for one second
+    maker.animation("again", (2, "translation", [0, 3], [(0, 1, 0), (0, 2, 0)], "LINEAR"))
+    maker.save(tmp_path / "models")
+    bank = ClipBank(replace(SMALL, assets=str(tmp_path / "models"), procedural=0.0), tmp_path / "bank")
+    assert {bank._mesh(np.random.default_rng(i))[0].duration for i in range(20)} == {1, 3}

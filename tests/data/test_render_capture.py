@@ -14,6 +14,8 @@ from PIL import Image
 from chronosplat.captures import load_capture
 from chronosplat.data.clips import fixed_ring, random_views, render_clip
 from chronosplat.data.render import CaptureRig, open_mesh, render_capture
+from chronosplat.events import Events
+from chronosplat.files import MARKER
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, two_joint_strip
 
@@ -31,7 +33,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files(capture: Path) -> None:
-    assert sorted(p.name for p in capture.iterdir()) == ["report.json", "test", "train", "transforms_test.json", "transforms_train.json"]
+    names = [MARKER, "report.json", "test", "train", "transforms_test.json", "transforms_train.json"]
+    assert sorted(p.name for p in capture.iterdir()) == sorted(names)
     assert len(list((capture / "train").glob("*.png"))) == 16 * 3
     assert len(list((capture / "test").glob("*.png"))) == 2 * 3
     assert [p.name for p in capture.parent.iterdir()] == ["vehicle"]
@@ -80,7 +83,7 @@ def test_load_capture_reads_it_back(capture: Path, split: str) -> None:
     torch.testing.assert_close(views.cameras.Ks[0], ring.Ks[0], atol=1e-3, rtol=0)
     assert views.up is not None
     assert views.up.tolist() == [0, 0, 1]
-    assert not views.notes
+    assert views.notices == ()
 
 
 def test_test_views_follow_the_seed(tmp_path: Path) -> None:
@@ -107,9 +110,10 @@ def test_start_and_duration_choose_the_stretch(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_once_per_frame(tmp_path: Path) -> None:
-    told: list[int] = []
-    render_capture(SOURCE, None, replace(RIG, random=0), tmp_path / "out", lambda: told.append(1))
-    assert len(told) == 3
+    told: list[tuple[str, int, int]] = []
+    events = Events(progress=lambda stage, done, total, note="": told.append((stage, done, total)))
+    render_capture(SOURCE, None, replace(RIG, random=0), tmp_path / "out", events)
+    assert told == [("rendering", 1, 3), ("rendering", 2, 3), ("rendering", 3, 3)]
 
 
 def test_a_file_with_its_clips(tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_bad_sizes_are_refused(tmp_path: Path, change: dict[str, int]) -> None:
 
 
 def test_a_negative_number_of_random_views_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"random >= 0; got .*-1"):
         render_capture(SOURCE, None, replace(RIG, random=-1), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -160,29 +164,48 @@ def bad_mesh(folder: Path, kind: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("kind", ["family", "absent", "point", "cut"])
-def test_nothing_is_left_behind_when_the_mesh_is_bad(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"), [("family", "unknown family"), ("absent", "no such file"), ("point", "no extent"), ("cut", "truncated")]
+)
+def test_nothing_is_left_behind_when_the_mesh_is_bad(tmp_path: Path, kind: str, words: str) -> None:
     source, results = bad_mesh(tmp_path, kind), tmp_path / "results"
     results.mkdir()
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=words):
         render_capture(source, None, RIG, results / "out")
     assert not list(results.iterdir())
 
 
 def test_an_interruption_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise KeyboardInterrupt
+    saved: list[Path] = []
+    usual = Image.Image.save
 
-    monkeypatch.setattr("chronosplat.data.render.save_transforms", fail)
+    def save(picture: Image.Image, path: Path, *rest: object, **options: object) -> None:
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+        usual(picture, path, *rest, **options)  # pyright: ignore[reportArgumentType]
+        saved.append(Path(path))
+
+    monkeypatch.setattr(Image.Image, "save", save)
     with pytest.raises(KeyboardInterrupt):
         render_capture(SOURCE, None, replace(RIG, frames=1), tmp_path / "out")
+    assert len(saved) == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_while_rendering_leaves_nothing(tmp_path: Path) -> None:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_capture(SOURCE, None, RIG, tmp_path / "out", Events(progress=progress))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_foreign_folder_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("dear")
-    with pytest.raises(InputError, match="is a folder with other files in it"):
+    with pytest.raises(InputError, match=r"letters: dear\.txt was not written by chronosplat; move it away, or choose another output"):
         render_capture(SOURCE, None, RIG, tmp_path / "letters")
     assert [p.name for p in (tmp_path / "letters").iterdir()] == ["dear.txt"]
 
@@ -198,11 +221,19 @@ def test_an_earlier_result_is_replaced_only_by_a_good_one(tmp_path: Path) -> Non
     small = replace(RIG, frames=1, random=0)
     render_capture(SOURCE, None, small, tmp_path / "out")
     before = (tmp_path / "out" / "transforms_train.json").read_text()
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="unknown family"):
         render_capture("procedural:unicorn", None, small, tmp_path / "out")
     assert (tmp_path / "out" / "transforms_train.json").read_text() == before
     assert render_capture(SOURCE, None, replace(small, frames=2), tmp_path / "out") == 32
     assert len(list((tmp_path / "out" / "train").iterdir())) == 32
+
+
+def test_an_output_that_is_the_model_or_holds_it_is_refused(tmp_path: Path) -> None:
+    path = two_joint_strip().save(tmp_path)
+    for output in (path, tmp_path):
+        with pytest.raises(InputError, match=r"the output (is|contains) the input|is a file"):
+            render_capture(str(path), None, RIG, output)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -250,8 +250,8 @@ def test_smaller_pictures_keep_their_field_of_view(bank: ClipBank) -> None:
 
 @pytest.mark.parametrize("size", [12, 32])
 def test_sizes_that_do_not_divide_the_banks_are_refused(bank: ClipBank, size: int) -> None:
-    """TrainingViews are shrunk by whole factors; anything else would part them from their cameras."""
-    with pytest.raises(InputError):
+    """Pictures are shrunk by whole factors; anything else would part them from their cameras."""
+    with pytest.raises(InputError, match=rf"{size}.*16|16.*{size}"):
         training_batch(bank, 0, Phase(until=1.0, size=size, pictures=4, targets=1), 2, seed=0)
 
 
@@ -286,8 +286,10 @@ def test_depth_lies_on_the_same_object_from_every_camera(bank: ClipBank) -> None
 
 def test_to_moves_everything(bank: ClipBank) -> None:
     batch = training_batch(bank, 0, PHASE, 4, seed=0)
-    moved = batch.to("cpu")
-    assert torch.equal(moved.rgba, batch.rgba)
+    moved = batch.to("meta")
+    tensors = {name: value for name, value in vars(moved).items() if isinstance(value, torch.Tensor)}
+    assert tensors.keys() == {"rgba", "times", "viewmats", "Ks", "geometry"}
+    assert {t.device.type for t in tensors.values()} == {"meta"}
     assert moved.inputs == batch.inputs
 
 
