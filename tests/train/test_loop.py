@@ -12,7 +12,7 @@ import torch
 
 from chronosplat.data.bank import BankRecipe
 from chronosplat.data.sampling import Phase
-from chronosplat.models.weights import model_from_file
+from chronosplat.models.lrm4d import model_from_file
 from chronosplat.train.config import TrainConfig
 from chronosplat.train.loop import Ema, Trainer, learning_rate, make_optimizer
 from chronosplat.train.objective import LossWeights, compute_loss

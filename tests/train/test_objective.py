@@ -56,8 +56,8 @@ def test_total_is_the_weighted_sum() -> None:
     loss = compute_loss(fresh_model(), batch(), LossWeights(0.5, 0.05, 0.2, 0.1))
     expected = loss.rgb + 0.5 * loss.alpha + 0.05 * loss.structure + 0.2 * loss.surface + 0.1 * loss.motion
     assert loss.total.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert loss.rendered.shape == loss.wanted.shape == (1, 1, 16, 16, 3)
-    assert loss.rgb.item() == pytest.approx(((loss.rendered - loss.wanted) ** 2).mean().item(), rel=1e-6)
+    assert loss.rendered.shape == loss.target.shape == (1, 1, 16, 16, 3)
+    assert loss.rgb.item() == pytest.approx(((loss.rendered - loss.target) ** 2).mean().item(), rel=1e-6)
 
 
 def test_targets_do_not_reach_the_network() -> None:
