@@ -1,8 +1,8 @@
-"""How often the coarse-to-fine azimuth search gives the answer of all 360 renderings, and with how many.
+"""How often the coarse-to-fine azimuth search finds the best of all 360 renderings, and how many it renders.
 
     python benchmarks/azimuth.py --scenes 150
 
-Random clouds; the picture shows in turns the same cloud, the cloud with other colours and shaken means, and another cloud.
+Random Gaussians; the image shows in turns the same scene, the scene with other colours and means, and another scene.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chronosplat.scenes import Gaussians3D
 CONFIG = L4GMConfig(input_size=32)
 
 
-def cloud(seed: int, count: int = 12) -> Gaussians3D:
+def scene_of(seed: int, count: int = 12) -> Gaussians3D:
     """Gaussians of random colours around the origin."""
     random = torch.Generator().manual_seed(seed)
 
@@ -40,21 +40,21 @@ def main() -> None:
     torch.manual_seed(0)
     same, looked = 0, 0
     for seed in range(scenes):
-        scene = cloud(seed)
+        scene = scene_of(seed)
         shaken = replace(scene, colors=0.7 * scene.colors.roll(1, 0), means=scene.means + 0.05 * torch.randn(scene.means.shape))
-        shown = (scene, shaken, cloud(seed + 10_000))[seed % 3]
-        picture = render(shown, orbit([37.0 * seed % 360], 0.0, CONFIG.input_size)).rgb[0]
-        errors = align.azimuth_errors(scene, picture, list(range(-180, 180)), CONFIG)
-        asked: list[int] = []
+        shown = (scene, shaken, scene_of(seed + 10_000))[seed % 3]
+        image = render(shown, orbit([37.0 * seed % 360], 0.0, CONFIG.input_size)).rgb[0]
+        errors = align.azimuth_errors(scene, image, list(range(-180, 180)), CONFIG)
+        rendered: list[int] = []
 
-        def errors_of(azimuths: list[int], errors: list[float] = errors, asked: list[int] = asked) -> list[float]:
-            asked.extend(azimuths)
+        def errors_of(azimuths: list[int], errors: list[float] = errors, rendered: list[int] = rendered) -> list[float]:
+            rendered.extend(azimuths)
             return [errors[azimuth + 180] for azimuth in azimuths]
 
         best = align.coarse_to_fine(errors_of)
         same += errors[best + 180] <= min(errors)
-        looked += len(asked)
-    print(f"{same} of {scenes} as all 360 renderings say, with {looked / scenes:.0f} renderings in the mean")
+        looked += len(rendered)
+    print(f"the best azimuth in {same} of {scenes} scenes, with {looked / scenes:.0f} renderings on average")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/l4gm.py --frames 1 --precision float32 --repeat 3
 
 Prints one JSON object: seconds of every repetition, floating-point operations, peak memory of the whole process (CUDA: of the
-device) and what the package predicts for it.
+device) and the package's estimate of it.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--flops", action="store_true", help="count operations (one more pass)")
-    asked = parser.parse_args()
-    dtype = getattr(torch, asked.precision)
-    model = random_model(dtype, asked.device)
-    maps = input_maps(torch.rand(1, asked.frames, 4, 256, 256, 3), model.config).to(asked.device)
-    run = torch.compile(model) if asked.compile else model
+    arguments = parser.parse_args()
+    dtype = getattr(torch, arguments.precision)
+    model = random_model(dtype, arguments.device)
+    maps = input_maps(torch.rand(1, arguments.frames, 4, 256, 256, 3), model.config).to(arguments.device)
+    run = torch.compile(model) if arguments.compile else model
     seconds = []
     with torch.no_grad():
-        for _ in range(asked.repeat):
+        for _ in range(arguments.repeat):
             started = time.perf_counter()
             run(maps)
-            if asked.device != "cpu":
+            if arguments.device != "cpu":
                 torch.cuda.synchronize()
             seconds.append(round(time.perf_counter() - started, 3))
-    peak = torch.cuda.max_memory_allocated() if asked.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if arguments.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result = {
-        "frames": asked.frames,
-        "precision": asked.precision,
-        "device": asked.device,
+        "frames": arguments.frames,
+        "precision": arguments.precision,
+        "device": arguments.device,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "seconds": seconds,
         "peak_gib": round(peak / 2**30, 2),
-        "predicted_gib": round(forward_bytes(model.config, asked.frames, dtype) / 2**30, 2),
+        "predicted_gib": round(forward_bytes(model.config, arguments.frames, dtype) / 2**30, 2),
     }
-    if asked.flops:
+    if arguments.flops:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(maps)
         result["tera_operations"] = round(counter.get_total_flops() / 1e12, 2)

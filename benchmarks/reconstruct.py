@@ -1,4 +1,4 @@
-"""Time and memory of one reconstruction: 24 pictures of 128x128 in, scene out.
+"""Time and memory of one reconstruction: 24 views of 128x128 to a scene.
 
 python benchmarks/reconstruct.py [--size 128] [--frames 24] [--repeat 3]
 """
@@ -37,7 +37,7 @@ def main() -> None:
         "first_s": round(seconds[0], 2),
         "best_s": round(min(seconds), 2),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "gaussians": len(scene),
+        "gaussians": scene.num_gaussians,
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(facts))

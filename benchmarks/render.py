@@ -2,13 +2,13 @@
 
 python benchmarks/render.py [--scenes abcd] [--threads 1 2] [--repeat 20] [--memory] [--against FILE.py:FUNCTION] [--json FILE]
 
-a  65,536 Gaussians, four views of 256x256, as a trained network leaves them: half of them on surfaces, half faint
-b  262,144 of the same, one view of 512x512
-c  65,536 as a network starts: large and half opaque, one view of 256x256
-d  a 4D cloud of 393,216 at 24 moments, 256x256, beside the same cloud already sliced at each moment ("sliced")
-e  a 4D cloud of 1,572,864 (24 views of 256x256), 512x512: frames a second with and without the faint ones (if asked for)
+a  65,536 Gaussians as a trained network predicts them, half on surfaces, half faint; four views of 256x256
+b  262,144 of the same; one view of 512x512
+c  65,536 as an untrained network predicts them, large and half opaque; one view of 256x256
+d  393,216 moving Gaussians at 24 timestamps, 256x256, beside the same Gaussians already sliced at each one ("sliced")
+e  1,572,864 moving Gaussians (24 views of 256x256), 512x512: frames per second with and without the faint ones (on request)
 
-Times are the least of all repetitions, in milliseconds; compare them within a run only. ``--against`` adds another
+Times are the minimum of all repetitions, in milliseconds; compare them within one run only. ``--against`` adds another
 renderer: a function that takes RasterInputs and returns the list of its output tensors.
 """
 
@@ -96,7 +96,7 @@ def scene(name: str) -> RasterInputs:
 
 
 def sliced(x: RasterInputs) -> list[RasterInputs]:
-    """The moving cloud as one static set per view: moved, faded, and without what is invisible then."""
+    """The moving Gaussians as one static set per view: moved, faded, and without the invisible ones."""
     assert x.velocities is not None
     assert x.time_centers is not None
     assert x.time_sigmas is not None
@@ -114,7 +114,7 @@ def sliced(x: RasterInputs) -> list[RasterInputs]:
 
 
 def by(backend: str) -> Renderer:
-    """A renderer that calls one of our backends and returns its pictures."""
+    """A renderer that calls one of our backends and returns its images."""
 
     def run(x: RasterInputs) -> list[Tensor]:
         out = rasterize(x, backend)
@@ -141,11 +141,11 @@ def once(render: Renderer, sets: list[RasterInputs]) -> tuple[float, float]:
         leaves = [None if t is None else t.detach().requires_grad_() for t in x.gaussians()]
         y = x.with_gaussians(leaves)
         started = clock(x)
-        pictures = render(y)
+        images = render(y)
         forward += clock(x) - started
-        upstream = [torch.ones_like(p) for p in pictures]
+        upstream = [torch.ones_like(p) for p in images]
         started = clock(x)
-        torch.autograd.backward(pictures, upstream)
+        torch.autograd.backward(images, upstream)
         backward += clock(x) - started
         for leaf in leaves:
             if leaf is not None:
@@ -190,7 +190,7 @@ def measure(name: str, threads: list[int], repeat: int, against: str | None) -> 
 
 
 def frames_per_second(repeat: int) -> list[dict[str, float | str]]:
-    """Scene e, a frame at a time at its 24 moments, on every backend that is present: the best of ``repeat`` rounds."""
+    """Scene e, a frame at a time at its 24 timestamps, on every backend that is present: the best of ``repeat`` rounds."""
     x = scene("e")
     assert x.times is not None
     rows: list[dict[str, float | str]] = []
@@ -213,7 +213,7 @@ def frames_per_second(repeat: int) -> list[dict[str, float | str]]:
 
 
 def memory(name: str) -> dict[str, float | str]:
-    """Peak bytes per Gaussian and view of forward and backward, above inputs, pictures, upstream and gradients.
+    """Peak bytes per Gaussian and view of forward and backward, above inputs, images, upstream and gradients.
 
     Taken in a process of its own, because a process's peak never falls.
     """
@@ -225,7 +225,7 @@ def memory(name: str) -> dict[str, float | str]:
 def peak_bytes(name: str) -> float:
     """For ``memory``, inside its process."""
     tiny = scene("c")
-    once(by("cpu"), [tiny.with_gaussians([None if t is None else t[:, :64] for t in tiny.gaussians()])])  # libraries are loaded
+    once(by("cpu"), [tiny.with_gaussians([None if t is None else t[:, :64] for t in tiny.gaussians()])])  # load the libraries
     x = scene(name)
     views = x.viewmats.shape[0] * x.viewmats.shape[1]
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
@@ -242,7 +242,7 @@ def peak_kib() -> int:
 
 
 def main() -> None:
-    """Print a table, and JSON if asked for."""
+    """Print a table, and write JSON on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", default="abcd")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -260,7 +260,7 @@ def main() -> None:
             print("| {scene} | {renderer} | {forward_ms:.1f} | {backward_ms:.1f} | {sum_ms:.1f} |".format(**row), flush=True)
     for row in frames_per_second(3) if "e" in arguments.scenes else []:
         rows.append(row)
-        print("\nscene e, {renderer}: {frames_per_second:.1f} frames a second".format(**row))
+        print("\nscene e, {renderer}: {frames_per_second:.1f} frames per second".format(**row))
     peaks = [memory(name) for name in arguments.scenes.replace("e", "")] if arguments.memory else []
     for peak in peaks:
         print(f"\nscene {peak['scene']}: {peak['bytes_per_gaussian_view']:.0f} bytes per Gaussian and view at the peak")
