@@ -101,8 +101,9 @@ def test_the_missing_camera_is_named() -> None:
     kept = [i for i in range(len(ring())) if RING[i % 24] != 180.0 or i >= 24 * 4]
     studio = CaptureStudio("cut", moved(ring()[kept]))
     at = ring().times[2 * 24]
-    said = rf"^cut: the set-up needs a camera at azimuth 180, elevation 0 degrees at {float(at):g} s, .* within 5 degrees \(1 of 8 views missing\); use setup=random$"
-    with pytest.raises(InputError, match=said):
+    place = rf"azimuth 180, elevation 0 degrees at {float(at):g} s"
+    missing = r"within 5 degrees \(1 of 8 views missing\); use setup=random$"
+    with pytest.raises(InputError, match=rf"^cut: the set-up needs a camera at {place}, .* {missing}"):
         split_of(studio, SETUPS["alternating"].shots(studio, 8))
     assert len(split_of(studio, SETUPS["random"].shots(studio, 8)).inputs) == 8
 
