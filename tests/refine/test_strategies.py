@@ -50,8 +50,8 @@ def unmasked() -> Views:
 
 
 REFUSED: dict[str, tuple[str, Callable[[], Scene], Callable[[], Views], str]] = {
-    "free, static": ("free", still, ring, "the scene has no temporal extent to optimise"),
-    "free, sequence": ("free", three_frames, views, "the scene has no temporal extent to optimise"),
+    "free, static": ("free", still, ring, "the scene is not in linear motion over time"),
+    "free, sequence": ("free", three_frames, views, "the scene is not in linear motion over time"),
     "gentle, sequence": ("gentle", three_frames, views, "the scene has no linear motion"),
     "frames, static": ("frames", still, ring, "the scene has no frames of its own"),
     "frames, moving": ("frames", blobs, views, "the scene has no frames of its own"),

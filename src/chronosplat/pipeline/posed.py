@@ -75,7 +75,7 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
             corrected = replace(views, cameras=done.cameras or views.cameras)
             (folder / "cameras.json").write_text(json.dumps(transforms_json(corrected, exposure=done.exposure), indent=1))
     with journal.stage("compare"):
-        rendered = render(scene, views.cameras, views.times, device=config.device).rgb.cpu()
+        rendered = render(scene, done.cameras or views.cameras, views.times, device=config.device).rgb.cpu()
         quality = mean_psnr(rendered, views.on_white())
     with journal.stage("preview"):
         frames = turntable_frames(scene, config.preview_frames, config.preview_size, input_size=size)

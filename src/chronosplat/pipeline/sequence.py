@@ -192,6 +192,7 @@ def make_first_views(setup: Setup, folder: Path, events: Events) -> None:
         save_views(views, made_views)
         if note:
             (made_views / NOTE).write_text(note)
+        shutil.rmtree(folder / "views", ignore_errors=True)  # of a run that was killed before the manifest said so
         made_views.replace(folder / "views")
 
 

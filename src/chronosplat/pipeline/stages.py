@@ -65,7 +65,11 @@ class StagedRun:
         """
         before = self.manifest()
         started = {name for name, record in before.items() if record.get("stamp") in {s.stamp for s in stages}}
-        if before and not started:
+        damaged = not before and (self.folder / MANIFEST).exists()
+        if damaged:
+            for path in [p for p in self.folder.iterdir() if p.name not in (LOCK, MANIFEST)]:
+                _remove(path)
+        if damaged or (before and not started):
             self.journal.notice(info("starting-over", f"{self.folder} holds a run with other settings, input or weights: starting over"))
         elif before:
             self.journal.notice(info("resuming", f"resuming the run in {self.folder}; kept: {', '.join(sorted(started))}"))

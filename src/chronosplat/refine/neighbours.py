@@ -45,4 +45,6 @@ class Neighbours:
         self.evaluations += 1
         some = torch.randint(len(self.ones), (min(AT_ONCE, len(self.ones)),), generator=self.draws).to(self.ones.device)
         velocities = fields["velocities"]
-        return (velocities[self.others[some]] - velocities[self.ones[some]][:, None]).square().sum(-1).mean()
+        # index_select: its gradient is summed in order, that of indexing by all threads at once
+        others = velocities.index_select(0, self.others[some].flatten()).unflatten(0, (len(some), -1))
+        return (others - velocities.index_select(0, self.ones[some])[:, None]).square().sum(-1).mean()

@@ -55,7 +55,7 @@ def fields_of(scene: Scene) -> Fields:
     linear = scene.linear_form()
     if linear is None:
         raise InputError(f"scene: a {scene.kind} has no linear motion; refine its frames")
-    return {name: ordinary(t.detach()).float() for name, t in linear.tensors.items()}
+    return {name: ordinary(t.detach().float()) for name, t in linear.tensors.items()}
 
 
 def with_fields(scene: Scene, fields: Mapping[str, Tensor]) -> Scene:

@@ -6,6 +6,7 @@ prediction's geometry moves in small steps. Held-out views decide when to stop, 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import best_seen_time, hold_out
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.parameters import with_fields
-from chronosplat.refine.search import optimise_with_search
+from chronosplat.refine.search import corrections_of, optimise_with_search
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES
 from chronosplat.refine.strategies.frames import is_sequence
@@ -24,6 +25,8 @@ from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit, v
 from chronosplat.refine.training_views import training_views
 from chronosplat.scenes import Gaussians4D, Scene
 from chronosplat.shapes import InputError
+
+log = logging.getLogger("chronosplat")
 
 
 def refine(
@@ -60,7 +63,7 @@ def refine(
     with interruptible(events.cancel):
         done = refine_scene(scene, views, replace(config, strategy=strategy, seed=seed), events)
     for notice in done.notices:
-        logged(notice)
+        log.warning(str(notice))  # nobody asked for another report
     return done.scene
 
 
@@ -113,20 +116,20 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     """
     began, events = time.perf_counter(), events or Events()
     points = random_in_hull(views, count_for(views.alphas), config.seed).to(device)
-    training = training_views(points, views)
-    problem = Problem(points, views, training, config, events)
+    problem = Problem(points, views, training_views(points, views), config, events)
     track = STRATEGIES["track"]
-    if not (track.cannot(problem) or track.unsuitable(problem)):
-        done = track.run(replace(problem, scene=random_at_rest(views, points, config.seed)))
-        return replace(done, facts=done.facts | {"start": "random points"})
-    starts = hull_starts(points, training, config, config.free.widths)
-    held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 else []
-    done = optimise_with_search(starts, training, held, float("-inf"), config, events, began)
-    fields = starts[0].fields if done.fields is None else done.fields
-    notices = view_notices(views, training.masked)
+    with events.cancel.watched():
+        if not (track.cannot(problem) or track.unsuitable(problem)):
+            done = track.run(replace(problem, scene=random_at_rest(views, points, config.seed)))
+            return replace(done, facts=done.facts | {"start": "random points"})
+        starts = hull_starts(points, problem.training, config, config.free.widths)
+        held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 else []
+        done = optimise_with_search(starts, problem.training, held, float("-inf"), config, events, began)
+    notices = view_notices(views, problem.training.masked)
     if done.broken:
         notices.append(warning("stopped-early", f"refinement stopped early ({done.broken}); the best state so far is kept"))
-    return Refined(with_fields(points, fields), {"strategy": "free", **done.facts}, notices)
+    scene = with_fields(points, starts[0].fields if done.fields is None else done.fields)
+    return Refined(scene, {"strategy": "free", **done.facts}, notices, *corrections_of(done, problem))
 
 
 def random_at_rest(views: Views, points: Gaussians4D, seed: int) -> Gaussians4D:

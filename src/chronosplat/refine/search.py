@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from chronosplat.cameras import Cameras
 from chronosplat.events import Events, info, warning
 from chronosplat.refine.config import RefineConfig, StepSizes
 from chronosplat.refine.corrections import Corrections
@@ -95,8 +96,9 @@ def optimise_with_search(
             lambda share, _: report_progress(events, first + (1 - first) * share, best.psnr), events.cancel,
         )  # fmt: skip
         fields, steps, broken, corrections = outcome.fields, steps + outcome.steps, outcome.broken, outcome.corrections
-        if broken and best.fields is not None:  # the search may have got further
-            fields = max(best.fields, fields, key=lambda f: psnr_on(f, views, range(len(views)), config.backend))
+        if broken and best.fields is not None:  # the search may have got further; its corrections are not kept
+            ours, theirs = (psnr_on(f, views, range(len(views)), config.backend) for f in (fields, best.fields))
+            fields, corrections = (best.fields, None) if theirs >= ours else (fields, corrections)
         facts |= {"until": round(until, 3), "width": start.width, "start": start.origin, **outcome.corrections.facts()}
     return Done(fields, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
 
@@ -133,9 +135,11 @@ def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gai
     """The result of an optimisation with search: the refined scene, or the prediction where nothing was gained.
 
     Args:
-        nothing_gained: why. compare: keep the prediction if it fits the input views better; always done after an early stop.
+        nothing_gained: why. compare: keep the prediction if it fits the input views better, as after any early stop; with
+            corrections the views of the two differ, and the scene is taken.
     """
-    if done.fields is not None and (compare or done.broken):
+    corrected = problem.config.cameras or problem.config.exposure
+    if done.fields is not None and (compare or done.broken) and not corrected:
         every, backend = range(len(problem.training)), problem.config.backend
         ours, theirs = (psnr_on(f, problem.training, every, backend) for f in (done.fields, fields_of(problem.scene)))
         done.fields = done.fields if ours >= theirs else None
@@ -148,8 +152,11 @@ def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gai
     if done.broken:
         notices.append(warning("stopped-early", f"refinement stopped early ({done.broken}); the best state so far is kept"))
     scene = with_fields(problem.scene, done.fields)
-    cameras = exposure = None
-    if done.corrections is not None:
-        cameras = done.corrections.cameras(problem.views.cameras, problem.scene.world)
-        exposure = done.corrections.exposure()
-    return Refined(scene, facts | {"kept": False, "gaussians": scene.num_gaussians}, notices, cameras, exposure)
+    return Refined(scene, facts | {"kept": False, "gaussians": scene.num_gaussians}, notices, *corrections_of(done, problem))
+
+
+def corrections_of(done: Done, problem: Problem) -> tuple[Cameras | None, tuple[Tensor, Tensor] | None]:
+    """Corrected cameras in the capture's world, and exposure; None where they were not optimised."""
+    if done.corrections is None or done.fields is None:
+        return None, None
+    return done.corrections.cameras(problem.views.cameras, problem.scene.world), done.corrections.exposure()

@@ -22,7 +22,7 @@ from chronosplat.shapes import InputError
 
 
 def _cannot(problem: Problem) -> str:
-    return "" if problem.training.times is not None else "the scene has no temporal extent to optimise"
+    return "" if problem.training.times is not None else "the scene is not in linear motion over time"
 
 
 def _unsuitable(problem: Problem) -> str:
@@ -38,8 +38,7 @@ def _run(problem: Problem) -> Refined:
     before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
     done = optimise_with_search(free_starts(problem), training, held, -math.inf, config, problem.events, began)
     facts = {"strategy": "free", "psnr_held_out_before": rounded(before)}
-    is_comparable = not (config.cameras or config.exposure)  # corrected views are others
-    return finished(problem, done, facts, "was too short to gain anything", is_comparable)
+    return finished(problem, done, facts, "was too short to gain anything", compare=True)
 
 
 def free_starts(problem: Problem) -> list[Start]:
