@@ -74,6 +74,15 @@ class _Lazy:
 
 
 class _Package(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        """A room, imported on first use."""
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *__all__})
 

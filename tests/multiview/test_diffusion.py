@@ -16,8 +16,8 @@ from torch import Tensor
 
 from chronosplat import InputError
 from chronosplat.models import from_imagedream
-from chronosplat.models.weights import read_weights
 from chronosplat.models.imagedream import ImageDreamUNet
+from chronosplat.models.weights import read_weights
 from chronosplat.multiview import Diffusion, DiffusionOptions, diffusion, fetch_diffusion
 from chronosplat.multiview.diffusion import clip_pixels, resized, view_cameras
 from chronosplat.shapes import UnavailableError
