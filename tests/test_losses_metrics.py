@@ -1,4 +1,4 @@
-"""Losses and metrics against values worked out by hand."""
+"""Losses and metrics against closed-form values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chronosplat.losses import gradient_difference, mse
 from chronosplat.metrics import mean_psnr, psnr
 
 
-def picture(seed: int = 0, frames: int = 2) -> torch.Tensor:
+def image(seed: int = 0, frames: int = 2) -> torch.Tensor:
     return torch.rand(frames, 12, 10, 3, generator=torch.Generator().manual_seed(seed))
 
 
@@ -18,9 +18,9 @@ def test_psnr_of_a_known_error(error: float, decibel: float) -> None:
     assert psnr(torch.full((4, 4, 3), error), torch.zeros(4, 4, 3)) == pytest.approx(decibel, abs=1e-5)
 
 
-def test_perfect_pictures_have_a_hundred() -> None:
-    assert psnr(picture(), picture()) == 100.0
-    assert psnr(picture(), picture() + 1e-7) == 100.0
+def test_identical_images_score_100_db() -> None:
+    assert psnr(image(), image()) == 100.0
+    assert psnr(image(), image() + 1e-7) == 100.0
 
 
 def test_psnr_clips_first() -> None:
@@ -28,7 +28,7 @@ def test_psnr_clips_first() -> None:
     assert psnr(torch.full((2, 2, 3), -5.0), torch.full((2, 2, 3), 0.1)) == pytest.approx(20.0, abs=1e-5)
 
 
-def test_mean_psnr_is_the_mean_over_pictures() -> None:
+def test_mean_psnr_is_the_mean_over_images() -> None:
     predicted = torch.stack([torch.full((4, 4, 3), 0.1), torch.full((4, 4, 3), 0.01)])
     assert mean_psnr(predicted, torch.zeros(2, 4, 4, 3)) == pytest.approx(30.0, abs=1e-5)
     assert psnr(predicted, torch.zeros(2, 4, 4, 3)) < 24
@@ -39,12 +39,12 @@ def test_mse() -> None:
 
 
 def test_gradient_difference_is_zero_for_equal_and_positive_otherwise() -> None:
-    assert gradient_difference(picture(), picture()).item() == 0
-    assert gradient_difference(picture(), picture(1)).item() > 0.05
+    assert gradient_difference(image(), image()).item() == 0
+    assert gradient_difference(image(), image(1)).item() > 0.05
 
 
-def test_gradient_difference_does_not_see_brightness() -> None:
-    assert gradient_difference(picture() + 0.2, picture()).item() == pytest.approx(0, abs=1e-6)
+def test_gradient_difference_ignores_brightness() -> None:
+    assert gradient_difference(image() + 0.2, image()).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_gradient_difference_of_a_ramp() -> None:
@@ -56,7 +56,7 @@ def test_gradient_difference_of_a_ramp() -> None:
 
 
 def test_gradient_difference_is_differentiable() -> None:
-    x = picture().requires_grad_()
-    gradient_difference(x, picture(1)).backward()
+    x = image().requires_grad_()
+    gradient_difference(x, image(1)).backward()
     assert x.grad is not None
     assert float(x.grad.abs().max()) > 0

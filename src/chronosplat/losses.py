@@ -1,4 +1,4 @@
-"""Training losses: small functions of pictures [..., H, W, C] in [0, 1]."""
+"""Training losses of images [..., H, W, C] in [0, 1]."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def mse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over everything."""
+    """Compute the mean squared error over all elements."""
     return F.mse_loss(predicted, target)
 
 
 def gradient_difference(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of horizontal and vertical pixel differences, at full and half resolution.
+    """Compute the mean absolute difference of horizontal and vertical image gradients, at full and half resolution.
 
-    The structural term: it sees edges that a mean squared error forgives. Pictures are [F, H, W, C].
+    The structural term: it penalises blurred edges, which a mean squared error tolerates. Images are [F, H, W, C].
     """
     total = predicted.new_zeros(())
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""LPIPS: the network of the paper, by a second computation from the same weights; never from the network in tests."""
+"""LPIPS against a second implementation with the same weights, and against torchmetrics. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TAPPED_AFTER = (2, 7, 14, 21, 28)
 
 @cache
 def weights() -> dict[str, Tensor]:
-    """Random weights that keep activations of about one size."""
+    """Random weights that keep activations at about the same scale."""
     random = torch.Generator().manual_seed(0)
     found = {}
     for number, before, after in CONVOLUTIONS:
@@ -51,12 +51,12 @@ def network(file: Path) -> LPIPS:
     return load_lpips(file)
 
 
-def pictures(seed: int, height: int = 32, width: int = 32, frames: int = 2) -> Tensor:
+def images(seed: int, height: int = 32, width: int = 32, frames: int = 2) -> Tensor:
     return torch.rand(frames, height, width, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def by_hand(predicted: Tensor, target: Tensor) -> Tensor:
-    """The definition, one picture and one layer at a time, in float64."""
+def expected_distances(predicted: Tensor, target: Tensor) -> Tensor:
+    """The definition in the paper, one image and one layer at a time, in float64."""
     linear = load_file(LINEAR)
     shift = torch.tensor([-0.030, -0.088, -0.188], dtype=torch.float64)
     scale = torch.tensor([0.458, 0.448, 0.450], dtype=torch.float64)
@@ -77,7 +77,7 @@ def by_hand(predicted: Tensor, target: Tensor) -> Tensor:
     return torch.tensor(found)
 
 
-def test_the_linear_weights_that_ship() -> None:
+def test_shipped_linear_weights() -> None:
     linear = load_file(LINEAR)
     assert [linear[f"lin{i}"].numel() for i in range(5)] == [64, 128, 256, 512, 512]
     assert all(float(t.min()) >= 0 for t in linear.values())
@@ -94,72 +94,72 @@ def test_taps_are_after_the_last_relu_of_each_stage(network: LPIPS) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 24), (35, 49)])
-def test_it_is_the_definition(network: LPIPS, height: int, width: int) -> None:
-    x, y = pictures(1, height, width), pictures(2, height, width)
+def test_lpips_follows_the_paper(network: LPIPS, height: int, width: int) -> None:
+    x, y = images(1, height, width), images(2, height, width)
     with torch.no_grad():
         found = network(x, y)
     assert float(found.min()) > 0.01
-    torch.testing.assert_close(found, by_hand(x, y).float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found, expected_distances(x, y).float(), rtol=1e-4, atol=1e-6)
 
 
-def test_it_is_torchmetrics(network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Theirs takes its backbone from torchvision; here it is handed the same random one, with their own linear weights."""
+def test_lpips_equals_torchmetrics(network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchmetrics gets the same random backbone instead of torchvision's, and keeps its own linear weights."""
     theirs = pytest.importorskip("torchmetrics.functional.image.lpips", reason="torchmetrics' LPIPS is not installed")
     monkeypatch.setattr(theirs, "_get_tv_model_features", lambda *_args, **_options: network.features)
     other = theirs._LPIPS(pretrained=True, net="vgg")
-    x, y = pictures(3), pictures(4)
+    x, y = images(3), images(4)
     with torch.no_grad():
         expected = other(x.permute(0, 3, 1, 2), y.permute(0, 3, 1, 2), normalize=True).flatten()
         torch.testing.assert_close(network(x, y), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_equal_pictures_have_no_distance_and_more_noise_has_more(network: LPIPS) -> None:
-    x, noise = pictures(6) * 0.5 + 0.25, pictures(7) - 0.5
+def test_distance_is_zero_for_equal_images_and_grows_with_noise(network: LPIPS) -> None:
+    x, noise = images(6) * 0.5 + 0.25, images(7) - 0.5
     assert mean_lpips(network, x, x) == 0
-    distances = [mean_lpips(network, x + much * noise, x) for much in (0.05, 0.1, 0.3)]
+    distances = [mean_lpips(network, x + level * noise, x) for level in (0.05, 0.1, 0.3)]
     assert 0 < distances[0] < distances[1] < distances[2]
 
 
-def test_pictures_are_clipped_and_the_order_of_the_two_does_not_matter(network: LPIPS) -> None:
-    x, y = pictures(8) * 2 - 0.5, pictures(9)
+def test_images_are_clipped_and_the_distance_is_symmetric(network: LPIPS) -> None:
+    x, y = images(8) * 2 - 0.5, images(9)
     assert mean_lpips(network, x, y) == pytest.approx(mean_lpips(network, x.clamp(0, 1), y), rel=1e-6)
     assert mean_lpips(network, x, y) == pytest.approx(mean_lpips(network, y, x), rel=1e-5)
 
 
-def test_the_mean_is_over_all_pictures_however_many_go_at_once(network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = pictures(10, 16, 16, frames=5), pictures(11, 16, 16, frames=5)
+def test_mean_does_not_depend_on_the_batch_size(network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = images(10, 16, 16, frames=5), images(11, 16, 16, frames=5)
     y[3] = x[3]
     with torch.no_grad():
         each = network(x, y)
     assert float(each[3]) == 0
-    for at_once in (1, 2, 8):
-        monkeypatch.setattr(lpips, "AT_ONCE", at_once)
+    for batch in (1, 2, 8):
+        monkeypatch.setattr(lpips, "BATCH", batch)
         assert mean_lpips(network, x, y) == pytest.approx(float(each.mean()), rel=1e-5)
 
 
-def test_half_precision_files_are_read(file: Path, network: LPIPS, tmp_path: Path) -> None:
+def test_half_precision_weights_load(file: Path, network: LPIPS, tmp_path: Path) -> None:
     save_file({name: t.half() for name, t in weights().items()}, tmp_path / "half.safetensors")
     half = load_lpips(str(tmp_path / "half.safetensors"))
     assert all(p.dtype == torch.float32 for p in half.parameters())
-    x, y = pictures(12), pictures(13)
+    x, y = images(12), images(13)
     assert mean_lpips(half, x, y) == pytest.approx(mean_lpips(network, x, y), rel=1e-3)
 
 
-def test_without_a_file_the_hub_is_asked(file: Path, network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[HubFile, str]] = []
+def test_weights_come_from_the_hub_by_default(file: Path, network: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[tuple[HubFile, str]] = []
 
-    def fetch(wanted: HubFile, licence: str) -> Path:
-        asked.append((wanted, licence))
+    def fetch(source: HubFile, licence: str) -> Path:
+        requests.append((source, licence))
         return file
 
     monkeypatch.setattr(lpips, "fetch", fetch)
     found = load_lpips()
-    assert asked == [(HubFile("timm/vgg16.tv_in1k", "model.safetensors"), "BSD-3-Clause")]
-    x, y = pictures(14), pictures(15)
+    assert requests == [(HubFile("timm/vgg16.tv_in1k", "model.safetensors"), "BSD-3-Clause")]
+    x, y = images(14), images(15)
     assert mean_lpips(found, x, y) == mean_lpips(network, x, y)
 
 
-def test_weights_out_of_reach_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreachable_weights_raise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     no_network(monkeypatch, tmp_path)
     with pytest.raises(UnavailableError, match=r"^timm/vgg16\.tv_in1k/model\.safetensors is not on this machine"):
         load_lpips()

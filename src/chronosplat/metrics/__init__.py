@@ -1,4 +1,4 @@
-"""Measures of pictures and of films, each with its exact protocol."""
+"""Image and video metrics, each with its exact protocol."""
 
-from chronosplat.metrics.film import flicker
-from chronosplat.metrics.pictures import PSNR_MOST, foreground_psnr, mean_psnr, psnr, ssim
+from chronosplat.metrics.images import PSNR_MAX, foreground_psnr, mean_psnr, psnr, ssim
+from chronosplat.metrics.video import flicker

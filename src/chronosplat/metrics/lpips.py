@@ -1,7 +1,7 @@
-"""LPIPS (Zhang et al., CVPR 2018), version 0.1 over VGG16: a network's opinion of how different two pictures look.
+"""LPIPS (Zhang et al., CVPR 2018), version 0.1 over VGG16: perceptual distance of two images.
 
-The network's weights (torchvision's VGG16, 553 MB) come through the hub as safetensors and are never required; the 1,472 weights of
-the comparison ship with the package (BSD-2-Clause, ``lpips-vgg-linear.md``).
+The hub provides the optional backbone (torchvision's VGG16, 553 MB, safetensors). The package ships the 1,472 weights of
+the linear layers (BSD-2-Clause, ``lpips-vgg-linear.md``).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LICENCE = "BSD-3-Clause"
 LINEAR = Path(__file__).parent / "lpips-vgg-linear.safetensors"
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-AT_ONCE = 8
+BATCH = 8  # images per forward pass
 
 
 class LPIPS(nn.Module):
-    """The distance of pictures, 0 for equal ones."""
+    """The LPIPS network; identical images have distance 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,38 +41,34 @@ class LPIPS(nn.Module):
         self.linear = [linear[f"lin{i}"] for i in range(len(STAGES))]
 
     def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """[F] distances of pictures [F, H, W, 3] in [0, 1]."""
+        """Compute the distances [F] of images [F, H, W, 3] in [0, 1]."""
         total = torch.zeros(len(predicted), device=predicted.device)
         shift, scale = (torch.tensor(v, device=predicted.device)[:, None, None] for v in (SHIFT, SCALE))
         x, y = ((t.clamp(0, 1).float().permute(0, 3, 1, 2) * 2 - 1 - shift) / scale for t in (predicted, target))
-        stage = 0
         for index, layer in enumerate(self.features):
             x, y = layer(x), layer(y)
-            if index == self.taps[stage]:
+            if index in self.taps:
                 difference = (_unit(x) - _unit(y)) ** 2
-                total = total + (difference * self.linear[stage].to(x)[:, None, None]).sum(1).mean((1, 2))
-                stage += 1
-                if stage == len(self.taps):
-                    break
+                total = total + (difference * self.linear[self.taps.index(index)].to(x)[:, None, None]).sum(1).mean((1, 2))
         return total
 
 
 def load_lpips(weights: str | Path | None = None) -> LPIPS:
-    """LPIPS with VGG16's weights from a file, or from the hub.
+    """Load LPIPS with VGG16 weights from a file, or from the hub.
 
     Raises:
-        UnavailableError: the weights are not here and cannot be fetched.
+        UnavailableError: the weights are not cached and cannot be downloaded.
     """
-    found = load_file(fetch(BACKBONE, LICENCE) if weights is None else weights)
+    tensors = load_file(fetch(BACKBONE, LICENCE) if weights is None else weights)
     network = LPIPS()
-    network.load_state_dict({name: t.float() for name, t in found.items() if name.startswith("features.")})
+    network.load_state_dict({name: t.float() for name, t in tensors.items() if name.startswith("features.")})
     return network.eval()
 
 
 def mean_lpips(network: LPIPS, predicted: Tensor, target: Tensor) -> float:
-    """The mean over pictures [F, H, W, 3]."""
+    """Average the distances of images [F, H, W, 3]."""
     with torch.no_grad():
-        parts = [network(predicted[i : i + AT_ONCE], target[i : i + AT_ONCE]) for i in range(0, len(predicted), AT_ONCE)]
+        parts = [network(predicted[i : i + BATCH], target[i : i + BATCH]) for i in range(0, len(predicted), BATCH)]
     return float(torch.cat(parts).mean())
 
 
