@@ -1,4 +1,4 @@
-"""Random scenes, worlds and numbers that the tests of cameras, gaussians and export share."""
+"""Random scenes, worlds and numbers that the tests of cameras, scenes and export share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.cameras import Cameras, Similarity, intrinsics
+from chronosplat.cameras import Cameras, Similarity, intrinsics, pixel_rays
 from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, normalize, quats_to_matrices
 
 law = settings(derandomize=True, deadline=None, max_examples=25)
@@ -58,7 +58,7 @@ def static_scene(count: int = 6, seed: int = 0, world: Similarity | None = None,
 
 
 def sequence_scene(frames: int = 3, count: int = 6, seed: int = 0, world: Similarity | None = None) -> GaussianSequence:
-    """Random frames at uneven moments."""
+    """Random frames at uneven times."""
     sets = [static_scene(count, seed + i) for i in range(frames)]
     stacked = {name: torch.stack([getattr(s, name) for s in sets]) for name in sets[0].tensors()}
     times = torch.tensor([0.1 * i * (i + 1) for i in range(frames)]) + 1.0
@@ -97,6 +97,11 @@ def random_cameras(frames: int = 3, seed: int = 0, width: int = 8, height: int =
     Ks[:, 0, 0] *= 1.25
     Ks[:, :2, 2] += torch.rand(frames, 2, generator=random, dtype=torch.float64)
     return Cameras(viewmats, Ks, width, height)
+
+
+def camera_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Origins and unit directions [F, H, W, 3] of the rays through the pixel centres."""
+    return pixel_rays(cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
 
 
 def project(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Cameras: conventions convert both ways, and worlds and sizes change without changing what is seen."""
+"""Cameras: conventions convert both ways; changes of world and image size preserve projections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def points_in_front(cameras: Cameras, count: int = 7) -> Tensor:
 
 @law
 @given(seeds())
-def test_opengl_there_and_back_is_identity(seed: int) -> None:
+def test_opengl_round_trip(seed: int) -> None:
     cameras = random_cameras(seed=seed)
     back = Cameras.from_opengl_c2w(cameras.to_opengl_c2w(), cameras.Ks, cameras.width, cameras.height)
     torch.testing.assert_close(back.viewmats, cameras.viewmats, rtol=0, atol=1e-12)
@@ -54,7 +54,7 @@ def test_opengl_identity_looks_along_minus_z_with_y_up() -> None:
     assert depths.item() == 2
 
 
-def test_colmap_equals_a_matrix_made_by_hand() -> None:
+def test_colmap_equals_known_matrices() -> None:
     quats = torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 3.0], [0.5, 0.5, 0.5, 0.5]], dtype=torch.float64)
     translations = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]], dtype=torch.float64)
     expected = torch.tensor(
@@ -79,7 +79,7 @@ def test_colmap_quaternions_are_those_of_the_package(quat: Tensor, translation: 
 
 @law
 @given(seeds(), similarities())
-def test_pictures_stay_when_the_scene_moves_along_and_depths_scale(seed: int, world: Similarity) -> None:
+def test_transforming_cameras_and_scene_preserves_pixels_and_scales_depths(seed: int, world: Similarity) -> None:
     cameras = random_cameras(seed=seed)
     points = points_in_front(cameras)
     pixels, depths = project(cameras, points)
@@ -94,7 +94,7 @@ def test_pictures_stay_when_the_scene_moves_along_and_depths_scale(seed: int, wo
 
 @law
 @given(seeds(), similarities(), similarities())
-def test_worlds_change_in_steps_as_at_once(seed: int, first: Similarity, second: Similarity) -> None:
+def test_transforms_compose(seed: int, first: Similarity, second: Similarity) -> None:
     cameras = random_cameras(seed=seed)
     steps = cameras.transformed(first).transformed(second)
     torch.testing.assert_close(steps.viewmats, cameras.transformed(second.after(first)).viewmats, rtol=1e-10, atol=1e-10)
@@ -121,7 +121,7 @@ def test_rigid_inverse_is_the_matrix_inverse(seed: int) -> None:
     torch.testing.assert_close(rigid_inverse(matrices), torch.linalg.inv(matrices), rtol=0, atol=1e-12)
 
 
-def test_intrinsics_put_the_field_of_view_on_the_picture_edge() -> None:
+def test_intrinsics_put_the_field_of_view_on_the_image_edge() -> None:
     K = intrinsics(30, 20, 49.1)
     edge = K @ torch.tensor([0, math.tan(math.radians(49.1 / 2)), 1], dtype=torch.float64)
     torch.testing.assert_close(edge, torch.tensor([15.0, 20.0, 1.0], dtype=torch.float64), rtol=1e-14, atol=0)
@@ -162,8 +162,8 @@ VIEW, K = torch.eye(4)[None], intrinsics(4, 4, 50.0)[None].float()
         (VIEW.repeat(2, 1, 1), K, (4, 4), r"^Ks: expected shape \[F=2, 3, 3\], got \[1, 3, 3\]"),
         (VIEW * math.nan, K, (4, 4), r"^viewmats: 16 of 16 values are NaN or infinite"),
         (VIEW, changed(K, 0, 2, math.inf), (4, 4), r"^Ks: 1 of 9 values are NaN or infinite"),
-        (VIEW, K, (0, 4), r"^picture size: expected at least 1x1, got 0x4"),
-        (VIEW, K, (4, -1), r"^picture size: expected at least 1x1, got 4x-1"),
+        (VIEW, K, (0, 4), r"^image size: expected at least 1x1, got 0x4"),
+        (VIEW, K, (4, -1), r"^image size: expected at least 1x1, got 4x-1"),
         (VIEW, changed(K, 1, 1, -2.0), (4, 4), r"^Ks: focal lengths must be positive, got -2"),
         (VIEW, changed(K, 0, 0, 0.0), (4, 4), r"^Ks: focal lengths must be positive, got 0"),
     ],
@@ -182,6 +182,6 @@ def test_bad_poses_are_refused_by_name() -> None:
         Cameras.from_colmap(torch.ones(2, 4), torch.ones(1, 3), K.repeat(2, 1, 1), 4, 4)
 
 
-def test_cameras_of_different_picture_sizes_do_not_join() -> None:
-    with pytest.raises(InputError, match=r"picture sizes differ \(6x8, 8x6\)"):
+def test_cameras_of_different_image_sizes_do_not_join() -> None:
+    with pytest.raises(InputError, match=r"image sizes differ \(6x8, 8x6\)"):
         Cameras.cat([random_cameras(width=8, height=6), random_cameras(width=6, height=8)])

@@ -1,4 +1,4 @@
-"""Orbits and walks around the object at the origin."""
+"""Camera paths around the object at the origin."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_turntable_turns_evenly_from_the_front(frames: int, turns: int) -> None:
 
 @law
 @given(st.integers(1, 5), st.integers(1, 3), st.floats(-5, 5), st.floats(0.1, 5))
-def test_time_runs_to_and_fro_while_the_camera_walks(half: int, loops: int, first: float, length: float) -> None:
+def test_time_runs_forwards_and_backwards_along_the_path(half: int, loops: int, first: float, length: float) -> None:
     frames = 2 * half * loops
     cameras, times = space_time_path(frames, (first, first + length), loops, size=8)
     assert torch.equal(cameras.viewmats, turntable(frames, size=8).viewmats)

@@ -1,4 +1,4 @@
-"""Rays: they pass through their pixels, and both Plücker variants name lines."""
+"""Rays pass through their pixel centres; Plücker coordinates identify lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.cameras import CANONICAL, camera_rays, nearest_points, orbit, pixel_rays, plucker_lgm, plucker_lrm
+from chronosplat.cameras import CANONICAL, nearest_points, orbit, pixel_rays, plucker_lgm
 from tests.golden.kit import read_golden
-from tests.scene_kit import law, project, random_cameras, seeds, vectors
+from tests.scene_kit import camera_rays, law, project, random_cameras, seeds, vectors
 
 
 def unit(x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def test_rays_start_at_the_camera_with_unit_directions(seed: int) -> None:
 
 @law
 @given(seeds(), st.sampled_from([1, 2, 4]))
-def test_strided_rays_are_those_of_the_smaller_picture(seed: int, stride: int) -> None:
+def test_strided_rays_are_those_of_the_smaller_image(seed: int, stride: int) -> None:
     cameras = random_cameras(seed=seed, width=16, height=8)
     coarse = pixel_rays(cameras.viewmats, cameras.Ks, 16, 8, stride)
     small = camera_rays(cameras.resized(16 // stride, 8 // stride))
@@ -63,7 +63,7 @@ def test_batch_axes_pass_through() -> None:
 
 @law
 @given(lines(), st.floats(-5, 5))
-def test_nearest_point_is_on_the_line_and_square_to_it(line: tuple[Tensor, Tensor], along: float) -> None:
+def test_nearest_point_is_on_the_line_and_perpendicular_to_it(line: tuple[Tensor, Tensor], along: float) -> None:
     origin, direction = line
     nearest = nearest_points(origin, direction)
     torch.testing.assert_close((nearest * direction).sum(), torch.zeros((), dtype=torch.float64), rtol=0, atol=1e-13)
@@ -73,27 +73,26 @@ def test_nearest_point_is_on_the_line_and_square_to_it(line: tuple[Tensor, Tenso
 
 @law
 @given(lines(), st.floats(-5, 5))
-def test_both_variants_name_the_line_not_the_point_on_it(line: tuple[Tensor, Tensor], along: float) -> None:
+def test_line_coordinates_do_not_depend_on_the_origin_along_the_ray(line: tuple[Tensor, Tensor], along: float) -> None:
     origin, direction = line
-    for plucker in (plucker_lgm, plucker_lrm):
-        torch.testing.assert_close(plucker(origin + along * direction, direction), plucker(origin, direction), rtol=0, atol=1e-12)
+    for function in (plucker_lgm, nearest_points):
+        torch.testing.assert_close(function(origin + along * direction, direction), function(origin, direction), rtol=0, atol=1e-12)
 
 
 @law
 @given(lines())
-def test_the_variants_lay_out_their_halves_and_say_the_same(line: tuple[Tensor, Tensor]) -> None:
+def test_moment_and_nearest_point_agree(line: tuple[Tensor, Tensor]) -> None:
     origin, direction = line
-    lgm, lrm = plucker_lgm(origin, direction), plucker_lrm(origin, direction)
-    assert torch.equal(lgm[3:], direction)
-    assert torch.equal(lrm[:3], direction)
-    torch.testing.assert_close(lgm[:3], torch.linalg.cross(lrm[3:], direction), rtol=0, atol=1e-12)
-    torch.testing.assert_close(lrm[3:], torch.linalg.cross(direction, lgm[:3]), rtol=0, atol=1e-12)
+    plucker, nearest = plucker_lgm(origin, direction), nearest_points(origin, direction)
+    assert torch.equal(plucker[3:], direction)
+    torch.testing.assert_close(plucker[:3], torch.linalg.cross(nearest, direction), rtol=0, atol=1e-12)
+    torch.testing.assert_close(nearest, torch.linalg.cross(direction, plucker[:3]), rtol=0, atol=1e-12)
 
 
-def test_a_ray_worked_out_by_hand() -> None:
+def test_one_ray() -> None:
     origin, direction = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.0, -1.0])
     assert plucker_lgm(origin, direction).tolist() == [-2, 1, 0, 0, 0, -1]
-    assert plucker_lrm(origin, direction).tolist() == [0, 0, -1, 1, 2, 0]
+    assert nearest_points(origin, direction).tolist() == [1, 2, 0]
 
 
 def test_default_orbit_gives_the_released_l4gm_rays() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chronosplat.cameras import CANONICAL, Cameras, camera_rays, orbit, pixel_rays
+from chronosplat.cameras import CANONICAL, Cameras, orbit, pixel_rays
 from chronosplat.models.lrm4d import MovingHeadConfig
 from chronosplat.models.lrm4d.heads import MovingHead, PixelContext
 from chronosplat.models.lrm4d.sweep import Sweep, SweepConfig, plane_sweep, time_weights
+from tests.scene_kit import camera_rays
 
 RADIUS = 0.4
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from chronosplat.cameras import camera_rays, orbit
+from chronosplat.cameras import orbit
 from chronosplat.data.sampling import TrainingBatch
 from chronosplat.models import load_model
 from chronosplat.models.lrm4d import LRM4D
 from chronosplat.train.objective import LossWeights, compute_loss, geometry_errors, input_frames, render_targets
 from tests.models.test_sweep import sphere_views
+from tests.scene_kit import camera_rays
 
 
 def batch(inputs: int = 2, targets: int = 1, size: int = 16, samples: int = 1) -> TrainingBatch:

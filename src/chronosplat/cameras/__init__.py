@@ -1,6 +1,6 @@
-"""Cameras, rays and camera paths; the only room where camera conventions convert."""
+"""Cameras, rays and camera paths. Camera conventions convert here and nowhere else."""
 
 from chronosplat.cameras.cameras import Cameras, intrinsics, rigid_inverse
 from chronosplat.cameras.paths import CANONICAL, FOVY, RADIUS, orbit, orbit_pose, space_time_path, turntable
-from chronosplat.cameras.rays import camera_rays, nearest_points, pixel_rays, plucker_lgm, plucker_lrm
+from chronosplat.cameras.rays import nearest_points, pixel_rays, plucker_lgm
 from chronosplat.cameras.similarity import Similarity

@@ -1,7 +1,7 @@
-"""Pinhole cameras, and the only place where camera conventions convert.
+"""Pinhole cameras, and conversions from and to other camera conventions.
 
-Inside the package a camera is OpenCV (x right, y down, z forward), world-to-camera, with a pixel intrinsic matrix
-whose pixel centres lie at +0.5 (``docs/conventions.md``).
+The package uses OpenCV axes (x right, y down, z forward), world-to-camera matrices, intrinsics in pixels, and pixel
+centres at +0.5 (``docs/conventions.md``).
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.f
 
 @dataclass(frozen=True)
 class Cameras:
-    """F pinhole cameras of one picture size.
+    """F pinhole cameras of one image size.
 
     Attributes:
         viewmats: [F, 4, 4] world to camera, OpenCV axes.
         Ks: [F, 3, 3] intrinsics in pixels.
-        width: W in pixels.
-        height: H in pixels.
+        width, height: W and H in pixels.
 
     Raises:
-        InputError: for other shapes, values that are not finite, focal lengths or sizes that are not positive.
+        InputError: wrong shapes, non-finite values, or focal lengths or image sizes that are not positive.
     """
 
     viewmats: Tensor
@@ -44,7 +43,7 @@ class Cameras:
         check_finite("viewmats", self.viewmats)
         check_finite("Ks", self.Ks)
         if self.width < 1 or self.height < 1:
-            raise InputError(f"picture size: expected at least 1x1, got {self.width}x{self.height}")
+            raise InputError(f"image size: expected at least 1x1, got {self.width}x{self.height}")
         focal = torch.stack([self.Ks[:, 0, 0], self.Ks[:, 1, 1]])
         if focal.numel() and not bool((focal > 0).all()):
             raise InputError(f"Ks: focal lengths must be positive, got {focal.min().item():g}")
@@ -57,31 +56,31 @@ class Cameras:
         return replace(self, viewmats=self.viewmats[index], Ks=self.Ks[index])
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Cameras:
-        """The same cameras on another device or in another precision."""
+        """Move to another device or precision."""
         return replace(self, viewmats=self.viewmats.to(device=device, dtype=dtype), Ks=self.Ks.to(device=device, dtype=dtype))
 
     @property
     def centers(self) -> Tensor:
-        """[F, 3] camera centres in the world."""
+        """Camera centres [F, 3] in the world."""
         return -torch.einsum("fji,fj->fi", self.viewmats[:, :3, :3], self.viewmats[:, :3, 3])
 
     @property
     def forwards(self) -> Tensor:
-        """[F, 3] unit viewing directions in the world."""
+        """Unit viewing directions [F, 3] in the world."""
         return self.viewmats[:, 2, :3]
 
     @property
     def ups(self) -> Tensor:
-        """[F, 3] unit directions in the world that appear as up in the picture."""
+        """Unit directions [F, 3] in the world that point up in the images."""
         return -self.viewmats[:, 1, :3]
 
     def resized(self, width: int, height: int) -> Cameras:
-        """The cameras of pictures scaled to another size (the field of view stays)."""
+        """Scale the images to ``width`` x ``height`` pixels; the field of view is unchanged."""
         factors = torch.tensor([width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device)
         return replace(self, Ks=self.Ks * factors[:, None], width=width, height=height)
 
     def transformed(self, world: Similarity) -> Cameras:
-        """The cameras in another world; pictures of a scene moved with them do not change, depths scale."""
+        """Map the cameras into another world. A scene mapped with them renders the same images; depths scale."""
         rotation = world.rotation.to(self.viewmats)
         viewmats = self.viewmats.clone()
         viewmats[:, :3, :3] = self.viewmats[:, :3, :3] @ rotation.T
@@ -90,18 +89,17 @@ class Cameras:
 
     @staticmethod
     def from_opengl_c2w(poses: Tensor, Ks: Tensor, width: int, height: int) -> Cameras:
-        """From camera-to-world matrices [F, 4, 4] with OpenGL axes (x right, y up, z backward), as in transforms JSON."""
+        """Convert camera-to-world matrices [F, 4, 4] with OpenGL axes (x right, y up, z backward), as in transforms JSON."""
         check_shape("poses", poses, "F 4 4")
-        viewmats = rigid_inverse(poses @ OPENGL_TO_OPENCV.to(poses))
-        return Cameras(viewmats, Ks, width, height)
+        return Cameras(rigid_inverse(poses @ OPENGL_TO_OPENCV.to(poses)), Ks, width, height)
 
     def to_opengl_c2w(self) -> Tensor:
-        """[F, 4, 4] camera-to-world with OpenGL axes: the inverse of :meth:`from_opengl_c2w`."""
+        """Return camera-to-world matrices [F, 4, 4] with OpenGL axes."""
         return rigid_inverse(self.viewmats) @ OPENGL_TO_OPENCV.to(self.viewmats)
 
     @staticmethod
     def from_colmap(quats: Tensor, translations: Tensor, Ks: Tensor, width: int, height: int) -> Cameras:
-        """From COLMAP's world-to-camera quaternions [F, 4] (wxyz) and translations [F, 3]."""
+        """Convert COLMAP's world-to-camera quaternions [F, 4] (wxyz) and translations [F, 3]."""
         sizes = check_shape("quats", quats, "F 4")
         check_shape("translations", translations, "F 3", sizes)
         viewmats = torch.eye(4).to(quats).repeat(len(quats), 1, 1)
@@ -114,19 +112,19 @@ class Cameras:
 
     @staticmethod
     def cat(parts: list[Cameras]) -> Cameras:
-        """One list of cameras from several of the same picture size.
+        """Concatenate cameras.
 
         Raises:
-            InputError: pictures of different sizes.
+            InputError: the image sizes differ.
         """
         sizes = {(p.width, p.height) for p in parts}
         if len(sizes) != 1:
-            raise InputError(f"cameras: picture sizes differ ({', '.join(f'{w}x{h}' for w, h in sorted(sizes))}); use resized first")
+            raise InputError(f"cameras: image sizes differ ({', '.join(f'{w}x{h}' for w, h in sorted(sizes))}); use resized first")
         return replace(parts[0], viewmats=torch.cat([p.viewmats for p in parts]), Ks=torch.cat([p.Ks for p in parts]))
 
 
 def rigid_inverse(matrices: Tensor) -> Tensor:
-    """Invert rigid transforms [..., 4, 4] without a linear solve."""
+    """Invert rigid transforms [..., 4, 4]."""
     rotation = matrices[..., :3, :3].transpose(-1, -2)
     inverse = torch.zeros_like(matrices)
     inverse[..., :3, :3] = rotation
@@ -136,6 +134,6 @@ def rigid_inverse(matrices: Tensor) -> Tensor:
 
 
 def intrinsics(width: int, height: int, fovy: float) -> Tensor:
-    """[3, 3] intrinsics of a centred camera with square pixels; ``fovy`` in degrees is the vertical field of view."""
+    """Return float64 intrinsics [3, 3] with a centred principal point and vertical field of view ``fovy`` in degrees."""
     focal = 0.5 * height / float(torch.tan(torch.deg2rad(torch.tensor(fovy, dtype=torch.float64)) / 2))
     return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float64)

@@ -1,31 +1,20 @@
-"""Rays of pixels, and the two Plücker variants of the papers."""
+"""Camera rays and their Plücker coordinates."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from chronosplat.cameras.cameras import Cameras
-
-
-def camera_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Rays through the pixel centres.
-
-    Returns:
-        origins [F, H, W, 3] and unit directions [F, H, W, 3] in the world.
-    """
-    return pixel_rays(cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
-
 
 def pixel_rays(viewmats: Tensor, Ks: Tensor, width: int, height: int, stride: int = 1) -> tuple[Tensor, Tensor]:
-    """Rays of cameras with any batch axes, through the centres of ``stride`` x ``stride`` pixel cells.
+    """Compute rays through the centres of cells of ``stride`` x ``stride`` pixels.
 
     Args:
         viewmats: [..., 4, 4] world to camera.
-        Ks: [..., 3, 3] intrinsics.
+        Ks: [..., 3, 3] intrinsics of images of ``width`` x ``height`` pixels.
 
     Returns:
-        origins and unit directions, both [..., H / stride, W / stride, 3].
+        Origins and unit directions in the world, both [..., H / stride, W / stride, 3].
     """
     v, u = torch.meshgrid(
         torch.arange(height // stride, dtype=Ks.dtype, device=Ks.device),
@@ -42,15 +31,10 @@ def pixel_rays(viewmats: Tensor, Ks: Tensor, width: int, height: int, stride: in
 
 
 def nearest_points(origins: Tensor, directions: Tensor) -> Tensor:
-    """The point of each ray's line that is closest to the world's origin (4D-LRM, section 2.2): [..., 3]."""
+    """Return the point [..., 3] on each ray's line that is closest to the origin of the world (4D-LRM, section 2.2)."""
     return origins - (origins * directions).sum(-1, keepdim=True) * directions
 
 
-def plucker_lrm(origins: Tensor, directions: Tensor) -> Tensor:
-    """4D-LRM's variant [..., 6]: direction, then nearest point to the origin."""
-    return torch.cat([directions, nearest_points(origins, directions)], dim=-1)
-
-
 def plucker_lgm(origins: Tensor, directions: Tensor) -> Tensor:
-    """LGM's and L4GM's variant [..., 6]: moment ``o x d``, then direction."""
+    """Return Plücker coordinates [..., 6] as LGM and L4GM order them: moment ``o x d``, then direction."""
     return torch.cat([torch.linalg.cross(origins, directions), directions], dim=-1)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from chronosplat.shapes import InputError
-
 
 @dataclass(frozen=True)
 class Similarity:
-    """A change of world: rotate, scale uniformly, translate.
+    """Rotation, uniform scaling, translation.
 
     Attributes:
         scale: positive factor on lengths.
@@ -25,45 +23,29 @@ class Similarity:
     translation: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
 
     def points(self, x: Tensor) -> Tensor:
-        """Map points [..., 3] into the target world."""
+        """Map points [..., 3]."""
         return self.scale * self.directions(x) + self.translation.to(x)
 
     def directions(self, x: Tensor) -> Tensor:
-        """Rotate directions [..., 3]; lengths stay."""
+        """Rotate directions [..., 3]; lengths are unchanged."""
         return x @ self.rotation.to(x).T
 
     def inverse(self) -> Similarity:
-        """The transform back."""
+        """Return the inverse transform."""
         rotation = self.rotation.T
         return Similarity(1 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
 
     def after(self, first: Similarity) -> Similarity:
-        """The transform that applies ``first`` and then this one."""
-        return Similarity(
-            self.scale * first.scale, self.rotation @ first.rotation, self.scale * (self.rotation @ first.translation) + self.translation
-        )
+        """Return the transform that applies ``first``, then this one."""
+        translation = self.scale * (self.rotation @ first.translation) + self.translation
+        return Similarity(self.scale * first.scale, self.rotation @ first.rotation, translation)
 
     def is_identity(self) -> bool:
-        """Whether nothing would change."""
+        """Return whether points and directions map to themselves."""
         return self.scale == 1.0 and torch.equal(self.rotation, torch.eye(3).double()) and not self.translation.any()
 
     def matrix(self) -> Tensor:
-        """The homogeneous matrix [4, 4], float64."""
+        """Return the homogeneous matrix [4, 4], float64."""
         m = torch.eye(4, dtype=torch.float64)
-        m[:3, :3] = self.scale * self.rotation
-        m[:3, 3] = self.translation
+        m[:3, :3], m[:3, 3] = self.scale * self.rotation, self.translation
         return m
-
-    @staticmethod
-    def from_matrix(matrix: Tensor) -> Similarity:
-        """The inverse of :meth:`matrix`.
-
-        Raises:
-            InputError: a mirrored or singular matrix.
-        """
-        linear = matrix[:3, :3].double()
-        determinant = float(torch.linalg.det(linear))
-        if not determinant > 0:
-            raise InputError(f"similarity: the matrix is mirrored or singular (determinant {determinant:g})")
-        scale = determinant ** (1 / 3)
-        return Similarity(scale, linear / scale, matrix[:3, 3].double())
