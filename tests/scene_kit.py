@@ -104,6 +104,22 @@ def camera_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     return pixel_rays(cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
 
 
+def condition(mean: Tensor, covariance: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Condition 4D Gaussians on time by the textbook formula.
+
+    Args:
+        mean: [..., 4]. covariance: [..., 4, 4]. t: broadcastable to [...].
+
+    Returns:
+        Mean [..., 3], covariance [..., 3, 3] and weight [...] at time t.
+    """
+    variance, coupling = covariance[..., 3, 3], covariance[..., :3, 3]
+    dt = t - mean[..., 3]
+    at_t = mean[..., :3] + coupling * (dt / variance)[..., None]
+    spatial = covariance[..., :3, :3] - coupling[..., :, None] * coupling[..., None, :] / variance[..., None, None]
+    return at_t, spatial, torch.exp(-0.5 * dt**2 / variance)
+
+
 def project(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels [F, N, 2] and depths [F, N] of points [F, N, 3] or [N, 3]."""
     points = points.expand(len(cameras), *points.shape[-2:]).to(cameras.viewmats)

@@ -1,4 +1,4 @@
-"""Space-time Gaussians: conditioning on a time, judged by precision matrices and by the joint density."""
+"""4D Gaussians: the moving form against conditioning on time, precision matrices and the joint density."""
 
 from __future__ import annotations
 
@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.scenes import (
-    Gaussians4D,
-    condition,
-    covariance_4d,
-    moving_form,
-    moving_shape,
-    rotation_4d,
-    temporal_weight,
-)
-from tests.scene_kit import covariances, law, quaternions, vectors
+from chronosplat.scenes import Gaussians4D, covariance_4d, moving_form, moving_shape, rotation_4d, temporal_weight
+from tests.scene_kit import condition, covariances, law, quaternions, vectors
 
 IDENTITY = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
 
@@ -32,12 +24,12 @@ class Blob(NamedTuple):
 
 
 def blobs() -> st.SearchStrategy[Blob]:
-    """Gaussians turned any way in space-time."""
+    """Gaussians of any rotation in space-time."""
     made = st.builds(covariance_4d, quaternions(), quaternions(), vectors(3, 0.2, 2.0), vectors(1, 0.2, 2.0))
     return st.builds(Blob, vectors(4), made)
 
 
-def moments() -> st.SearchStrategy[Tensor]:
+def timestamps() -> st.SearchStrategy[Tensor]:
     """A time."""
     return st.floats(-4, 4).map(lambda t: torch.tensor(t, dtype=torch.float64))
 
@@ -53,7 +45,7 @@ def test_covariance_4d_has_the_scales_along_the_rotated_axes(left: Tensor, right
 
 
 @law
-@given(blobs(), moments())
+@given(blobs(), timestamps())
 def test_conditioning_equals_the_moving_form_at_any_time(blob: Blob, t: Tensor) -> None:
     velocity, sigma, spatial = moving_form(blob.covariance)
     mean, covariance, weight = condition(blob.mean, blob.covariance, t)
@@ -63,7 +55,7 @@ def test_conditioning_equals_the_moving_form_at_any_time(blob: Blob, t: Tensor) 
 
 
 @law
-@given(blobs(), moments())
+@given(blobs(), timestamps())
 def test_conditioning_equals_slicing_the_precision_matrix(blob: Blob, t: Tensor) -> None:
     precision = torch.linalg.inv(blob.covariance)
     mean, covariance, _ = condition(blob.mean, blob.covariance, t)
@@ -73,7 +65,7 @@ def test_conditioning_equals_slicing_the_precision_matrix(blob: Blob, t: Tensor)
 
 
 @law
-@given(blobs(), moments(), vectors(3))
+@given(blobs(), timestamps(), vectors(3))
 def test_the_joint_density_is_the_slice_times_its_weight(blob: Blob, t: Tensor, x: Tensor) -> None:
     mean, covariance, weight = condition(blob.mean, blob.covariance, t)
     offset, joint = x - mean, torch.cat([x, t[None]]) - blob.mean
@@ -82,10 +74,10 @@ def test_the_joint_density_is_the_slice_times_its_weight(blob: Blob, t: Tensor, 
 
 
 @law
-@given(blobs(), moments())
-def test_a_cloud_in_moving_form_conditions_to_the_textbook_gaussian(blob: Blob, t: Tensor) -> None:
+@given(blobs(), timestamps())
+def test_gaussians_4d_evaluate_to_the_textbook_gaussian(blob: Blob, t: Tensor) -> None:
     velocities, sigmas, quats, scales = moving_shape(blob.covariance[None])
-    cloud = Gaussians4D(
+    scene = Gaussians4D(
         means=blob.mean[None, :3],
         velocities=velocities,
         time_centers=blob.mean[3:],
@@ -95,7 +87,7 @@ def test_a_cloud_in_moving_form_conditions_to_the_textbook_gaussian(blob: Blob, 
         opacities=torch.tensor([0.7], dtype=torch.float64),
         colors=torch.zeros(1, 3, dtype=torch.float64),
     )
-    found = cloud.at(float(t))
+    found = scene.at(float(t))
     mean, covariance, weight = condition(blob.mean, blob.covariance, t)
     torch.testing.assert_close(found.means[0], mean, rtol=0, atol=1e-10)
     torch.testing.assert_close(covariances(found)[0], covariance, rtol=0, atol=1e-10)
@@ -103,8 +95,8 @@ def test_a_cloud_in_moving_form_conditions_to_the_textbook_gaussian(blob: Blob, 
 
 
 @law
-@given(vectors(4), vectors(3, 0.2, 2.0), moments(), st.floats(10, 1e6))
-def test_a_long_lived_gaussian_is_the_static_one(mean: Tensor, scales: Tensor, t: Tensor, sigma: float) -> None:
+@given(vectors(4), vectors(3, 0.2, 2.0), timestamps(), st.floats(10, 1e6))
+def test_a_large_time_sigma_gives_a_static_gaussian(mean: Tensor, scales: Tensor, t: Tensor, sigma: float) -> None:
     covariance = covariance_4d(IDENTITY, IDENTITY, scales, torch.tensor([sigma], dtype=torch.float64))
     at_t, spatial, weight = condition(mean, covariance, t)
     assert torch.equal(at_t, mean[:3])
@@ -114,7 +106,7 @@ def test_a_long_lived_gaussian_is_the_static_one(mean: Tensor, scales: Tensor, t
 
 
 @law
-@given(blobs(), moments(), st.floats(1, 3))
+@given(blobs(), timestamps(), st.floats(1, 3))
 def test_stretching_time_slows_the_motion_down(blob: Blob, t: Tensor, stretch: float) -> None:
     factors = torch.tensor([1, 1, 1, stretch], dtype=torch.float64)
     slow = Blob(blob.mean * factors, blob.covariance * factors[:, None] * factors)

@@ -40,7 +40,7 @@ def rewritten(path: Path, metadata: dict[str, str | None], drop: tuple[str, ...]
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=IDS)
-def test_a_scene_comes_back_as_it_was(tmp_path: Path, scene: Scene) -> None:
+def test_round_trip(tmp_path: Path, scene: Scene) -> None:
     path = tmp_path / "new" / "scene.safetensors"
     save_scene(scene, path)
     loaded = load_scene(str(path))
@@ -82,7 +82,7 @@ def test_gradients_and_strides_do_not_matter(tmp_path: Path) -> None:
         assert torch.equal(loaded.tensors()[name], tensor), name
 
 
-def test_notes_are_kept_but_cannot_replace_the_files_own_words(tmp_path: Path) -> None:
+def test_notes_are_kept_but_cannot_replace_the_files_own_metadata(tmp_path: Path) -> None:
     path = tmp_path / "scene.safetensors"
     save_scene(static_scene(), path, {"model": "mini", "kind": "nonsense", "chronosplat_schema": "7"})
     with safe_open(path, framework="pt") as file:
@@ -162,15 +162,15 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, kind: st
 )
 def test_damaged_metadata_is_refused(tmp_path: Path, metadata: dict[str, str | None]) -> None:
     path = rewritten(tmp_path / "scene.safetensors", metadata)
-    with pytest.raises(InputError, match=r"scene\.safetensors: a damaged scene file \("):
+    with pytest.raises(InputError, match=r"scene\.safetensors: damaged scene file \("):
         load_scene(path)
 
 
 def test_missing_and_unknown_fields_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "scene.safetensors"
-    with pytest.raises(InputError, match=r"a damaged scene file .*'velocities'"):
+    with pytest.raises(InputError, match=r"damaged scene file .*'velocities'"):
         load_scene(rewritten(path, {}, drop=("velocities",)))
-    with pytest.raises(InputError, match=r"a damaged scene file .*'sh_rest'"):
+    with pytest.raises(InputError, match=r"damaged scene file .*'sh_rest'"):
         load_scene(rewritten(path, {}, add=("sh_rest",)))
 
 

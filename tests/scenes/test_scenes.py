@@ -1,4 +1,4 @@
-"""Scenes: their doors, their clocks, and moments in the capture's own world."""
+"""Scenes: input checks, clocks, and Gaussians at a time in the capture's world."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import Clock, Gaussians4D, Scene, condition, gaussians_at
+from chronosplat.scenes import Clock, Gaussians4D, Scene, gaussians_at
 from chronosplat.shapes import InputError
 from tests.scene_kit import (
     CLOCK,
+    condition,
     covariances,
     law,
     moving_scene,
@@ -49,10 +50,10 @@ def test_means_of_other_axes_are_named(scene: Scene) -> None:
         replace(scene, means=scene.means[..., :2])
 
 
-def test_times_of_a_sequence_must_rise() -> None:
+def test_times_of_a_sequence_must_increase() -> None:
     scene = sequence_scene(frames=3)
     for times in ([0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, float("nan"), 1.0]):
-        with pytest.raises(InputError, match="times: must rise from frame to frame; sort the frames"):
+        with pytest.raises(InputError, match="times: must increase from frame to frame; sort the frames"):
             replace(scene, times=torch.tensor(times))
     assert sequence_scene(frames=1).seconds == (1.0, 1.0)
 
@@ -70,7 +71,7 @@ def test_fields_are_frozen_and_map_together(scene: Scene) -> None:
     assert double.world is scene.world
 
 
-def test_lengths_count_gaussians_or_frames() -> None:
+def test_numbers_of_gaussians_and_frames() -> None:
     assert (static_scene(7).num_gaussians, moving_scene(7).num_gaussians, sequence_scene(3, 7).num_gaussians) == (7, 7, 7)
     assert (static_scene(7).num_frames, moving_scene(7).num_frames, sequence_scene(3, 7).num_frames) == (1, None, 3)
     assert static_scene(0).num_gaussians == 0
@@ -78,16 +79,16 @@ def test_lengths_count_gaussians_or_frames() -> None:
 
 @law
 @given(st.floats(-10, 10), st.floats(0.01, 10), st.floats(-5, 5))
-def test_clock_there_and_back(offset: float, rate: float, t: float) -> None:
+def test_clock_round_trip(offset: float, rate: float, t: float) -> None:
     clock = Clock(offset, rate)
-    moment = torch.tensor(t, dtype=torch.float64)
-    assert float(clock.seconds(moment)) == offset + rate * t
-    torch.testing.assert_close(clock.scene_time(clock.seconds(moment)), moment, rtol=0, atol=1e-11)
+    own = torch.tensor(t, dtype=torch.float64)
+    assert float(clock.seconds(own)) == offset + rate * t
+    torch.testing.assert_close(clock.scene_time(clock.seconds(own)), own, rtol=0, atol=1e-11)
 
 
 @law
 @given(seeds(), similarities())
-def test_gaussians_in_the_world_are_moved_whole(seed: int, world: Similarity) -> None:
+def test_in_world_moves_means_and_shapes(seed: int, world: Similarity) -> None:
     scene = static_scene(seed=seed, world=world, dtype=torch.float64)
     moved = scene.in_world()
     linear = world.scale * world.rotation
@@ -102,7 +103,7 @@ def test_gaussians_in_the_world_are_moved_whole(seed: int, world: Similarity) ->
 
 @law
 @given(seeds(), similarities(), st.floats(-4, 4), st.floats(0.1, 4), st.floats(-4, 4))
-def test_at_is_the_textbook_slice_in_the_captures_space_and_seconds(
+def test_at_equals_conditioning_in_the_captures_world_and_seconds(
     seed: int, world: Similarity, offset: float, rate: float, seconds: float
 ) -> None:
     scene = moving_scene(seed=seed, world=world, clock=Clock(offset, rate), dtype=torch.float64)
@@ -117,7 +118,7 @@ def test_at_is_the_textbook_slice_in_the_captures_space_and_seconds(
 
 
 def space_time(scene: Gaussians4D) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means [N, 4] and covariances [N, 4, 4] of a cloud in the capture's space and seconds."""
+    """Means [N, 4] and covariances [N, 4, 4] of a scene in the capture's space and seconds."""
     variance = scene.time_sigmas.square()
     own = torch.zeros(scene.num_gaussians, 4, 4, dtype=torch.float64)
     own[:, :3, :3] = covariances(scene) + scene.velocities[:, :, None] * scene.velocities[:, None, :] * variance[:, None, None]
@@ -141,7 +142,7 @@ def test_gaussians_at_stays_in_the_scenes_own_world() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "index"), [(-9.0, 0), (1.0, 0), (1.09, 0), (1.11, 1), (1.2, 1), (1.39, 1), (1.41, 2), (50.0, 2)])
-def test_a_sequence_answers_with_its_nearest_frame_in_the_world(seconds: float, index: int) -> None:
+def test_at_returns_the_nearest_frame_in_the_world(seconds: float, index: int) -> None:
     scene = sequence_scene(frames=3, world=tilted_world())  # at 1.0, 1.2 and 1.6 seconds
     found, expected = scene.at(seconds), static_scene(seed=index, world=tilted_world()).in_world()
     for name, tensor in expected.tensors().items():

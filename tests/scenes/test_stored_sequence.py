@@ -1,4 +1,4 @@
-"""A sequence written frame by frame: the same scene as one written at once, whatever the order, and never whole in memory."""
+"""Sequences written frame by frame equal those written at once, in any order, and never load completely."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fields_of(scene: GaussianSequence, which: slice | list[int]) -> dict[str, Te
 
 
 def write(path: Path, scene: GaussianSequence, runs: Iterable[range], notes: dict[str, str] | None = None) -> bool:
-    """Write runs of neighbouring frames; whether the file was there already."""
+    """Write runs of consecutive frames; return whether an existing file was resumed."""
     with SequenceWriter(path, scene.times, scene.means.shape[1], scene.world, notes) as writer:
         for run in runs:
             writer.write(run.start, fields_of(scene, slice(run.start, run.stop)))
@@ -50,18 +50,18 @@ def everything(scene: GaussianSequence) -> list[range]:
     return [range(scene.num_frames)]
 
 
-def assert_same(found: object, wanted: GaussianSequence) -> None:
+def assert_same(found: object, expected: GaussianSequence) -> None:
     assert isinstance(found, GaussianSequence)
-    for name, tensor in wanted.tensors().items():
+    for name, tensor in expected.tensors().items():
         assert found.tensors()[name].dtype == tensor.dtype, name
         assert torch.equal(found.tensors()[name], tensor), name
-    assert torch.equal(found.world.matrix(), wanted.world.matrix())
-    assert found.world.scale == wanted.world.scale
+    assert torch.equal(found.world.matrix(), expected.world.matrix())
+    assert found.world.scale == expected.world.scale
 
 
 @pytest.mark.parametrize(("frames", "count"), [(5, 7), (1, 1), (1, 0), (3, 0), (1, 4), (2, 1)])
 @pytest.mark.parametrize("world", [None, tilted_world()], ids=["plain", "tilted"])
-def test_it_reads_as_a_scene_that_was_saved_at_once(tmp_path: Path, frames: int, count: int, world: Similarity | None) -> None:
+def test_it_reads_like_a_scene_written_by_save_scene(tmp_path: Path, frames: int, count: int, world: Similarity | None) -> None:
     scene = sequence(frames, count, world=world)
     save_scene(scene, tmp_path / "once.safetensors", NOTES)
     assert not write(tmp_path / "steps.safetensors", scene, everything(scene), NOTES)
@@ -111,7 +111,7 @@ def test_numbers_of_other_types_and_strides_are_written_as_float32(tmp_path: Pat
     assert_same(load_scene(tmp_path / "s"), scene)
 
 
-def test_a_file_of_the_same_layout_is_continued(tmp_path: Path) -> None:
+def test_a_file_of_the_same_layout_is_resumed(tmp_path: Path) -> None:
     scene, path = sequence(world=tilted_world()), tmp_path / "s.safetensors"
     assert not write(path, scene, [range(2)], NOTES)
     assert write(path, scene, [range(3, 5)], NOTES)
@@ -200,7 +200,7 @@ def test_other_shapes_are_refused_before_anything_is_written(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("short", [1, 4000])
-def test_a_full_disk_is_told_with_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
+def test_a_full_disk_raises_with_the_space_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
     times, path = torch.arange(1000, dtype=torch.float64), tmp_path / "s.safetensors"
     with SequenceWriter(path, times, 65536):
         size = path.stat().st_size
@@ -246,14 +246,14 @@ def test_a_stored_sequence_gives_its_frames(tmp_path: Path) -> None:
     assert (stored.num_frames, stored.num_gaussians, stored.seconds) == (5, 7, scene.seconds)
     assert torch.equal(stored.times, scene.times)
     for index in [*range(5), 2, 0]:
-        found, wanted = stored.frame(index), scene.frame(index)
-        assert all(torch.equal(found.tensors()[name], tensor) for name, tensor in wanted.tensors().items())
+        found, expected = stored.frame(index), scene.frame(index)
+        assert all(torch.equal(found.tensors()[name], tensor) for name, tensor in expected.tensors().items())
         torch.testing.assert_close(found.world.matrix(), scene.world.matrix(), rtol=0, atol=1e-15)
     with pytest.raises(IndexError):
         stored.frame(5)
 
 
-def test_a_stored_sequence_shows_what_is_written_later(tmp_path: Path) -> None:
+def test_a_stored_sequence_reads_frames_written_later(tmp_path: Path) -> None:
     scene = sequence()
     write(tmp_path / "s", scene, [range(1)])
     stored = StoredSequence(tmp_path / "s")
@@ -270,14 +270,14 @@ def test_other_kinds_of_scene_are_no_stored_sequence(tmp_path: Path) -> None:
 
 
 def anonymous_bytes() -> int | None:
-    """Memory of this process that no file stands behind; None where the system does not tell."""
+    """Anonymous memory of this process; None where the system does not report it."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")]
     return found[0] if found else None
 
 
-def test_a_long_sequence_is_never_whole_in_memory(tmp_path: Path) -> None:
+def test_a_long_sequence_never_loads_completely(tmp_path: Path) -> None:
     path, times, frame = tmp_path / "long.safetensors", torch.arange(200, dtype=torch.float64), sequence(1, 2000)
     fields = fields_of(frame, slice(None))
     before = anonymous_bytes()

@@ -1,4 +1,4 @@
-"""Two kinds of scene in memory: one set of Gaussians per frame, and Gaussians in linear motion."""
+"""Scenes in memory: one set of Gaussians per frame, and Gaussians in linear motion."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from chronosplat.shapes import InputError
 @scene_kind("GaussianSequence")
 @dataclass(frozen=True)
 class GaussianSequence(TensorScene):
-    """One set of N Gaussians per frame, at given times (L4GM).
+    """T sets of N Gaussians, one per frame (L4GM).
 
     Attributes:
         means [T, N, 3], quats [T, N, 4], scales [T, N, 3], opacities [T, N], colors [T, N, 3]: as Gaussians3D.
-        times: [T] seconds, rising.
+        times: [T] seconds, increasing.
         world: from these coordinates to the capture's world.
     """
 
@@ -37,53 +37,50 @@ class GaussianSequence(TensorScene):
         super().__post_init__()
         self.check({name: f"T {shape}" for name, shape in SPLAT_SHAPES.items()} | {"times": "T"})
         if len(self.times) > 1 and not bool((self.times.diff() > 0).all()):
-            raise InputError("times: must rise from frame to frame; sort the frames")
+            raise InputError("times: must increase from frame to frame; sort the frames")
 
     @property
     def num_gaussians(self) -> int:
-        """N."""
         return self.means.shape[1]
 
     @property
     def num_frames(self) -> int:
-        """T."""
         return self.times.shape[0]
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """The times of the first and the last frame."""
         return float(self.times[0]), float(self.times[-1])
 
     def timestamps(self, count: int) -> list[float]:
-        """See Scene: the frames' own times."""
+        """Return the times of the frames."""
         return self.times.tolist()
 
     def frame(self, index: int) -> Gaussians3D:
-        """The Gaussians of one frame, in the scene's own world."""
+        """Return the Gaussians of one frame, in the scene's own world."""
         return Gaussians3D(*(getattr(self, name)[index] for name in SPLAT_SHAPES), world=self.world)
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See Scene: the frames nearest in time."""
+        """Return the frames nearest in time."""
         which = nearest_frames(self.times, seconds)
         return {name: getattr(self, name)[which] for name in SPLAT_SHAPES}
 
 
 def nearest_frames(times: Tensor, seconds: Tensor) -> Tensor:
-    """Indices [S] of the times [T] nearest to ``seconds`` [S], the earlier one of two."""
+    """Find the indices [S] of the times [T] nearest to ``seconds`` [S]; ties go to the earlier one."""
     return (times[None].cpu() - seconds[:, None].to(times.dtype).cpu()).abs().argmin(1)
 
 
 @scene_kind("Gaussians4D")
 @dataclass(frozen=True)
 class Gaussians4D(TensorScene):
-    """N Gaussians in linear motion, the exact form of a 4D Gaussian conditioned on time (conditioning.py).
+    """N Gaussians in linear motion: 4D Gaussians in their moving form (conditioning.py).
 
     Attributes:
         means: [N, 3] at the time centre. velocities: [N, 3] per unit of scene time.
         time_centers: [N] and time_sigmas: [N] in scene time.
         quats: [N, 4] wxyz. scales: [N, 3]. opacities: [N] at the time centre. colors: [N, 3].
         world: from these coordinates to the capture's world.
-        clock: from scene time to seconds.
+        clock: converts between scene time and seconds.
         seconds: first and last observed second.
     """
 
@@ -104,30 +101,26 @@ class Gaussians4D(TensorScene):
 
     @property
     def num_gaussians(self) -> int:
-        """N."""
         return self.means.shape[0]
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See Scene: every Gaussian moved along its velocity, its opacity weighted by its temporal weight."""
+        """Move every Gaussian along its velocity and multiply its opacity by its temporal weight."""
         t = self.clock.scene_time(seconds.double()).to(self.means)[:, None]
-        still = {name: getattr(self, name).expand(len(seconds), *getattr(self, name).shape) for name in ("quats", "scales", "colors")}
+        constant = {name: getattr(self, name).expand(len(seconds), *getattr(self, name).shape) for name in ("quats", "scales", "colors")}
         return {
             "means": self.means + self.velocities * (t - self.time_centers)[..., None],
             "opacities": self.opacities * temporal_weight(t, self.time_centers, self.time_sigmas),
-            **still,
+            **constant,
         }
 
     def linear_form(self) -> LinearForm:
-        """See Scene."""
         return LinearForm(self.tensors(), self.clock)
 
     def metadata(self) -> dict[str, str]:
-        """See Scene: the clock and the seconds."""
         clock = {"offset": self.clock.offset, "rate": self.clock.rate}
         return {"clock": json.dumps(clock), "seconds": json.dumps(list(self.seconds))}
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
-        """See Scene."""
         first, last = json.loads(metadata["seconds"])
         return cls(**tensors, world=world, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))

@@ -1,4 +1,4 @@
-"""Quaternions (wxyz) and rotations in three and four dimensions."""
+"""Quaternions (wxyz), and rotations in 3D and 4D."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-EIGEN_GAP = 1e-4  # relative; closer eigenvalues count as equal
+EIGEN_GAP = 1e-4  # eigenvalues with a smaller relative difference count as equal
 
 
 def normalize(quats: Tensor) -> Tensor:
-    """Unit quaternions [..., 4]; a zero quaternion becomes the identity."""
+    """Normalise quaternions [..., 4]; a zero quaternion becomes the identity."""
     norm = quats.norm(dim=-1, keepdim=True)
     identity = torch.zeros_like(quats)
     identity[..., 0] = 1
@@ -19,7 +19,7 @@ def normalize(quats: Tensor) -> Tensor:
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product of quaternions [..., 4]: first ``b``, then ``a``."""
+    """Compute the Hamilton product ``a b`` of quaternions [..., 4]: rotate by ``b``, then by ``a``."""
     aw, ax, ay, az = a.unbind(-1)
     bw, bx, by, bz = b.unbind(-1)
     return torch.stack(
@@ -34,7 +34,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def quats_to_matrices(quats: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of quaternions [..., 4] of any length."""
+    """Convert quaternions [..., 4] of any length to rotation matrices [..., 3, 3]."""
     w, x, y, z = normalize(quats).unbind(-1)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -45,10 +45,10 @@ def quats_to_matrices(quats: Tensor) -> Tensor:
 
 
 def matrices_to_quats(matrices: Tensor) -> Tensor:
-    """Unit quaternions [..., 4] with w >= 0 of proper rotations [..., 3, 3]; well conditioned everywhere."""
+    """Convert proper rotations [..., 3, 3] to unit quaternions [..., 4] with w >= 0; numerically stable for every rotation."""
     m = matrices
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    # four times the square of each component; the largest is safe to divide by
+    # four times the square of each component; divide by the largest
     squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
     sums = [
         [squares[..., 0], m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]],
@@ -63,9 +63,9 @@ def matrices_to_quats(matrices: Tensor) -> Tensor:
 
 
 class _Eigh(torch.autograd.Function):
-    """``torch.linalg.eigh`` whose gradient is finite where eigenvalues coincide.
+    """``torch.linalg.eigh`` with a finite gradient where eigenvalues coincide.
 
-    Between directions of (nearly) equal eigenvalues the eigenvectors are arbitrary and their gradient is dropped.
+    Eigenvectors of nearly equal eigenvalues are arbitrary, so the gradient of a rotation between them is dropped.
     """
 
     @staticmethod
@@ -86,15 +86,15 @@ class _Eigh(torch.autograd.Function):
 
 
 def covariances_to_shapes(covariances: Tensor) -> tuple[Tensor, Tensor]:
-    """Quaternions [..., 4] and scales [..., 3] of symmetric positive covariances [..., 3, 3]; differentiable everywhere."""
+    """Convert symmetric positive covariances [..., 3, 3] to quaternions [..., 4] and scales [..., 3]; differentiable everywhere."""
     values, vectors = _Eigh.apply(covariances)  # pyright: ignore[reportGeneralTypeIssues]
     sign = torch.where(torch.linalg.det(vectors.detach()) < 0, -1.0, 1.0).to(vectors)
-    vectors = torch.cat([vectors[..., :2], vectors[..., 2:] * sign[..., None, None]], dim=-1)  # proper, not mirrored
+    vectors = torch.cat([vectors[..., :2], vectors[..., 2:] * sign[..., None, None]], dim=-1)  # proper rotation
     return matrices_to_quats(vectors), values.clamp_min(1e-16).sqrt()
 
 
 def rotation_4d(left: Tensor, right: Tensor) -> Tensor:
-    """The 4D rotation [..., 4, 4] ``L(left) R(right)`` of two quaternions [..., 4] (4D-LRM, section 2.1)."""
+    """Compute the 4D rotation ``L(left) R(right)`` [..., 4, 4] of two quaternions [..., 4] (4D-LRM, section 2.1)."""
     a, b, c, d = normalize(left).unbind(-1)
     p, q, r, s = normalize(right).unbind(-1)
     L = [[a, -b, -c, -d], [b, a, -d, c], [c, d, a, -b], [d, -c, b, a]]

@@ -1,7 +1,7 @@
-"""The contract of every kind of scene, the registry of kinds, and the static scene that any kind is at one time.
+"""The protocol of scenes, the registry of their kinds, and static Gaussians.
 
-A new kind is one class that names itself with :func:`scene_kind` and satisfies :class:`Scene`; a dataclass of tensors extends
-:class:`TensorScene`. Rendering, exports, files and evaluation then work as they are.
+A new kind is one class that registers with :func:`scene_kind` and satisfies :class:`Scene`; a dataclass of tensors extends
+:class:`TensorScene`. Rendering, exports, files and evaluation then work without changes.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ MOTION_SHAPES = {"velocities": "N 3", "time_centers": "N", "time_sigmas": "N"}
 
 @dataclass(frozen=True)
 class Clock:
-    """The affine map from a scene's own time to seconds: ``seconds = offset + rate * t``."""
+    """Affine map between scene time and seconds: ``seconds = offset + rate * t``."""
 
     offset: float = 0.0
     rate: float = 1.0
 
     def seconds(self, t: Tensor) -> Tensor:
-        """Seconds of scene times."""
+        """Convert scene time to seconds."""
         return self.offset + self.rate * t
 
     def scene_time(self, seconds: Tensor) -> Tensor:
-        """Scene times of seconds."""
+        """Convert seconds to scene time."""
         return (seconds - self.offset) / self.rate
 
 
 @dataclass(frozen=True)
 class LinearForm:
-    """Gaussians that stand still or move on straight lines: what the renderers take as it is.
+    """Static or linearly moving Gaussians, which the renderers evaluate themselves.
 
     Attributes:
         tensors: fields of ``Gaussians3D`` or ``Gaussians4D`` by name.
-        clock: from the scene's own time to seconds; None for a static scene.
+        clock: converts between scene time and seconds; None for a static scene.
     """
 
     tensors: dict[str, Tensor]
@@ -54,10 +54,10 @@ class Scene(Protocol):
     """Gaussians over time.
 
     Fields are in the scene's own world. ``at``, :func:`chronosplat.render.render` and the exports use the capture's world
-    and seconds, so that the capture's cameras and timestamps fit as they are.
+    and seconds, like the capture's cameras and timestamps.
 
     Attributes:
-        kind: the name under which the kind is registered. schema: version of its file.
+        kind: registered name. schema: version of the file format.
     """
 
     kind: ClassVar[str]
@@ -65,68 +65,68 @@ class Scene(Protocol):
 
     @property
     def world(self) -> Similarity:
-        """From the scene's own world to the capture's."""
+        """Map from the scene's own world to the capture's."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where the Gaussians are."""
+        """Device of the Gaussians."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
-        """The Gaussians' floating point type."""
+        """Floating point type of the Gaussians."""
         ...
 
     @property
     def num_gaussians(self) -> int:
-        """N: Gaussians at one time."""
+        """Number of Gaussians N at one time."""
         ...
 
     @property
     def num_frames(self) -> int | None:
-        """T: stored time steps; 1 for a static scene, None where time is continuous."""
+        """Number of stored time steps T; 1 for a static scene, None where time is continuous."""
         ...
 
     @property
     def seconds(self) -> tuple[float, float] | None:
-        """The first and last observed second; None for a static scene."""
+        """First and last observed second; None for a static scene."""
         ...
 
     def timestamps(self, count: int) -> list[float]:
-        """Seconds at which to sample the scene: its stored time steps, else ``count`` evenly spaced; none for a static scene."""
+        """Return the stored time steps in seconds, else ``count`` evenly spaced ones; none for a static scene."""
         ...
 
     def at(self, seconds: float) -> Gaussians3D:
-        """The Gaussians at a time, in the capture's world."""
+        """Return the Gaussians at a time, in the capture's world."""
         ...
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """Fields of ``Gaussians3D``, each [T, N, ...], at times [T], in the scene's own world; differentiable."""
+        """Return the fields of ``Gaussians3D``, each [T, N, ...], at times [T], in the scene's own world; differentiable."""
         ...
 
     def linear_form(self) -> LinearForm | None:
-        """The Gaussians in linear motion, if that is all they do."""
+        """Return the Gaussians in linear form; None if they move otherwise."""
         ...
 
     def with_world(self, world: Similarity) -> Scene:
-        """The same scene with another similarity to the capture's world."""
+        """Replace the map to the capture's world."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """What the file holds, by name."""
+        """Return the tensors to store, by name."""
         ...
 
     def metadata(self) -> dict[str, str]:
-        """What the file says beside its tensors, the world, the kind and the schema."""
+        """Return the metadata to store beside the world, the kind and the schema."""
         ...
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Scene:
-        """The inverse of :meth:`tensors` and :meth:`metadata`.
+        """Build the scene from what :meth:`tensors` and :meth:`metadata` stored.
 
         Raises:
-            KeyError, TypeError, ValueError: a damaged file.
+            KeyError, TypeError, ValueError: the file is damaged.
         """
         ...
 
@@ -139,7 +139,8 @@ def scene_kind(name: str, schema: int = 1) -> Callable[[Kind], Kind]:
     """Register a class as a kind of scene.
 
     Args:
-        name: in files and messages. schema: version of the kind's file; raise it when old files no longer read.
+        name: its name in files and messages.
+        schema: version of its file format; raise it when old files can no longer be read.
     """
 
     def register(cls: Kind) -> Kind:
@@ -152,7 +153,7 @@ def scene_kind(name: str, schema: int = 1) -> Callable[[Kind], Kind]:
 
 @dataclass(frozen=True)
 class TensorScene:
-    """Base of scenes that are dataclasses of tensors. A subclass defines its fields, ``num_gaussians``, ``seconds`` and ``evaluate``."""
+    """Base class for dataclasses of tensors. A subclass adds its fields, ``num_gaussians``, ``seconds`` and ``evaluate``."""
 
     kind: ClassVar[str] = ""
     schema: ClassVar[int] = 1
@@ -163,65 +164,57 @@ class TensorScene:
             object.__setattr__(self, name, ordinary(tensor))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensor fields by name, in the order of declaration."""
+        """Return the tensor fields by name, in declaration order."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The scene with ``function`` applied to every tensor field."""
+        """Apply ``function`` to every tensor field."""
         return replace(self, **{name: function(value) for name, value in self.tensors().items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """The scene on another device or in another precision."""
+        """Move to another device or precision."""
         return self.map(lambda x: x.to(device=device, dtype=dtype))
 
     def check(self, shapes: Mapping[str, str]) -> None:
-        """Check the shapes of the named fields against each other."""
+        """Check the shapes of the named fields and the consistency of their axes."""
         sizes: dict[str, int] = {}
         for name, shape in shapes.items():
             check_shape(name, getattr(self, name), shape, sizes)
 
     @property
     def device(self) -> torch.device:
-        """Where the Gaussians are."""
         return next(iter(self.tensors().values())).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The Gaussians' floating point type."""
         return next(iter(self.tensors().values())).dtype
 
     @property
     def num_frames(self) -> int | None:
-        """None: time is continuous."""
         return None
 
     def timestamps(self: Scene, count: int) -> list[float]:
-        """See Scene: evenly spaced."""
+        """Return ``count`` evenly spaced times; none for a static scene."""
         if self.seconds is None:
             return []
         first, last = self.seconds
         return [first + (last - first) * i / max(count - 1, 1) for i in range(count)]
 
     def at(self: Scene, seconds: float) -> Gaussians3D:
-        """The Gaussians at a time, in the capture's world."""
         return gaussians_at(self, seconds).in_world()
 
     def linear_form(self) -> LinearForm | None:
-        """See Scene: none."""
         return None
 
     def with_world(self, world: Similarity) -> Self:
-        """See Scene."""
         return replace(self, world=world)
 
     def metadata(self) -> dict[str, str]:
-        """See Scene: nothing."""
         return {}
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
-        """See Scene."""
         return cls(**tensors, world=world)
 
 
@@ -248,28 +241,25 @@ class Gaussians3D(TensorScene):
 
     @property
     def num_gaussians(self) -> int:
-        """N."""
         return self.means.shape[0]
 
     @property
     def num_frames(self) -> int:
-        """A static scene is one frame."""
         return 1
 
     @property
     def seconds(self) -> None:
-        """A static scene has no time."""
+        return None
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See Scene: the same at all times, without a copy."""
+        """Expand the fields to [T, N, ...] without a copy."""
         return {name: t.expand(len(seconds), *t.shape) for name, t in self.tensors().items()}
 
     def linear_form(self) -> LinearForm:
-        """See Scene."""
         return LinearForm(self.tensors())
 
     def in_world(self) -> Gaussians3D:
-        """The same Gaussians with their coordinates in the capture's world."""
+        """Convert the Gaussians to the capture's world."""
         if self.world.is_identity():
             return self
         turn = matrices_to_quats(self.world.rotation).to(self.quats)
@@ -283,6 +273,6 @@ class Gaussians3D(TensorScene):
 
 
 def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
-    """A scene's Gaussians at a time, in its own world. All N are kept, however faint."""
+    """Return all N Gaussians of a scene at a time, in its own world."""
     fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
     return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)

@@ -1,7 +1,7 @@
-"""The native file: one safetensors file per scene.
+"""Scene files: one safetensors file per scene.
 
-Tensors are the scene's fields by name. Metadata: ``kind``, ``chronosplat_schema`` (the version of that kind's file), ``world``
-(JSON: the 4x4 similarity to the capture's world), and what the kind adds.
+It holds the fields of the scene by name, and as metadata ``kind``, ``chronosplat_schema`` (format version of the kind),
+``world`` (JSON: the 4x4 similarity to the capture's world) and the kind's own entries.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from chronosplat.shapes import InputError
 
 
 def save_scene(scene: Scene, path: str | Path, notes: dict[str, str] | None = None) -> None:
-    """Write a scene, by atomic rename.
+    """Write a scene atomically.
 
     Args:
-        notes: more metadata to keep, text by name.
+        notes: more metadata, text by name.
     """
     write_tensors(scene.tensors(), Path(path), (notes or {}) | scene.metadata() | scene_metadata(type(scene), scene.world))
 
 
 def scene_metadata(kind: type[Scene], world: Similarity) -> dict[str, str]:
-    """The metadata that every scene file has."""
+    """Return the metadata that every scene file has."""
     matrix = {"scale": world.scale, "matrix": world.matrix().tolist()}
     return {"chronosplat_schema": str(kind.schema), "kind": kind.kind, "world": json.dumps(matrix)}
 
@@ -38,7 +38,7 @@ def load_scene(path: str | Path) -> Scene:
     """Read a scene that :func:`save_scene` wrote.
 
     Raises:
-        InputError: no such file; not a safetensors file, or truncated; not a scene; an unknown kind or schema; damaged fields.
+        InputError: the file is missing, truncated, damaged, not a scene, or of an unknown kind or schema.
     """
     path = Path(path)
     metadata = read_metadata(path)
@@ -54,14 +54,14 @@ def load_scene(path: str | Path) -> Scene:
     try:
         return kind.from_file(tensors, read_world(metadata), metadata)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a damaged scene file ({error})") from error
+        raise InputError(f"{path}: damaged scene file ({error})") from error
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a scene file, the notes of :func:`save_scene` among them.
+    """Read the metadata of a scene file, including the notes of :func:`save_scene`.
 
     Raises:
-        InputError: no such file; not a safetensors file, or truncated; not a scene.
+        InputError: the file is missing, truncated, or not a scene.
     """
     path = Path(path)
     if not path.is_file():
@@ -77,10 +77,10 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def read_world(metadata: Mapping[str, str]) -> Similarity:
-    """The similarity to the capture's world.
+    """Parse the similarity to the capture's world.
 
     Raises:
-        KeyError, TypeError, ValueError: damaged metadata.
+        KeyError, TypeError, ValueError: the metadata is damaged.
     """
     world = json.loads(metadata["world"])
     matrix = torch.tensor(world["matrix"], dtype=torch.float64)

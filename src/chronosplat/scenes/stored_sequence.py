@@ -1,7 +1,7 @@
-"""The native file of a sequence, written frame by frame: every tensor has its final place from the start.
+"""Sequences on disk, written and read frame by frame so that a long one never has to fit in memory.
 
-The format is safetensors (eight bytes of length, a JSON header, the tensors one after the other), so frames can be put at
-their place in any order and a long sequence never has to be in memory. What :func:`save_scene` writes is read the same.
+The file is the same as :func:`save_scene` writes: safetensors (eight bytes of length, a JSON header, then the tensors).
+All offsets are known in advance, so frames can be written in any order.
 """
 
 from __future__ import annotations
@@ -29,50 +29,51 @@ FLOAT = 4  # bytes
 
 
 class SequenceWriter:
-    """A GaussianSequence of T frames and N Gaussians on its way to a file.
+    """Writes a GaussianSequence of T frames and N Gaussians, in any order of frames.
 
-    Frames may be written in any order; one that was never written reads as zeros. An existing file of the same layout is
-    continued, any other is replaced.
+    Frames that were never written read as zeros. An existing file with the same header and times is resumed, any other is
+    replaced.
 
     Attributes:
-        continued: whether the file was there already.
+        continued: whether an existing file was resumed.
     """
 
     def __init__(
         self, path: str | Path, times: Tensor, count: int, world: Similarity | None = None, notes: dict[str, str] | None = None
     ) -> None:
-        """Args: times: [T] seconds, rising. count: N.
+        """Args: times: [T] seconds, increasing. count: N.
 
         Raises:
-            InputError: no room for the whole file.
+            InputError: the disk has less free space than the whole file takes.
         """
         self.path, self.count, self.frames = Path(path), count, len(times)
         seconds = times.double().numpy().astype("<f8").tobytes()
         header, self._starts = _header(self.frames, count, (notes or {}) | scene_metadata(GaussianSequence, world or Similarity()))
         size = len(header) + len(seconds) + sum(FLOAT * width for width in WIDTHS.values()) * self.frames * count
-        self.continued = self._is_there(header, seconds, size)
+        self.continued = self._can_resume(header, seconds, size)
         if not self.continued:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _check_room(self.path, size)
+            _check_space(self.path, size)
             with self.path.open("wb") as file:
                 file.write(header + seconds)
                 file.truncate(size)
         self._file = self.path.open("r+b")
 
-    def _is_there(self, header: bytes, seconds: bytes, size: int) -> bool:
+    def _can_resume(self, header: bytes, seconds: bytes, size: int) -> bool:
         if not self.path.is_file() or self.path.stat().st_size != size:
             return False
         with self.path.open("rb") as file:
             return file.read(len(header) + len(seconds)) == header + seconds
 
     def write(self, first: int, fields: Mapping[str, Tensor]) -> None:
-        """Put frames at their place.
+        """Write K consecutive frames.
 
         Args:
-            first: index of the first. fields: means [K, N, 3], quats [K, N, 4], scales [K, N, 3], opacities [K, N], colors [K, N, 3].
+            first: index of the first frame.
+            fields: means [K, N, 3], quats [K, N, 4], scales [K, N, 3], opacities [K, N], colors [K, N, 3].
 
         Raises:
-            InputError: other shapes, or frames beyond the sequence.
+            InputError: wrong shapes, or frames beyond the end of the sequence.
             OSError: the disk is full.
         """
         sizes: dict[str, int] = {"N": self.count}
@@ -85,7 +86,7 @@ class SequenceWriter:
             self._file.write(fields[name].detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).tobytes())
 
     def flush(self) -> None:
-        """Have all that was written on the disk."""
+        """Write buffered frames through to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -97,21 +98,21 @@ class SequenceWriter:
 
 
 class StoredSequence:
-    """A sequence that stays in its file: only the frames at hand are read.
+    """A GaussianSequence on disk; frames are read when they are used.
 
     Attributes:
-        times: [T] seconds. world: to the capture's world.
+        times: [T] seconds. world: from these coordinates to the capture's world.
     """
 
-    kind: ClassVar[str] = GaussianSequence.kind  # the same file
+    kind: ClassVar[str] = GaussianSequence.kind  # same file format
     schema: ClassVar[int] = GaussianSequence.schema
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self, path: str | Path, world: Similarity | None = None) -> None:
-        """Args: path: a GaussianSequence's file. world: instead of the file's.
+        """Args: path: file of a GaussianSequence. world: replaces the world in the file.
 
         Raises:
-            InputError: not a sequence's file.
+            InputError: the file is not a GaussianSequence.
         """
         self.path = Path(path)
         metadata = read_metadata(self.path)
@@ -124,48 +125,46 @@ class StoredSequence:
         self.seconds = float(self.times[0]), float(self.times[-1])
 
     def timestamps(self, count: int) -> list[float]:
-        """See Scene: the frames' own times."""
+        """Return the times of the frames."""
         return self.times.tolist()
 
     def frame(self, index: int) -> Gaussians3D:
-        """The Gaussians of one frame, in the scene's own world."""
+        """Return the Gaussians of one frame, in the scene's own world."""
         return gaussians_at(self, float(self.times[index]))
 
     def at(self, seconds: float) -> Gaussians3D:
-        """The frame nearest in time, in the capture's world."""
+        """Return the frame nearest in time, in the capture's world."""
         return gaussians_at(self, seconds).in_world()
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
-        """See Scene: the frames nearest in time."""
+        """Read the frames nearest in time."""
         which = nearest_frames(self.times, seconds).tolist()
         with safe_open(self.path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in SPLAT_SHAPES}
             return {name: torch.stack([part[index] for index in which]) for name, part in slices.items()}
 
     def linear_form(self) -> None:
-        """See Scene: none."""
+        return None
 
     def with_world(self, world: Similarity) -> StoredSequence:
-        """See Scene."""
         return StoredSequence(self.path, world)
 
     def tensors(self) -> dict[str, Tensor]:
-        """See Scene; reads the whole sequence."""
+        """Read the whole sequence."""
         with safe_open(self.path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in (*SPLAT_SHAPES, "times")}
 
     def metadata(self) -> dict[str, str]:
-        """See Scene: nothing."""
         return {}
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> GaussianSequence:
-        """See Scene: in memory, because the tensors are."""
+        """Build the sequence in memory, because its tensors are."""
         return GaussianSequence.from_file(tensors, world, metadata)
 
 
 def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:
-    """The file up to the tensors, and where each begins in the file. The times, of wider numbers, stand first."""
+    """Build the file's header, and the offset of each field. The times (float64) come first, for alignment."""
     entries: dict[str, Any] = {"__metadata__": metadata, "times": {"dtype": "F64", "shape": [frames], "data_offsets": [0, 8 * frames]}}
     at, starts = 8 * frames, {}
     for name, width in WIDTHS.items():
@@ -179,7 +178,7 @@ def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, d
     return len(text).to_bytes(8, "little") + text, {name: 8 + len(text) + start for name, start in starts.items()}
 
 
-def _check_room(path: Path, size: int) -> None:
+def _check_space(path: Path, size: int) -> None:
     free = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.is_file() else 0)
     if size > free:
         raise InputError(
