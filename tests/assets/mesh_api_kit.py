@@ -1,4 +1,4 @@
-"""Meshes for the native rasteriser's door, in fenced memory (tests/render/door_kit.py)."""
+"""Meshes for the native rasteriser's door, in fenced memory (tests/render/native_kit.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chronosplat.render import native
-from tests.render.door_kit import Fenced
+from tests.render.native_kit import Fenced
 
 COUNTS = ("vertices", "faces", "materials", "textures", "lights", "views")
 SIZES = ("width", "height", "samples")

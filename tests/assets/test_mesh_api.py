@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from chronosplat.assets.mesh import Material, Surface
 from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_mesh
 from chronosplat.shapes import InputError
-from tests.assets.mesh_door_kit import COUNTS, FLOATS, OUTPUTS, SIZES, MeshCase
+from tests.assets.mesh_api_kit import COUNTS, FLOATS, OUTPUTS, SIZES, MeshCase
 from tests.assets.raster_kit import FACES, at_pixels, box, facing_camera
-from tests.render.door_kit import (
+from tests.render.native_kit import (
     BAD_ARGUMENT,
     NEVER_FINITE,
     NO_MEMORY,
@@ -198,7 +198,7 @@ def any_call() -> None:
 
 
 def test_any_call_is_answered() -> None:
-    run_apart("any_call", "test_mesh_door", room="assets")
+    run_apart("any_call", "test_mesh_api", room="assets")
 
 
 def square(uvs: float = 0, texture: int = 0, size: tuple[int, int] = (999, 1023)) -> Surface:
@@ -229,7 +229,7 @@ def infinite_texture_coordinates() -> None:
 
 
 def test_infinite_texture_coordinates_are_refused() -> None:
-    run_apart("infinite_texture_coordinates", "test_mesh_door", room="assets")
+    run_apart("infinite_texture_coordinates", "test_mesh_api", room="assets")
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, 3.4e38, -3.4e38, 1e-45, -1e-45, -1e-9])
@@ -253,7 +253,7 @@ def overflowing_interpolation() -> None:
 
 
 def test_overflowing_interpolation_is_drawn() -> None:
-    run_apart("overflowing_interpolation", "test_mesh_door", room="assets")
+    run_apart("overflowing_interpolation", "test_mesh_api", room="assets")
 
 
 WRONG: dict[str, tuple[Surface, str]] = {
@@ -309,4 +309,4 @@ def little_memory() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_scarce_memory() -> None:
-    run_apart("little_memory", "test_mesh_door", room="assets")
+    run_apart("little_memory", "test_mesh_api", room="assets")

@@ -1,4 +1,4 @@
-"""Scenes for the native library's doors, in memory that is fenced: one byte beyond an array is a crash.
+"""Scenes for the native library in fenced memory: an access one byte beyond an array crashes.
 
 Everything here runs in a process of its own, so that a crash is a failed test.
 """
@@ -37,7 +37,7 @@ def run_apart(function: str, module: str, timeout: float = 300, room: str = "ren
 
 
 def announce(case: object) -> None:
-    """Say what is about to be tried: after a crash this is the last line before the trace."""
+    """Print the case that comes next: after a crash this is the last line before the trace."""
     print(case, file=sys.stderr, flush=True)
 
 
@@ -113,7 +113,7 @@ class Case:
         return native.SplatScene(**{**self.numbers, **whole, **pointers})
 
     def image(self, seed: int | None = None) -> dict[str, Fenced]:
-        """TrainingViews of the size that the arrays were made for; random if there is a seed."""
+        """Images of the size that the arrays were made for; random if there is a seed."""
         pixels = self.sizes["scenes"] * self.sizes["views"] * self.sizes["width"] * self.sizes["height"]
         found = {name: Fenced(4 * c * pixels, self.fence_behind) for name, c in (("rgb", 3), ("alpha", 1), ("depth", 1))}
         for array in found.values():
@@ -121,14 +121,14 @@ class Case:
         return found
 
     def gradients(self) -> dict[str, Fenced]:
-        """Room for the gradient of everything that is there."""
+        """Fenced buffers for the gradients of all given arrays."""
         images, count = self.sizes["scenes"] * self.sizes["views"], self.sizes["scenes"] * self.sizes["gaussians"]
         lengths = {name: 4 * WIDTHS[name] * count for name in GAUSSIANS if name in self.arrays} | {"viewmats": 64 * images}
         return {name: Fenced(length, self.fence_behind) for name, length in lengths.items()}
 
 
 def state_of(block: NDArray, fence_behind: bool = True) -> tuple[Fenced, int]:
-    """A copy of what the forward pass handed out, in fenced memory, and its length."""
+    """Copy a state of the forward pass into fenced memory; returns the copy and its length."""
     return Fenced.holding(block, fence_behind, align=64), block.nbytes
 
 

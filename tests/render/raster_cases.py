@@ -1,6 +1,6 @@
 """Random raster inputs and scenes of given kinds, and the comparison of a backend with the reference.
 
-Inputs are drawn in float32 and handed on in float64, so that both sides see exactly the same numbers.
+Inputs are visible in float32 and handed on in float64, so that both sides see exactly the same numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def random_inputs(
     height: int = 26,
     moving: bool = False,
 ) -> RasterInputs:
-    """Inputs in float64 (with float32 values) around the origin, seen by cameras three units away."""
+    """Inputs in float64 (with float32 values) around the origin, rendered by cameras three units away."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -79,7 +79,7 @@ def random_inputs(
 
 
 def gradients(x: RasterInputs, upstream: RasterOutputs, backend: str, cameras: bool = True) -> tuple[RasterOutputs, dict[str, Tensor]]:
-    """The pictures, and the gradient of <pictures, upstream> in every Gaussian field and (``cameras``) in the viewmats."""
+    """The images, and the gradient of <images, upstream> in every Gaussian field and (``cameras``) in the viewmats."""
     leaves = [None if t is None else t.detach().clone().requires_grad_() for t in x.gaussians()]
     viewmats = x.viewmats.detach().clone().requires_grad_(cameras)
     out = rasterize(replace(x.with_gaussians(leaves), viewmats=viewmats), backend)
@@ -91,7 +91,7 @@ def gradients(x: RasterInputs, upstream: RasterOutputs, backend: str, cameras: b
 
 
 def random_upstream(x: RasterInputs, keep: Tensor, seed: int = 1) -> RasterOutputs:
-    """Random gradients of the pictures, zero where ``keep`` [B, V, H, W, 1] is false."""
+    """Random gradients of the images, zero where ``keep`` [B, V, H, W, 1] is false."""
     g = torch.Generator().manual_seed(seed)
     rgb, alpha, depth = (torch.randn(*keep.shape[:-1], c, generator=g).to(x.means) * keep for c in (3, 1, 1))
     return RasterOutputs(rgb, alpha, 0.3 * depth)
@@ -100,7 +100,7 @@ def random_upstream(x: RasterInputs, keep: Tensor, seed: int = 1) -> RasterOutpu
 def decided(x: RasterInputs) -> Tensor:
     """Where [B, V, H, W, 1] no threshold is so close that float32 and float64 may fall on different sides of it.
 
-    Three events are discontinuous: alpha against 1/255 (drawn or not), transmittance against 1e-4 (stopped or not),
+    Three events are discontinuous: alpha against 1/255 (skipped or not), transmittance against 1e-4 (stopped or not),
     and for the gradient alpha against 0.999 (clamped or not). A pixel with such an event within 1e-3 relative (1e-4
     for the last) has no answer that both precisions must share, so it takes no part in a comparison.
     """
@@ -111,8 +111,8 @@ def decided(x: RasterInputs) -> Tensor:
 def _decided_view(x: RasterInputs, b: int, v: int) -> Tensor:
     columns, rows = torch.arange(x.width).double() + 0.5, torch.arange(x.height).double() + 0.5
     alpha = reference.alphas(reference.footprints(x, b, v), columns[None, :], rows[:, None])
-    drawn = torch.where(alpha >= reference.ALPHA_MIN, alpha.clamp(max=reference.ALPHA_MAX), 0.0)
-    after = torch.cumprod(1 - drawn, dim=0)
+    visible = torch.where(alpha >= reference.ALPHA_MIN, alpha.clamp(max=reference.ALPHA_MAX), 0.0)
+    after = torch.cumprod(1 - visible, dim=0)
     close = (alpha / reference.ALPHA_MIN - 1).abs() < 1e-3
     close |= (after / reference.TRANSMITTANCE_MIN - 1).abs() < 1e-3
     close |= (alpha / reference.ALPHA_MAX - 1).abs() < 1e-4

@@ -1,4 +1,4 @@
-"""The fast backend against the judge: values and every gradient; and the judge against finite differences."""
+"""The cpu backend against the reference backend: values and all gradients; the reference against finite differences."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ VALUE, GRADIENT = 1e-4, 1e-3
 
 
 def check_agreement(x: RasterInputs, backend: str = "cpu") -> None:
-    """Forward 1e-4 largest difference, gradients 1e-3 relative, wherever both precisions decide alike."""
+    """Forward 1e-4 largest difference, gradients 1e-3 relative, at pixels away from all thresholds."""
     keep = decided(x)
     assert keep.double().mean() > 0.9, "too many undecided pixels: the comparison would say little"
     upstream = random_upstream(x, keep)
-    judged, wanted = gradients(x, upstream, "reference")
+    slow, expected = gradients(x, upstream, "reference")
     fast, found = gradients(x, upstream, backend)
     for name in ("rgb", "alpha", "depth"):
-        difference = ((getattr(fast, name) - getattr(judged, name)).detach().abs() * keep).max()
-        scale = max(1.0, float(judged.depth.detach().max())) if name == "depth" else 1.0
+        difference = ((getattr(fast, name) - getattr(slow, name)).detach().abs() * keep).max()
+        scale = max(1.0, float(slow.depth.detach().max())) if name == "depth" else 1.0
         assert float(difference) <= VALUE * scale, name
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
         assert float((found[name] - value).norm()) <= GRADIENT * float(value.norm()) + 1e-12, name
 
 
@@ -57,7 +57,7 @@ def test_hundreds_of_overlapping_opaque_gaussians_agree() -> None:
     check_agreement(x.with_gaussians([None if t is None else (0.3 * t if i == 0 else t) for i, t in enumerate(x.gaussians())]))
 
 
-def test_kinds_are_what_they_say() -> None:
+def test_kinds_have_their_named_property() -> None:
     """The kinds exercise what they are named for, otherwise their agreement would be empty."""
     x = random_inputs("off_centre", 0, gaussians=150, width=35, height=29)
     camera = x.means[0] @ x.viewmats[0, 0, :3, :3].T + x.viewmats[0, 0, :3, 3]
@@ -73,15 +73,15 @@ def test_kinds_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("moving", [False, True])
 def test_reference_gradients_are_finite_differences(moving: bool) -> None:
-    """Tiny scene whose pixels stay clear of every threshold, so the picture is smooth around it."""
+    """Tiny scene whose pixels stay clear of every threshold, so the image is smooth around it."""
     x = random_inputs("huge", 1, gaussians=3, width=5, height=4, moving=moving)
     assert bool(decided(x).all())
     names = [name for name, t in zip(GAUSSIAN_FIELDS, x.gaussians(), strict=True) if t is not None]
 
-    def picture(*tensors: Tensor) -> Tensor:
+    def image(*tensors: Tensor) -> Tensor:
         given_fields = dict(zip(names, tensors, strict=True))
         out = rasterize(x.with_gaussians([given_fields.get(name) for name in GAUSSIAN_FIELDS]), "reference")
         return torch.cat([out.rgb, out.alpha, out.depth], -1)
 
     leaves = tuple(t.clone().requires_grad_() for t in x.gaussians() if t is not None)
-    assert torch.autograd.gradcheck(picture, leaves, eps=1e-6, atol=1e-6, rtol=1e-4)
+    assert torch.autograd.gradcheck(image, leaves, eps=1e-6, atol=1e-6, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Bad input is refused at the door, and the message says what, expected, got."""
+"""Bad input raises InputError; the message names the argument, what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no times": ({"times": None}, "give all of them, or none"),
     "focal zero": ({"Ks": focal(0.0)}, "Ks: focal lengths must be positive, got 0"),
     "focal negative": ({"Ks": focal(-3.0)}, "Ks: focal lengths must be positive, got -3"),
-    "no width": ({"width": 0}, "picture size: expected at least 1x1, got 0x12"),
-    "no height": ({"height": 0}, "picture size: expected at least 1x1, got 16x0"),
-    "negative height": ({"height": -4}, "picture size: expected at least 1x1, got 16x-4"),
-    "endless width": ({"width": 1 << 21}, "picture size: expected at most 1048576 pixels along an edge, got 2097152x12"),
+    "no width": ({"width": 0}, "image size: expected at least 1x1, got 0x12"),
+    "no height": ({"height": 0}, "image size: expected at least 1x1, got 16x0"),
+    "negative height": ({"height": -4}, "image size: expected at least 1x1, got 16x-4"),
+    "endless width": ({"width": 1 << 21}, "image size: expected at most 1048576 pixels along an edge, got 2097152x12"),
     "covars beside quats": ({"covars": torch.zeros(2, 7, 3, 3)}, "shapes of the Gaussians: give quats and scales, or covars alone"),
     "covars beside scales": ({"covars": torch.zeros(2, 7, 3, 3), "quats": None}, "give quats and scales, or covars alone"),
     "no scales": ({"scales": None}, "give quats and scales, or covars alone"),
@@ -76,13 +76,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", list(BAD))
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
-def test_refused(case: str, backend: str) -> None:
+def test_bad_input_raises(case: str, backend: str) -> None:
     change, message = BAD[case]
     with pytest.raises(InputError, match=message):
         rasterize(replace(inputs(), **change), backend)
 
 
-def test_the_inputs_of_the_table_are_good_without_their_change() -> None:
+def test_unchanged_inputs_are_valid() -> None:
     assert rasterize(inputs(), "cpu").rgb.shape == (2, 3, 12, 16, 3)
 
 
@@ -102,7 +102,7 @@ def test_unknown_backend_lists_the_known() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is available here")
-def test_gsplat_without_cuda_says_what_to_do() -> None:
+def test_gsplat_without_cuda_names_the_remedy() -> None:
     assert gsplat.unavailable() is not None
     with pytest.raises(RuntimeError, match=r"backend gsplat: no CUDA device.*backend='cpu'"):
         rasterize(inputs(), "gsplat")
@@ -119,7 +119,7 @@ def test_unknown_background(background: Any) -> None:
         render(scene_3d(), orbit([0.0], size=16), background=background)
 
 
-def test_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     native.library.cache_clear()
     monkeypatch.setattr(native, "LIBRARY", Path("nowhere") / "libchronosplat.so")
     with pytest.raises(RuntimeError, match="reinstall chronosplat"):

@@ -1,4 +1,4 @@
-"""What the CUDA backend hands to gsplat, without CUDA: a stand-in with gsplat's interface, drawn by the reference."""
+"""The arguments that the gsplat backend passes to gsplat, checked without CUDA by a fake that calls the reference."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def cases() -> dict[str, RasterInputs]:
 
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("case", list(cases()))
-def test_same_pictures_and_gradients_as_the_reference(case: str) -> None:
+def test_same_images_and_gradients_as_the_reference(case: str) -> None:
     x = cases()[case]
     upstream = random_upstream(x, torch.ones(2, 3, x.height, x.width, 1, dtype=torch.bool))
-    judged, wanted = gradients(x, upstream, "reference")
+    slow, expected = gradients(x, upstream, "reference")
     adapted, found = gradients(x, upstream, "gsplat")
-    assert float(judged.alpha.detach().max()) > 0.3
+    assert float(slow.alpha.detach().max()) > 0.3
     for name in ("rgb", "alpha", "depth"):
-        assert torch.allclose(getattr(adapted, name), getattr(judged, name), atol=2e-5), name
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
+        assert torch.allclose(getattr(adapted, name), getattr(slow, name), atol=2e-5), name
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
         assert float((found[name] - value).norm()) <= 1e-3 * float(value.norm()) + 1e-9, name
 
 

@@ -1,4 +1,4 @@
-"""The fast backend against the judge over scenes in which every Gaussian may be of another extreme kind."""
+"""The cpu backend against the reference on scenes that mix extreme kinds of Gaussians."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Mixture:
         size = 10 ** (low + (high - low) * torch.rand(N, generator=g)).double()[:, None]
         each = 10 ** _uniform(g, -0.5, 0.5, N, 3).double()
         flat = torch.tensor([0.0, 1e-6], dtype=torch.float64)[torch.randint(0, 2, (N, 1), generator=g)]
-        flat = torch.where(size > 300, 1e-6, flat)  # float64 cannot judge longer ones that have no width at all
+        flat = torch.where(size > 300, 1e-6, flat)  # float64 is not exact enough for longer ones without any width
         thin = torch.stack([shape == SHAPES.index("needle"), shape >= SHAPES.index("needle")], 1)
         each[:, 1:] = torch.where(thin, flat, each[:, 1:])
         axes = random_rotations(N, g).double()
@@ -154,15 +154,15 @@ def check(x: RasterInputs) -> None:
     g = torch.Generator().manual_seed(1)
     rgb, alpha, depth = (torch.randn(*keep.shape[:-1], c, generator=g).exp().double() * keep for c in (3, 1, 1))
     upstream = RasterOutputs(rgb, alpha, 0.3 * depth)
-    judged, wanted = gradients(x, upstream, "reference")
+    slow, expected = gradients(x, upstream, "reference")
     fast, found = gradients(x, upstream, "cpu")
     for name in ("rgb", "alpha", "depth"):
-        difference = ((getattr(fast, name) - getattr(judged, name)).detach().abs() * keep).max()
+        difference = ((getattr(fast, name) - getattr(slow, name)).detach().abs() * keep).max()
         scale = max(1.0, float(depths(x).max())) if name == "depth" else 1.0
         assert float(difference) <= VALUE * scale, name
-    if int((judged.alpha * keep > 0).sum()) < FEW:  # the sum over a handful of pixels is no better than they are
+    if int((slow.alpha * keep > 0).sum()) < FEW:  # the sum over a handful of pixels is no better than they are
         return
-    errors = {name: float((found[name] - value).norm()) / (float(value.norm()) + 1e-9) for name, value in wanted.items()}
+    errors = {name: float((found[name] - value).norm()) / (float(value.norm()) + 1e-9) for name, value in expected.items()}
     assert all(error <= GRADIENT for error in errors.values()), errors
 
 
@@ -174,7 +174,7 @@ def test_mixtures_of_sizes_agree(mixture: Mixture) -> None:
     check(x)
 
 
-def drawn(seed: int) -> Mixture:
+def numbered_mixture(seed: int) -> Mixture:
     """A mixture of any kinds by its number. Needles get numbers and not hypothesis's choice, which changes with its version:
     in about three of a thousand scenes of them, float32 has not the digits for 1e-3 (alphas near 1, almost no light)."""
     g = random.Random(seed)
@@ -189,7 +189,7 @@ def drawn(seed: int) -> Mixture:
 @pytest.mark.parametrize("antialiased", [False, True], ids=["classic", "antialiased"])
 @pytest.mark.parametrize("seed", range(40))
 def test_mixtures_with_needles_and_discs_agree(seed: int, antialiased: bool) -> None:
-    x = drawn(seed).inputs()
+    x = numbered_mixture(seed).inputs()
     assert ordered(x)
     check(replace(x, rasterize_mode="antialiased") if antialiased else x)
 
@@ -216,7 +216,7 @@ def test_wide_gaussians_agree_antialiased(eps2d: float, length: float) -> None:
 
 
 def test_most_pixels_take_part() -> None:
-    """Few pixels are at a threshold; but where a Gaussian covers all of a picture, all of them may be at once."""
-    shares = torch.stack([decided(drawn(seed).inputs()).double().mean() for seed in range(80)])
+    """Few pixels are at a threshold; but where a Gaussian covers all of an image, all of them may be at once."""
+    shares = torch.stack([decided(numbered_mixture(seed).inputs()).double().mean() for seed in range(80)])
     assert float(shares.mean()) > 0.85
     assert float(shares.median()) > 0.98

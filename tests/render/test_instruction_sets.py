@@ -1,4 +1,4 @@
-"""Every build inside the native library draws the same picture and the same gradients."""
+"""All instruction sets of the native library render the same image and gradients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CPUINFO = Path("/proc/cpuinfo")
 SCRIPT = """
 import sys, numpy
 from chronosplat.render.cpu import isa_level
-from tests.render.test_instruction_sets import picture_and_gradient
-rgb, gradient = picture_and_gradient()
+from tests.render.test_instruction_sets import image_and_gradient
+rgb, gradient = image_and_gradient()
 numpy.savez(sys.argv[1], level=isa_level(), rgb=rgb, gradient=gradient)
 """
 
 
-def picture_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
-    """A picture of 300 Gaussians, 40x40, and the gradient of its sum of squares for the means."""
+def image_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
+    """An image of 300 Gaussians, 40x40, and the gradient of its sum of squares for the means."""
     from chronosplat.cameras import orbit
     from chronosplat.render import RasterInputs, rasterize
 
@@ -57,7 +57,7 @@ def test_narrower_instruction_sets_agree(level: int, tmp_path_factory: pytest.Te
     subprocess.run([sys.executable, "-c", SCRIPT, str(path)], check=True, env={**os.environ, "CHRONOSPLAT_ISA": str(level)})
     found = np.load(path)
     rgb, gradient = torch.from_numpy(found["rgb"]), torch.from_numpy(found["gradient"])
-    expected_rgb, expected_gradient = picture_and_gradient()
+    expected_rgb, expected_gradient = image_and_gradient()
     assert int(found["level"]) == level
     decided = (rgb - expected_rgb).abs() < 2e-5
     assert float(decided.float().mean()) > 0.999  # a pixel on a threshold may fall either way

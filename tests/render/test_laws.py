@@ -55,7 +55,7 @@ def test_world_change_of_scene_and_cameras_changes_only_depth(backend: str) -> N
     assert close(2.5 * here.depth, there.depth, 1e-3 if backend == "cpu" else 1e-8)
 
 
-def test_gaussians_moved_into_the_world_give_the_same_picture() -> None:
+def test_gaussians_in_world_coordinates_render_the_same_image() -> None:
     world, scene, cameras = proper(change_of_world(1)), scene_3d(1), rig()
     kept = render(replace(scene, world=world), cameras.transformed(world), backend="reference")
     moved = render(replace(scene, world=world).in_world(), cameras.transformed(world), backend="reference")
@@ -76,7 +76,7 @@ def test_order_of_gaussians_does_not_matter(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seconds", [0.0, 3.7, 6.0])
-def test_moving_scene_at_a_moment_is_the_static_scene_of_that_moment(backend: str, seconds: float) -> None:
+def test_moving_scene_equals_the_static_scene_at_that_time(backend: str, seconds: float) -> None:
     scene = replace(scene_4d(2), world=proper(change_of_world(2)), clock=Clock(3.0, 3.0), seconds=(0.0, 6.0))
     cameras = rig().transformed(scene.world)
     moving = render(scene, cameras, [seconds] * 3, backend=backend, cull=False)
@@ -141,7 +141,7 @@ def test_threads_do_not_change_a_bit() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("empty", ["gaussians", "cameras"])
-def test_nothing_gives_empty_pictures_and_zero_gradients(backend: str, empty: str) -> None:
+def test_empty_inputs_give_blank_images_and_zero_gradients(backend: str, empty: str) -> None:
     sizes = {"gaussians": 0 if empty == "gaussians" else 5, "views": 0 if empty == "cameras" else 2}
     x = random_inputs(seed=0, moving=True, **sizes)
     upstream = random_upstream(x, torch.ones(1, sizes["views"], x.height, x.width, 1, dtype=torch.bool))
@@ -159,13 +159,13 @@ def test_scene_without_gaussians_is_the_background() -> None:
     assert not out.depth.any()
 
 
-def test_no_cameras_give_no_pictures() -> None:
+def test_no_cameras_give_no_images() -> None:
     out = render(scene_3d(), rig()[:0])
     assert out.rgb.shape == (0, 25, 25, 3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_sequence_shows_the_nearest_frame(backend: str) -> None:
+def test_sequence_renders_the_nearest_frame(backend: str) -> None:
     scene: GaussianSequence = sequence()
     cameras = rig()
     out = render(scene, cameras, [0.4, 1.6, 9.0], backend=backend)

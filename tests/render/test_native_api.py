@@ -1,4 +1,4 @@
-"""Nothing that a caller can pass to the native library crashes the process, as long as arrays are as long as sizes say."""
+"""No arguments crash the native library, as long as arrays are as long as the sizes declare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from chronosplat.render import RasterInputs, native, rasterize
 from chronosplat.shapes import InputError
-from tests.render.door_kit import (
+from tests.render.native_kit import (
     BAD_ARGUMENT,
     BAD_STATE,
     GAUSSIANS,
@@ -170,7 +170,7 @@ def any_call() -> None:
 
 
 def test_any_call_gives_a_documented_status() -> None:
-    run_apart("any_call", "test_native_door")
+    run_apart("any_call", "test_native_api")
 
 
 def corrupted(g: np.random.Generator, block: NDArray, how: str, rows: int, other: NDArray) -> NDArray:
@@ -273,11 +273,11 @@ def any_state() -> None:
 
 
 def test_any_state_is_used_or_refused() -> None:
-    run_apart("any_state", "test_native_door", timeout=600)
+    run_apart("any_state", "test_native_api", timeout=600)
 
 
 def absurd_threads() -> None:
-    """A picture of 4096 tiles and as many threads as there are numbers, where memory for a few hundred is left."""
+    """4096 tiles and the largest number of threads, with memory left for a few hundred threads."""
     torch.get_num_threads()  # so that torch's own pool of threads is there to be borrowed
     case = Case.make(1, width=32 * 4096, height=1, views=1)
     image = case.image()
@@ -294,15 +294,15 @@ def little_memory() -> None:
     images, found = [case.image(), case.image(1)], case.gradients()
     assert forward(small, small.image())[0] == OK
     used, statuses = used_memory(), []
-    picture, above = (native.SplatImage(**pointers(image)) for image in images)
+    target, upstream = (native.SplatImage(**pointers(image)) for image in images)
     for more in (0, 1, 2, 4, 8, 16, 18, 20, 24, 28, 32, 40, 48, 64, 80, 96, 112, 400):
         announce(("MiB more", more))
         resource.setrlimit(resource.RLIMIT_AS, (used + more * 2**20, -1))
         state = native.SplatState()
-        statuses.append(native.library().splat_forward(byref(case.scene()), byref(picture), byref(state)))
+        statuses.append(native.library().splat_forward(byref(case.scene()), byref(target), byref(state)))
         if statuses[-1] == OK:
             gradients = native.SplatGradients(**pointers(found))
-            again = native.library().splat_backward(byref(case.scene()), byref(state), byref(picture), byref(above), byref(gradients))
+            again = native.library().splat_backward(byref(case.scene()), byref(state), byref(target), byref(upstream), byref(gradients))
             assert again in (OK, NO_MEMORY)
         else:
             assert (state.block, state.bytes) == (None, 0)
@@ -318,7 +318,7 @@ def scarce() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_scarce_memory_and_threads() -> None:
-    run_apart("scarce", "test_native_door")
+    run_apart("scarce", "test_native_api")
 
 
 def refused(x: RasterInputs) -> str:
@@ -329,7 +329,7 @@ def refused(x: RasterInputs) -> str:
 
 
 def covering(gaussians: int, width: int, height: int, views: int) -> RasterInputs:
-    """Gaussians that cover all of every picture; tensors are repeated without memory."""
+    """Gaussians that cover all of every image; tensors are repeated without memory."""
     x = random_inputs("huge", gaussians=1, width=width, height=height).map(lambda t: t.float())
     x = replace(x, scales=torch.full_like(x.scales, 100.0), opacities=torch.ones_like(x.opacities))
     per_view = {name: getattr(x, name).expand(1, views, -1, -1) for name in ("viewmats", "Ks")}
@@ -344,20 +344,20 @@ def test_too_many_intersections_are_refused_with_the_remedy() -> None:
 
 
 def test_sizes_out_of_range_are_refused() -> None:
-    """At the door by its status, and before it with the reason."""
+    """The library returns a status; the Python backend raises before with the reason."""
     for name, value in (("width", 2**20 + 1), ("height", 2**20 + 1), ("width", 0), ("gaussians", 0), ("views", 0), ("scenes", 0)):
         case = Case.make()
         case.numbers[name] = value
         assert forward(case, case.image())[0] == BAD_ARGUMENT, name
-    for tiles, status in ((2**30, TOO_MANY), (2**31, BAD_ARGUMENT)):  # of two views; nothing is drawn yet
+    for tiles, status in ((2**30, TOO_MANY), (2**31, BAD_ARGUMENT)):  # of two views; nothing is rendered yet
         case = Case.make()
         case.numbers |= {"width": 2**20, "height": tiles // 2**10}
         assert forward(case, case.image())[0] == status
-    assert "picture size: expected at most 1048576" in refused(covering(1, 2**20 + 1, 1, 1))
+    assert "image size: expected at most 1048576" in refused(covering(1, 2**20 + 1, 1, 1))
 
 
 @pytest.mark.parametrize("sizes", [{"gaussians": 0}, {"views": 0}, {"scenes": 0}])
-def test_nothing_is_drawn_of_nothing(sizes: dict[str, int]) -> None:
+def test_zero_sizes_are_refused(sizes: dict[str, int]) -> None:
     out = rasterize(random_inputs(**{"gaussians": 3, **sizes}), "cpu")
     assert out.rgb.shape == (sizes.get("scenes", 1), sizes.get("views", 1), 26, 33, 3)
     assert not out.rgb.any()

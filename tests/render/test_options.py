@@ -1,4 +1,4 @@
-"""The options of RasterInputs: covariances, antialiasing, blur, clipping and culling, and the cameras' gradients."""
+"""Options of RasterInputs: covariances, antialiasing, blur, clipping, culling, and gradients of the cameras."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.render.raster_cases import KINDS, decided, gradients, random_inputs, 
 from tests.render.test_agreement import GRADIENT, VALUE, check_agreement
 
 BACKENDS = ("reference", "cpu")
-PICTURES = ("rgb", "alpha", "depth")
+OUTPUTS = ("rgb", "alpha", "depth")
 SMALL = {"gaussians": 60, "width": 25, "height": 21}
 
 
@@ -35,7 +35,7 @@ def with_covars(x: RasterInputs) -> RasterInputs:
     return replace(x, quats=None, scales=None, covars=covariances(x).float().to(x.means))
 
 
-def moments(x: RasterInputs) -> tuple[Tensor, Tensor]:
+def weights_and_opacities(x: RasterInputs) -> tuple[Tensor, Tensor]:
     """Temporal weights and opacities at every view's time, [B, V, N] each; weights are 1 in static scenes."""
     opacities = x.opacities[:, None].expand(-1, x.viewmats.shape[1], -1)
     if x.times is None or x.time_centers is None or x.time_sigmas is None:
@@ -53,7 +53,7 @@ def depths(x: RasterInputs) -> Tensor:
 
 
 def radii(x: RasterInputs, b: int = 0, v: int = 0) -> Tensor:
-    """[N] the larger radius in pixels before it is rounded up, by gsplat's formula; NaN for what is not drawn anyway."""
+    """[N] the larger radius in pixels before it is rounded up, by gsplat's formula; NaN for culled Gaussians."""
     marked = torch.arange(x.means.shape[1], dtype=x.means.dtype)[None, :, None].expand(x.colors.shape)
     g = reference.footprints(replace(x, colors=marked, radius_clip=0.0), b, v)
     sigmas = (g.conics[:, [0, 2]].amax(-1) / (g.conics[:, 0] * g.conics[:, 2] - g.conics[:, 1] ** 2)).sqrt()
@@ -86,18 +86,18 @@ def only(x: RasterInputs, some: Tensor) -> RasterInputs:
     return x.with_gaussians([None if t is None else t[:, some] for t in x.gaussians()])
 
 
-def check_culled(x: RasterInputs, option: dict[str, float], drawn: Tensor, backend: str) -> None:
-    """With the option, the picture and gradients are those of the scene without what is not ``drawn`` [N]."""
-    assert 0 < int(drawn.sum()) < len(drawn)
+def check_culled(x: RasterInputs, option: dict[str, float], visible: Tensor, backend: str) -> None:
+    """With the option, image and gradients equal those of a scene with only the ``visible`` [N] Gaussians."""
+    assert 0 < int(visible.sum()) < len(visible)
     upstream = random_upstream(x, decided(replace(x, **option)))
     culled, found = gradients(replace(x, **option), upstream, backend)
-    removed, wanted = gradients(only(x, drawn), upstream, backend)
-    for name in PICTURES:
+    removed, target = gradients(only(x, visible), upstream, backend)
+    for name in OUTPUTS:
         assert torch.allclose(getattr(culled, name), getattr(removed, name), rtol=0, atol=1e-6), name
-    for name, value in wanted.items():
-        here = found[name] if name == "viewmats" else found[name][:, drawn]
+    for name, value in target.items():
+        here = found[name] if name == "viewmats" else found[name][:, visible]
         assert float((here - value).norm()) <= 1e-5 * float(value.norm()), name
-        assert name == "viewmats" or not found[name][:, ~drawn].any(), name
+        assert name == "viewmats" or not found[name][:, ~visible].any(), name
     whole = rasterize(x, backend)
     assert float((whole.rgb - culled.rgb).detach().abs().max()) > 1e-3
 
@@ -147,7 +147,7 @@ def test_options_agree_together(
 ) -> None:
     x = random_inputs(kind, seed, views=2, moving=moving, **SMALL)
     x = replace(with_covars(x) if covars else x, rasterize_mode=mode, eps2d=eps2d)
-    weights, opacities = moments(x)
+    weights, opacities = weights_and_opacities(x)
     if planes:
         z = depths(x)
         near, far = (threshold(z[z > 0], share) for share in planes)
@@ -161,35 +161,35 @@ def test_options_agree_together(
 
 @pytest.mark.parametrize("mode", ["classic", "antialiased"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_covariances_draw_and_pull_like_the_shapes_that_they_are_of(backend: str, mode: str) -> None:
-    """The same picture, and by the chain rule the same gradients of quaternions and scales."""
+def test_covariances_equal_quaternions_and_scales(backend: str, mode: str) -> None:
+    """The same image, and by the chain rule the same gradients of quaternions and scales."""
     x = replace(random_inputs(seed=5, views=2, moving=True, **SMALL), rasterize_mode=mode)
     upstream = random_upstream(x, decided(x))
-    shapes, wanted = gradients(x, upstream, backend)
+    shapes, target = gradients(x, upstream, backend)
     leaf = replace(x, quats=x.quats.clone().requires_grad_(), scales=x.scales.clone().requires_grad_())
     covars = covariances(leaf)
     matrices = rasterize(replace(leaf, quats=None, scales=None, covars=covars), backend)
-    sum((getattr(matrices, name) * getattr(upstream, name)).sum() for name in PICTURES).backward()
+    sum((getattr(matrices, name) * getattr(upstream, name)).sum() for name in OUTPUTS).backward()
     value, gradient = (1e-12, 1e-9) if backend == "reference" else (VALUE, GRADIENT)
-    for name in PICTURES:
+    for name in OUTPUTS:
         difference = (getattr(matrices, name) - getattr(shapes, name)).detach().abs() * decided(x)
         assert float(difference.max()) <= value * (float(shapes.depth.detach().max()) if name == "depth" else 1), name
     for name, tensor in (("quats", leaf.quats), ("scales", leaf.scales)):
         assert tensor.grad is not None
-        assert float((tensor.grad - wanted[name]).norm()) <= gradient * float(wanted[name].norm()), name
+        assert float((tensor.grad - target[name]).norm()) <= gradient * float(target[name].norm()), name
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_covariances_count_by_their_symmetric_part(backend: str) -> None:
+def test_only_the_symmetric_part_of_covariances_counts(backend: str) -> None:
     x = with_covars(random_inputs(seed=6, **SMALL))
     assert x.covars is not None
     skew = 0.05 * torch.randn(x.covars.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tilted = replace(x, covars=x.covars + skew - skew.transpose(-1, -2))
     upstream = random_upstream(x, decided(x))
-    (a, wanted), (b, found) = gradients(x, upstream, backend), gradients(tilted, upstream, backend)
+    (a, target), (b, found) = gradients(x, upstream, backend), gradients(tilted, upstream, backend)
     assert float(((a.rgb - b.rgb).detach().abs() * decided(x)).max()) <= (1e-12 if backend == "reference" else VALUE)
     assert torch.equal(found["covars"], found["covars"].transpose(-1, -2))
-    assert float((found["covars"] - wanted["covars"]).norm()) <= GRADIENT * float(wanted["covars"].norm())
+    assert float((found["covars"] - target["covars"]).norm()) <= GRADIENT * float(target["covars"].norm())
 
 
 def grid_of_points(sigma: float, opacity: float = 0.9) -> RasterInputs:
@@ -213,7 +213,7 @@ def grid_of_points(sigma: float, opacity: float = 0.9) -> RasterInputs:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_antialiased_light_does_not_depend_on_the_blur(backend: str) -> None:
-    """A small Gaussian gives opacity 2 pi sigma^2, less the rim that is not drawn: 1 / (255 peak) of it."""
+    """A small Gaussian gives opacity 2 pi sigma^2, less the skipped rim: 1 / (255 peak) of it."""
     sigma, opacity = 0.5, 0.9
     light: dict[str, list[Tensor]] = {"classic": [], "antialiased": []}
     for eps2d in (0.3, 1.2):
@@ -231,12 +231,12 @@ def test_radius_clip_is_inclusive_and_counts_whole_pixels(backend: str) -> None:
     """Sigma 2.5 with blur 0.3 and opacity 0.9 reaches 8.4 pixels, so 9; a little more off the axis."""
     x = grid_of_points(2.5)
     assert radii(x).item() == pytest.approx((2 * math.log(255 * 0.9)) ** 0.5 * (6.25 + 0.3) ** 0.5, rel=1e-3)
-    for clip, drawn in ((8.0, True), (8.9, True), (9.0, False), (9.5, False)):
-        assert bool(rasterize(replace(x, radius_clip=clip), backend).alpha.any()) is drawn, clip
+    for clip, visible in ((8.0, True), (8.9, True), (9.0, False), (9.5, False)):
+        assert bool(rasterize(replace(x, radius_clip=clip), backend).alpha.any()) is visible, clip
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_radius_clip_leaves_what_is_large_in_one_direction(backend: str) -> None:
+def test_radius_clip_keeps_gaussians_large_in_one_direction(backend: str) -> None:
     x = grid_of_points(0.1)
     for axis in (0, 1):
         covars = x.covars.clone()
@@ -246,7 +246,7 @@ def test_radius_clip_leaves_what_is_large_in_one_direction(backend: str) -> None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_clipped_radii_are_as_if_they_were_not_there(backend: str) -> None:
+def test_clipped_gaussians_have_no_effect(backend: str) -> None:
     x = random_inputs("ordinary", 7, **SMALL)
     clip = clear_clip(x, 6.0)
     check_culled(x, {"radius_clip": clip}, ~(radii(x).ceil() <= clip), backend)
@@ -254,15 +254,15 @@ def test_clipped_radii_are_as_if_they_were_not_there(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("option", ["weight_min", "opacity_min"])
-def test_faint_gaussians_are_as_if_they_were_not_there(option: str, backend: str) -> None:
+def test_faint_gaussians_have_no_effect(option: str, backend: str) -> None:
     x = random_inputs("ordinary", 8, moving=True, **SMALL)
-    values = moments(x)[option == "opacity_min"][0, 0]
+    values = weights_and_opacities(x)[option == "opacity_min"][0, 0]
     least = threshold(values, 0.4)
     check_culled(x, {option: least}, values >= least, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_transparent_gaussians_of_a_static_scene_are_as_if_they_were_not_there(backend: str) -> None:
+def test_transparent_gaussians_of_a_static_scene_have_no_effect(backend: str) -> None:
     x = random_inputs("ordinary", 9, **SMALL)
     least = threshold(x.opacities, 0.4)
     check_culled(x, {"opacity_min": least}, x.opacities[0] >= least, backend)
@@ -270,7 +270,7 @@ def test_transparent_gaussians_of_a_static_scene_are_as_if_they_were_not_there(b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_gaussians_beyond_the_planes_are_as_if_they_were_not_there(backend: str) -> None:
+def test_gaussians_beyond_the_planes_have_no_effect(backend: str) -> None:
     x = random_inputs("ordinary", 10, moving=True, **SMALL)
     z = depths(x)[0, 0]
     near, far = threshold(z, 0.3), threshold(z, 0.7)
@@ -280,14 +280,14 @@ def test_gaussians_beyond_the_planes_are_as_if_they_were_not_there(backend: str)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("near", "far"), [(0.5, 4.0), (0.1, 0.7)])
 def test_planes_are_inclusive(near: float, far: float, backend: str) -> None:
-    """As in gsplat; the next number in float32 on the other side is not drawn."""
+    """As in gsplat; the next number in float32 on the other side is culled."""
     for plane, beyond in ((near, 0.0), (far, math.inf)):
         outside = float(torch.nextafter(torch.tensor(plane), torch.tensor(beyond)))
-        for z, drawn in ((plane, True), (outside, False)):
+        for z, visible in ((plane, True), (outside, False)):
             x = grid_of_points(0.5)
             means = x.means * torch.tensor([z, z, 0.0]) + torch.tensor([0, 0, z], dtype=torch.float64)
             out = rasterize(replace(x, means=means, near_plane=near, far_plane=far), backend)
-            assert bool(out.alpha.any()) is drawn, (plane, z)
+            assert bool(out.alpha.any()) is visible, (plane, z)
 
 
 @pytest.mark.parametrize("mode", ["classic", "antialiased"])
@@ -304,7 +304,7 @@ def test_gradient_of_the_cameras_predicts_a_change_of_pose(moving: bool, mode: s
 
     def loss(step: float) -> float:
         out = rasterize(replace(x, viewmats=torch.linalg.matrix_exp(step * twist) @ x.viewmats), "reference")
-        return float(sum((getattr(out, name) * getattr(upstream, name)).sum() for name in PICTURES))
+        return float(sum((getattr(out, name) * getattr(upstream, name)).sum() for name in OUTPUTS))
 
     change = (loss(1e-6) - loss(-1e-6)) / 2e-6
     for backend, tolerance in (("reference", 1e-6), ("cpu", GRADIENT)):

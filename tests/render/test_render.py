@@ -1,4 +1,4 @@
-"""The door for users: backgrounds, depth, times, near and far planes, choice of backend."""
+"""``render``: backgrounds, depth, times, near and far planes, choice of backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, intrinsics, orbit
 from chronosplat.render import background_color, choose_backend, cpu, render
-from chronosplat.render.render import _say_once
+from chronosplat.render.render import _log_once
 from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError
 from tests.render.raster_cases import scene_3d, scene_4d, sequence
@@ -123,7 +123,7 @@ def test_times_are_allowed_for_static_scenes() -> None:
     assert torch.equal(render(scene_3d(), cameras, [0.0, 1.0]).rgb, render(scene_3d(), cameras).rgb)
 
 
-def test_pictures_are_differentiable_in_the_scene() -> None:
+def test_images_are_differentiable_in_the_scene() -> None:
     scene = scene_4d().map(lambda t: t.clone().requires_grad_())
     out = render(scene, orbit([0.0], size=16, radius=3.0), [0.3])
     (out.rgb.sum() + out.depth.sum()).backward()
@@ -132,8 +132,8 @@ def test_pictures_are_differentiable_in_the_scene() -> None:
         assert float(tensor.grad.abs().max()) > 0, name
 
 
-def test_auto_is_cpu_here_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    _say_once.cache_clear()
+def test_auto_chooses_cpu_and_logs_once(caplog: pytest.LogCaptureFixture) -> None:
+    _log_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="chronosplat"):
         assert choose_backend("auto", torch.device("cpu")) == "cpu"
         assert choose_backend("auto", torch.device("cpu")) == "cpu"
@@ -141,7 +141,7 @@ def test_auto_is_cpu_here_and_says_so_once(caplog: pytest.LogCaptureFixture) -> 
     assert choose_backend("auto", torch.device("cuda")) == "gsplat"
 
 
-def test_background_takes_the_type_of_the_picture() -> None:
+def test_background_has_the_dtype_of_the_image() -> None:
     color = background_color([0, 0.5, 1], torch.zeros(1, dtype=torch.float64))
     assert color.dtype == torch.float64
     assert color.tolist() == [0, 0.5, 1]
@@ -163,7 +163,7 @@ def test_backgrounds_by_frame_and_by_pixel(shape: tuple[int, ...]) -> None:
     assert torch.allclose(render(scene, cameras, background=color).rgb, black.rgb + (1 - black.alpha) * color, atol=1e-6)
 
 
-def test_faint_gaussians_are_dropped_only_where_no_gradient_is_asked_for() -> None:
+def test_faint_gaussians_are_culled_unless_gradients_are_required() -> None:
     """Below 0.05 in weight, or in opacity times weight, as in the 4D-LRM paper."""
     scene, cameras = scene_4d(gaussians=300), orbit([0.0, 90.0], size=24, radius=3.0)
     times = [0.9, 0.9]
@@ -172,8 +172,8 @@ def test_faint_gaussians_are_dropped_only_where_no_gradient_is_asked_for() -> No
     weight = torch.exp(-0.5 * ((0.9 - scene.time_centers) / scene.time_sigmas) ** 2)
     strong = (weight >= 0.05) & (scene.opacities * weight >= 0.05)
     assert 20 < int(strong.sum()) < 280
-    by_hand = render(scene.map(lambda t: t[strong]), cameras, times, cull=False)
-    assert torch.allclose(culled.rgb, by_hand.rgb, atol=1e-7)
+    removed = render(scene.map(lambda t: t[strong]), cameras, times, cull=False)
+    assert torch.allclose(culled.rgb, removed.rgb, atol=1e-7)
     assert not torch.allclose(all_of_it.rgb, culled.rgb, atol=1e-3)
     learning = scene.map(lambda t: t.clone().requires_grad_())
     assert torch.equal(render(learning, cameras, times).rgb, all_of_it.rgb)
@@ -183,9 +183,9 @@ def test_faint_gaussians_are_dropped_only_where_no_gradient_is_asked_for() -> No
 
 def test_a_sequence_is_moved_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """No call of the backend ever sees more than one frame."""
-    door = sys.modules[choose_backend.__module__]
+    module = sys.modules[choose_backend.__module__]
     seen: list[torch.Size] = []
-    monkeypatch.setitem(door.BACKENDS, "cpu", lambda x: (seen.append(x.means.shape), cpu.rasterize(x))[1])
+    monkeypatch.setitem(module.BACKENDS, "cpu", lambda x: (seen.append(x.means.shape), cpu.rasterize(x))[1])
     cameras = orbit([0.0, 40.0, 80.0, 120.0, 160.0], size=16, radius=3.0)
     out = render(sequence(frames=3, gaussians=20), cameras, [0.0, 0.1, 1.0, 2.0, 2.2], backend="cpu", device="cpu")
     assert seen == [torch.Size([1, 20, 3])] * 5  # one call for each distinct time

@@ -1,4 +1,4 @@
-"""Finite but extreme inputs never crash the native door, and give finite pictures and finite gradients."""
+"""Finite but extreme inputs never crash the native library, and give finite images and gradients."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_depths_around_the_camera(moving: bool, depth: float, scale: float) -> N
     check_finite_everywhere(replace(x, scales=torch.full_like(x.scales, scale)))
 
 
-def test_gaussian_that_nobody_sees_but_whose_depth_is_zero() -> None:
+def test_invisible_gaussian_at_depth_zero() -> None:
     """Beside many good ones, one in the camera's own plane: its gradients are zero, not NaN."""
     x = scene(moving=False)
     x = replace(x, viewmats=at_depth(x, 1.0).viewmats)

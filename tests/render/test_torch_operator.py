@@ -1,4 +1,4 @@
-"""The renderer as a citizen of torch: its operators' registration, compilation, memory and threads."""
+"""The torch operators of the renderer: registration, compilation, memory and threads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_registration_of_the_backward_operator(kind: str, cameras: bool) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_whole_it_gives_the_same(kind: str) -> None:
+def test_compiled_as_one_graph_it_gives_the_same(kind: str) -> None:
     """fullgraph: a graph break would raise. Around the operator there is something to differentiate on both sides."""
     x = inputs(kind)
     found = []
@@ -92,7 +92,7 @@ def test_compiled_by_the_default_compiler_it_gives_the_same() -> None:
     assert torch.allclose(means[0].grad, means[1].grad, rtol=1e-4, atol=1e-4)
 
 
-def test_a_graph_can_be_differentiated_as_often_as_one_likes() -> None:
+def test_a_retained_graph_can_be_differentiated_again() -> None:
     x = inputs("moving")
     means = x.means.clone().requires_grad_()
     value = loss(replace(x, means=means))
@@ -161,7 +161,7 @@ def test_other_layouts_are_converted_there_and_back(change: str) -> None:
 
 @pytest.mark.parametrize("name", ["Ks", "times"])
 def test_tensors_without_a_gradient_break_no_backward_pass(name: str) -> None:
-    """Focal lengths and moments alone may ask for gradients: they get the judge's there, and none from the operator."""
+    """Ks and times may require gradients: the reference gives them, the cpu backend gives none."""
     x, found = inputs("moving"), []
     for backend in ("reference", "cpu"):
         leaf = getattr(x, name).clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Rendering: one door, three backends (``reference`` judges, ``cpu`` is fast, ``gsplat`` runs on CUDA)."""
+"""Rendering with three backends: ``reference`` (readable, for tests), ``cpu`` (native, fast) and ``gsplat`` (CUDA)."""
 
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
 from chronosplat.render.render import Rendered, background_color, choose_backend, rasterize, render

@@ -1,8 +1,8 @@
-"""The fast backend for CPUs: one native call for all scenes and views, registered with torch as an operator of its own.
+"""The native CPU backend: one call for all scenes and views, registered as a torch operator.
 
-``chronosplat::rasterize`` and ``chronosplat::rasterize_backward`` have fake kernels and an autograd formula, so that
-``torch.compile`` sees through them. What the backward pass needs travels as a plain byte tensor; it only reads it, so
-that a graph may be differentiated again. Gradients are bitwise the same whatever the number of threads.
+``chronosplat::rasterize`` and ``chronosplat::rasterize_backward`` have fake kernels and an autograd formula for
+``torch.compile``. The state for the backward pass is a byte tensor that backward only reads, so a retained graph can be
+differentiated again. Gradients are bitwise equal for any number of threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAILURES = {
     Status.NOT_FINITE: "render: a value is NaN or infinite; remove it from the scene or the cameras",
     Status.NO_MEMORY: "render: out of memory; render fewer views at once, or smaller images",
     Status.TOO_MANY: "render: more than 2^31 (Gaussian, tile) intersections; render fewer views at once, or raise near_plane",
-    Status.BAD_ARGUMENT: "render: the native library refuses the arguments; check their shapes and ranges",
+    Status.BAD_ARGUMENT: "render: the native library rejects the arguments; check their shapes and ranges",
     Status.BAD_STATE: "render: the saved state does not belong to these inputs; render again before the backward pass",
 }
 DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
@@ -30,7 +30,7 @@ DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
 
 def _fail(status: int, x: RasterInputs) -> NoReturn:
     x.check()
-    x.check_values()  # names what is not finite
+    x.check_values()  # raises with the name of a tensor that is not finite
     raise InputError(FAILURES[Status(status)])
 
 
@@ -67,15 +67,14 @@ def rasterize_op(
     antialiased: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pictures [B, V, H, W, 3], [.., 1], [.., 1] and, if ``keep``, the state of the backward pass (else an empty tensor)."""
+    """Return rgb [B, V, H, W, 3], alpha and depth [B, V, H, W, 1], and the state for backward (empty unless ``keep``)."""
     tensors = (means, quats, scales, covars, opacities, colors, velocities, time_centers, time_sigmas, viewmats, Ks, times)
     x = _inputs(tensors, width, height, options, antialiased)
     B, V = viewmats.shape[:2]
     rgb, alpha, depth = (torch.empty(B, V, height, width, c) for c in (3, 1, 1))
     state = native.SplatState()
     scene, image = _scene(x), _image(rgb, alpha, depth)
-    status = native.library().splat_forward(byref(scene), byref(image), byref(state) if keep else None)
-    if status:
+    if status := native.library().splat_forward(byref(scene), byref(image), byref(state) if keep else None):
         _fail(status, x)
     kept = native.tensor_over(state.block, state.bytes) if keep else torch.empty(0, dtype=torch.uint8)
     return rgb, alpha, depth, kept
@@ -108,26 +107,25 @@ def rasterize_backward_op(
     grad_alpha: Tensor,
     grad_depth: Tensor,
 ) -> list[Tensor]:
-    """Gradients of the fields of DIFFERENTIABLE that are there, in that order; of viewmats only if ``cameras``."""
+    """Return the gradients of the given fields, in the order of DIFFERENTIABLE; of viewmats only if ``cameras``."""
     tensors = (means, quats, scales, covars, opacities, colors, velocities, time_centers, time_sigmas, viewmats, Ks, times)
     x = _inputs(tensors, width, height, options, antialiased)
-    found = [None if t is None else torch.empty_like(t) for t in x.gaussians()]
-    found.append(torch.empty_like(viewmats) if cameras else None)
+    gradients = [None if t is None else torch.empty_like(t) for t in x.gaussians()]
+    gradients.append(torch.empty_like(viewmats) if cameras else None)
     upstream = [g.contiguous() for g in (grad_rgb, grad_alpha, grad_depth)]
-    state = state if state.data_ptr() % 64 == 0 else _aligned(state)  # a copy that went through saved-tensor hooks
+    state = state if state.data_ptr() % 64 == 0 else _aligned(state)  # saved-tensor hooks may have copied it
     block = native.SplatState(state.data_ptr(), state.numel())
     scene, image, grad_image = _scene(x), _image(rgb, alpha, depth), _image(upstream[0], upstream[1], upstream[2])
-    gradients = native.SplatGradients(*(native.address(t) for t in found))  # fields in the order of DIFFERENTIABLE
-    status = native.library().splat_backward(byref(scene), byref(block), byref(image), byref(grad_image), byref(gradients))
-    if status:
+    out = native.SplatGradients(*(native.address(t) for t in gradients))  # fields in the order of DIFFERENTIABLE
+    if status := native.library().splat_backward(byref(scene), byref(block), byref(image), byref(grad_image), byref(out)):
         _fail(status, x)
-    return [t for t in found if t is not None]
+    return [t for t in gradients if t is not None]
 
 
 def _aligned(state: Tensor) -> Tensor:
-    space = torch.empty(state.numel() + 64, dtype=torch.uint8)
-    start = -space.data_ptr() % 64
-    return space[start : start + state.numel()].copy_(state)
+    buffer = torch.empty(state.numel() + 64, dtype=torch.uint8)
+    start = -buffer.data_ptr() % 64
+    return buffer[start : start + state.numel()].copy_(state)
 
 
 def _inputs(tensors: tuple[Any, ...], width: int, height: int, options: list[float], antialiased: bool) -> RasterInputs:
@@ -160,35 +158,34 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.save_for_backward(*inputs[:12], *output)
     ctx.options = inputs[12:16]
     ctx.mark_non_differentiable(output[3])
-    ctx.set_materialize_grads(False)  # else zeros as large as the state are made, for nobody
+    ctx.set_materialize_grads(False)  # else torch allocates zeros as large as the state
 
 
 def _backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     cameras = ctx.needs_input_grad[9]
-    upstream = [torch.zeros_like(picture) if g is None else g for g, picture in zip(grad_outputs[:3], saved[12:15], strict=True)]
-    found = iter(rasterize_backward_op(*saved[:12], *ctx.options, cameras, *saved[12:], *upstream))
-    gradients = [None if t is None else next(found) for t in (*saved[:9], saved[9] if cameras else None)]
-    return (*gradients, *[None] * 7)
+    upstream = [torch.zeros_like(output) if g is None else g for g, output in zip(grad_outputs[:3], saved[12:15], strict=True)]
+    gradients = iter(rasterize_backward_op(*saved[:12], *ctx.options, cameras, *saved[12:], *upstream))
+    return (*[None if t is None else next(gradients) for t in (*saved[:9], saved[9] if cameras else None)], *[None] * 7)
 
 
 rasterize_op.register_autograd(_backward, setup_context=_setup_context)
 
 
 def rasterize(x: RasterInputs) -> RasterOutputs:
-    """Render with the native library. Computes in float32; other precisions are converted there and back.
+    """Render with the native library in float32; outputs have the dtype of the inputs.
 
     Raises:
-        InputError: tensors that are not on the CPU; values that are not finite; out of memory; too many intersections.
+        InputError: tensors not on the CPU, values that are not finite, out of memory, or too many intersections.
         UnavailableError: the native library is missing.
     """
     if x.means.device.type != "cpu":
         raise InputError(f"backend cpu: the scene is on {x.means.device}; move it with .to('cpu') or use backend='gsplat'")
     if x.empty:
-        return RasterOutputs.nothing(x)
+        return RasterOutputs.blank(x)
     dtype = x.means.dtype
-    given = (*x.gaussians(), x.viewmats, x.Ks.detach(), None if x.times is None else x.times.detach())  # these two have no gradient
-    tensors = [None if t is None else t.float().contiguous() for t in given]
+    inputs = (*x.gaussians(), x.viewmats, x.Ks.detach(), None if x.times is None else x.times.detach())  # Ks and times have no gradient
+    tensors = [None if t is None else t.float().contiguous() for t in inputs]
     options = [x.eps2d, x.near_plane, x.far_plane, x.radius_clip, x.weight_min, x.opacity_min]
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors[:10])
     rgb, alpha, depth, *_ = rasterize_op(*tensors, x.width, x.height, options, x.rasterize_mode == "antialiased", keep)
@@ -196,5 +193,5 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
 
 
 def isa_level() -> int:
-    """The instruction set in use: 4 AVX-512, 3 AVX2, 2 SSE4, 1 the platform's own."""
+    """Return the instruction set in use: 4 AVX-512, 3 AVX2, 2 SSE4, 1 the platform's own."""
     return int(native.library().chronosplat_isa_level())

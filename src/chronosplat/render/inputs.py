@@ -1,4 +1,4 @@
-"""What every backend takes and gives: one signature, checked once at the door."""
+"""Inputs and outputs of all backends, and their checks."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ RASTERIZE_MODES = ("classic", "antialiased")
 
 @dataclass(frozen=True)
 class RasterInputs:
-    """B scenes of N Gaussians, each seen by V cameras at V moments. Names and meanings are gsplat's.
+    """B scenes of N Gaussians, each rendered from V cameras at V times. Names and meanings are gsplat's.
 
     Attributes:
         means [B, N, 3], opacities [B, N], colors [B, N, 3].
-        quats [B, N, 4] (any length) and scales [B, N, 3], or covars [B, N, 3, 3] (their symmetric part counts).
+        quats [B, N, 4] (any length) and scales [B, N, 3], or covars [B, N, 3, 3] (the symmetric part is used).
         viewmats [B, V, 4, 4], Ks [B, V, 3, 3], width, height.
-        velocities [B, N, 3], time_centers [B, N], time_sigmas [B, N], times [B, V]: all, or none for static scenes.
+        velocities [B, N, 3], time_centers [B, N], time_sigmas [B, N], times [B, V]: all, or none if static.
         eps2d: added to the diagonal of the projected covariance, in square pixels.
-        near_plane, far_plane: depths outside are not drawn.
-        radius_clip: Gaussians whose radii in pixels are at most this in both directions are not drawn.
-        rasterize_mode: ``classic``, or ``antialiased``: opacity makes up for the light that ``eps2d`` adds.
-        weight_min: not drawn where the temporal weight p(t) is below this. opacity_min: nor where opacity times p(t) is.
-            The 4D-LRM paper drops 0.05 and 0.05 at inference, never in training (no gradient reaches what is not drawn).
+        near_plane, far_plane: depths outside are culled.
+        radius_clip: Gaussians whose radii in pixels are at most this in both directions are culled.
+        rasterize_mode: ``classic``, or ``antialiased``, where opacity compensates for the blur of ``eps2d``.
+        weight_min, opacity_min: Gaussians whose temporal weight p(t), or opacity times p(t), is below are culled. The
+            4D-LRM paper uses 0.05 for both at inference and 0 in training, because culled Gaussians get no gradient.
     """
 
     means: Tensor
@@ -70,30 +70,30 @@ class RasterInputs:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to draw, or nobody to see it."""
+        """Whether there are no scenes, no Gaussians or no cameras."""
         return 0 in (self.means.shape[0], self.means.shape[1], self.viewmats.shape[1])
 
     def gaussians(self) -> tuple[Tensor | None, ...]:
-        """The Gaussians' tensors in the order of GAUSSIAN_FIELDS."""
+        """Return the tensors of the Gaussians in the order of GAUSSIAN_FIELDS."""
         return tuple(getattr(self, name) for name in GAUSSIAN_FIELDS)
 
     def with_gaussians(self, tensors: Sequence[Tensor | None]) -> RasterInputs:
-        """The same inputs with other Gaussians."""
+        """Replace the tensors of the Gaussians."""
         return replace(self, **dict(zip(GAUSSIAN_FIELDS, tensors, strict=True)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that is there, by name."""
+        """Return the tensors that are not None, by name."""
         return {name: getattr(self, name) for name in SHAPES if getattr(self, name) is not None}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> RasterInputs:
-        """The inputs with ``function`` applied to every tensor."""
+        """Apply ``function`` to every tensor."""
         return replace(self, **{name: function(t) for name, t in self.tensors().items()})
 
     def check(self) -> None:
-        """Refuse shapes, types, devices and options that do not fit. Looks at no values, so that it can be compiled.
+        """Check shapes, types, devices and options. No tensor values are read, so this can be compiled.
 
         Raises:
-            InputError: naming the tensor or option, what was expected and what was found.
+            InputError: a tensor or option does not fit; the message names it, what was expected and what was found.
         """
         sizes: dict[str, int] = {}
         for name, tensor in self.tensors().items():
@@ -108,9 +108,9 @@ class RasterInputs:
         if any(motion) and not all(motion):
             raise InputError("velocities, time_centers, time_sigmas and times: give all of them, or none for a static scene")
         if self.width < 1 or self.height < 1:
-            raise InputError(f"picture size: expected at least 1x1, got {self.width}x{self.height}")
+            raise InputError(f"image size: expected at least 1x1, got {self.width}x{self.height}")
         if max(self.width, self.height) > 1 << 20:
-            raise InputError(f"picture size: expected at most {1 << 20} pixels along an edge, got {self.width}x{self.height}")
+            raise InputError(f"image size: expected at most {1 << 20} pixels along an edge, got {self.width}x{self.height}")
         if self.rasterize_mode not in RASTERIZE_MODES:
             raise InputError(f"rasterize_mode: expected {' or '.join(RASTERIZE_MODES)}, got {self.rasterize_mode!r}")
         if not 0 < self.near_plane < self.far_plane < float("inf"):
@@ -120,10 +120,10 @@ class RasterInputs:
                 raise InputError(f"{name}: expected a number of at least 0, got {getattr(self, name):g}")
 
     def check_values(self) -> None:
-        """Refuse NaN, infinities and focal lengths that are not positive.
+        """Check for NaN, infinities and focal lengths that are not positive.
 
         Raises:
-            InputError: naming the tensor and counting what is wrong.
+            InputError: the message names the tensor and counts the bad values.
         """
         for name, tensor in self.tensors().items():
             check_finite(name, tensor)
@@ -134,7 +134,7 @@ class RasterInputs:
 
 @dataclass(frozen=True)
 class RasterOutputs:
-    """Pictures before any background.
+    """Images before compositing on a background.
 
     Attributes:
         rgb: [B, V, H, W, 3] colour times coverage. alpha: [B, V, H, W, 1] coverage.
@@ -146,8 +146,8 @@ class RasterOutputs:
     depth: Tensor
 
     @staticmethod
-    def nothing(x: RasterInputs) -> RasterOutputs:
-        """Pictures of nothing, still connected to the inputs' graph."""
+    def blank(x: RasterInputs) -> RasterOutputs:
+        """Return images of zeros that are connected to the autograd graph of the inputs."""
         B, V = x.viewmats.shape[:2]
         zero = sum((t.sum() for t in x.tensors().values()), torch.zeros((), dtype=x.means.dtype, device=x.means.device)) * 0
         plane = zero.expand(B, V, x.height, x.width, 1)

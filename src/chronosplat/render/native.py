@@ -1,4 +1,4 @@
-"""The native library, found late and called through ctypes."""
+"""The native library, loaded on first use and called through ctypes."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ MIRRORS = (SplatScene, SplatImage, SplatState, SplatGradients, MeshMaterial, Mes
 
 @cache
 def library() -> ctypes.CDLL:
-    """Load the native library and check that it was built from the same ABI as this file.
+    """Load the native library and check that its ABI matches this file.
 
     Raises:
-        UnavailableError: the library is missing, does not load on this machine, or is a stale build.
+        UnavailableError: the library is missing, does not load on this machine, or has another ABI.
     """
     remedy = f"reinstall chronosplat, or run: python native/build.py {LIBRARY}"
     if not LIBRARY.is_file():
@@ -119,7 +119,7 @@ def library() -> ctypes.CDLL:
 
 
 def abi_difference(lib: ctypes.CDLL) -> str:
-    """Compare a library's ABI with the mirrors above; "" if they agree, else the first difference."""
+    """Return the first difference between a library's ABI and the mirrors above; "" if they agree."""
     try:
         version, struct_sizes = lib.chronosplat_abi_version, lib.chronosplat_struct_sizes
     except AttributeError:
@@ -136,12 +136,12 @@ def abi_difference(lib: ctypes.CDLL) -> str:
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """The data pointer of a contiguous tensor, or None."""
+    """Return the data pointer of a contiguous tensor; None for None."""
     return None if tensor is None else tensor.data_ptr()
 
 
 class _Block:
-    """Gives a block of memory back to the library when the last tensor over it is gone."""
+    """Returns a block of memory to the library when it is garbage collected."""
 
     def __init__(self, pointer: int) -> None:
         self.pointer = pointer
@@ -151,7 +151,7 @@ class _Block:
 
 
 def tensor_over(pointer: int, size: int) -> Tensor:
-    """[size] bytes that the library handed out, as a tensor without a copy; the tensor owns them from now on."""
+    """Wrap ``size`` bytes of the library's memory in a uint8 tensor that owns them, without a copy."""
     buffer = (ctypes.c_uint8 * size).from_address(pointer)
     buffer._owner = _Block(pointer)  # pyright: ignore[reportAttributeAccessIssue] - lives as long as the buffer
     return torch.frombuffer(buffer, dtype=torch.uint8)

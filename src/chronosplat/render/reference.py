@@ -1,9 +1,8 @@
-"""The judge: readable splatting in plain PyTorch, any precision, values and gradients.
+"""The reference backend: readable splatting in plain PyTorch, in any precision, differentiable.
 
-Every pixel is compared with every Gaussian, so it is for small pictures only. Semantics are gsplat's (and 3DGS's):
-EWA projection with the ray clamped to 1.3 times the half field of view, ``eps2d`` added to the 2D covariance, pixel
-centres at +0.5, alpha at most 0.999, alpha below 1/255 not drawn, and a pixel stops before its transmittance would
-fall to 1e-4.
+It evaluates every Gaussian at every pixel, so use it for small images. Semantics are those of gsplat and 3DGS: EWA
+projection with the ray clamped to 1.3 times the half field of view, ``eps2d`` added to the 2D covariance, pixel centres
+at +0.5, alpha clamped to 0.999, alpha below 1/255 skipped, and compositing stops before transmittance falls to 1e-4.
 """
 
 from __future__ import annotations
@@ -18,15 +17,16 @@ from chronosplat.scenes.conditioning import temporal_weight
 from chronosplat.scenes.rotations import quats_to_matrices
 
 ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = 1 / 255, 0.999, 1e-4
-EXTENT_MAX = 3.33  # gsplat's bounding boxes reach this many sigmas at most
+EXTENT_MAX = 3.33  # sigmas; half the largest bounding box in gsplat
 
 
 @dataclass(frozen=True)
 class Footprints:
-    """Gaussians on the screen of one view.
+    """Projected Gaussians of one view.
 
     Attributes:
-        centers: [N, 2] pixels. conics: [N, 3] upper triangle of the inverse 2D covariance.
+        centers: [N, 2] pixels.
+        conics: [N, 3] upper triangle of the inverse 2D covariance.
         depths, opacities: [N]. colors: [N, 3].
     """
 
@@ -38,40 +38,40 @@ class Footprints:
 
 
 def rasterize(x: RasterInputs) -> RasterOutputs:
-    """Render every view of every scene, one after the other.
+    """Render the views one after the other.
 
     Raises:
         InputError: NaN or infinite values.
     """
     x.check_values()
     if x.empty:
-        return RasterOutputs.nothing(x)
+        return RasterOutputs.blank(x)
     B, V = x.viewmats.shape[:2]
-    pictures = [[_composite(footprints(x, b, v), x) for v in range(V)] for b in range(B)]
-    rgb, alpha, depth = (torch.stack([torch.stack([p[k] for p in row]) for row in pictures]) for k in range(3))
+    images = [[_composite(footprints(x, b, v), x) for v in range(V)] for b in range(B)]
+    rgb, alpha, depth = (torch.stack([torch.stack([image[k] for image in row]) for row in images]) for k in range(3))
     return RasterOutputs(rgb, alpha, depth)
 
 
 def footprints(x: RasterInputs, b: int, v: int) -> Footprints:
-    """What view ``v`` of scene ``b`` draws, front to back."""
+    """Project and cull the Gaussians of view ``v`` of scene ``b``, sorted front to back."""
     means, opacities = x.means[b], x.opacities[b]
-    drawn = torch.ones_like(opacities, dtype=torch.bool)
+    visible = torch.ones_like(opacities, dtype=torch.bool)
     if x.velocities is not None and x.time_centers is not None and x.time_sigmas is not None and x.times is not None:
         t = x.times[b, v]
         means = means + x.velocities[b] * (t - x.time_centers[b])[:, None]
         weight = temporal_weight(t, x.time_centers[b], x.time_sigmas[b])
         opacities = opacities * weight
-        drawn = weight >= x.weight_min
-    drawn = drawn & (opacities >= x.opacity_min)
+        visible = weight >= x.weight_min
+    visible = visible & (opacities >= x.opacity_min)
     rotation, translation = x.viewmats[b, v, :3, :3], x.viewmats[b, v, :3, 3]
     camera = means @ rotation.T + translation
-    drawn = drawn & (camera[:, 2] >= x.near_plane) & (camera[:, 2] <= x.far_plane)
+    visible = visible & (camera[:, 2] >= x.near_plane) & (camera[:, 2] <= x.far_plane)
     order = torch.argsort(camera[:, 2].detach(), stable=True)
-    order = order[drawn[order]]  # what is not drawn goes no further: no NaN from it
+    order = order[visible[order]]  # culled Gaussians could give NaN below
     camera, opacities = camera[order], opacities[order]
     centers, cov2d = _project(camera, _covariances(x, b)[order], rotation, x.Ks[b, v], x)
     blurred = cov2d + x.eps2d * torch.eye(2).to(cov2d)
-    solid = torch.linalg.det(blurred.detach()) > 0  # no ellipse without (only from a matrix that is no covariance)
+    solid = torch.linalg.det(blurred.detach()) > 0  # fails only for a matrix that is not a covariance
     order, camera, opacities, centers, cov2d, blurred = (t[solid] for t in (order, camera, opacities, centers, cov2d, blurred))
     a, off, c = blurred[:, 0, 0], blurred[:, 0, 1], blurred[:, 1, 1]
     determinant = a * c - off * off
@@ -95,7 +95,7 @@ def _covariances(x: RasterInputs, b: int) -> Tensor:
 
 
 def _project(camera: Tensor, covariances: Tensor, rotation: Tensor, K: Tensor, x: RasterInputs) -> tuple[Tensor, Tensor]:
-    """EWA projection of camera-space means [N, 3]: centres [N, 2] and 2D covariances [N, 2, 2] without blur."""
+    """Project camera-space means [N, 3] (EWA) to centres [N, 2] and 2D covariances [N, 2, 2] without blur."""
     X, Y, Z = camera.unbind(-1)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     margin_x, margin_y = 0.15 * x.width / fx, 0.15 * x.height / fy
@@ -110,7 +110,7 @@ def _project(camera: Tensor, covariances: Tensor, rotation: Tensor, K: Tensor, x
 
 
 def alphas(g: Footprints, column: Tensor, row: Tensor) -> Tensor:
-    """[N, ...] opacity times the Gaussian at pixel centres, before any clamping."""
+    """Evaluate opacity times Gaussian [N, ...] at pixel centres, before clamping."""
     shape = (-1,) + (1,) * torch.broadcast_tensors(column, row)[0].dim()
     dx, dy = g.centers[:, 0].view(shape) - column, g.centers[:, 1].view(shape) - row
     A, B, C = (g.conics[:, k].view(shape) for k in range(3))
@@ -118,16 +118,16 @@ def alphas(g: Footprints, column: Tensor, row: Tensor) -> Tensor:
 
 
 def _composite(g: Footprints, x: RasterInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Front-to-back alpha compositing, one row of pixels at a time."""
+    """Composite front to back, one row of pixels at a time."""
     columns = torch.arange(x.width, dtype=g.centers.dtype, device=g.centers.device) + 0.5
     rows = []
     for row in range(x.height):
         alpha = alphas(g, columns, columns.new_tensor(row + 0.5)).clamp(max=ALPHA_MAX)  # [N, W]
         alpha = torch.where(alpha >= ALPHA_MIN, alpha, torch.zeros_like(alpha))
         after = torch.cumprod(1 - alpha, dim=0)  # transmittance behind each Gaussian
-        drawn = (after > TRANSMITTANCE_MIN).to(alpha)
+        visible = (after > TRANSMITTANCE_MIN).to(alpha)
         before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-        weights = alpha * before * drawn
+        weights = alpha * before * visible
         rows.append(torch.cat([weights.T @ g.colors, weights.sum(0)[:, None], weights.T @ g.depths[:, None]], dim=-1))
-    picture = torch.stack(rows)
-    return picture[..., :3], picture[..., 3:4], picture[..., 4:5]
+    image = torch.stack(rows)
+    return image[..., :3], image[..., 3:4], image[..., 4:5]

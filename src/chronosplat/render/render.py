@@ -1,4 +1,4 @@
-"""``render(scene, cameras, times)`` for any scene, and below it ``rasterize`` for batches of tensors; three backends."""
+"""``render`` for scenes and ``rasterize`` for batches of tensors, with three backends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.render import cpu, gsplat, reference
 from chronosplat.render.inputs import RasterInputs, RasterOutputs
-from chronosplat.scenes import Clock, LinearForm, Scene
+from chronosplat.scenes import LinearForm, Scene
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -24,17 +24,17 @@ BACKENDS: dict[str, Callable[[RasterInputs], RasterOutputs]] = {
     "gsplat": gsplat.rasterize,
 }
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5)}
-FRAMES_AT_ONCE, SPLATS_AT_ONCE = 16, 4_000_000  # bound the memory of one call; a user's call takes all frames
-FAINT = {"weight_min": 0.05, "opacity_min": 0.05}  # dropped by the 4D-LRM paper at inference
+FRAMES_PER_CALL, SPLATS_PER_CALL = 16, 4_000_000  # upper bounds, to limit the memory of one backend call
+FAINT = {"weight_min": 0.05, "opacity_min": 0.05}  # culled by the 4D-LRM paper at inference
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Pictures of a scene.
+    """Rendered images of a scene.
 
     Attributes:
         rgb: [F, H, W, 3] on the background. alpha: [F, H, W, 1] coverage.
-        depth: [F, H, W, 1] expected depth along the camera's axis in the capture's units; 0 where nothing is.
+        depth: [F, H, W, 1] expected depth along the camera's axis in the capture's units; 0 where alpha is 0.
     """
 
     rgb: Tensor
@@ -43,15 +43,15 @@ class Rendered:
 
 
 def choose_backend(name: str, device: torch.device) -> str:
-    """The backend that ``name`` means for tensors on ``device``; ``auto`` says once which it chose and why.
+    """Resolve a backend name for tensors on ``device``; the choice of ``auto`` is logged once, with the reason.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: the name is unknown.
     """
     if name == "auto":
         chosen = "gsplat" if device.type == "cuda" else "cpu"
         if not torch.compiler.is_compiling():
-            _say_once(f"renderer: {chosen}, because the scene is on {device.type}")
+            _log_once(f"renderer: {chosen}, because the scene is on {device.type}")
         return chosen
     if name not in BACKENDS:
         raise InputError(f"backend: expected auto, {', '.join(BACKENDS)}; got {name!r}")
@@ -59,15 +59,15 @@ def choose_backend(name: str, device: torch.device) -> str:
 
 
 @cache
-def _say_once(message: str) -> None:
+def _log_once(message: str) -> None:
     log.info(message)
 
 
 def rasterize(inputs: RasterInputs, backend: str = "auto") -> RasterOutputs:
-    """Render B scenes from V views each; the door for training and tests.
+    """Render B scenes from V views each.
 
     Raises:
-        InputError: inputs that do not fit, or an unknown backend.
+        InputError: the inputs do not fit, or the backend is unknown.
         UnavailableError: the backend cannot run here.
     """
     inputs.check()
@@ -75,10 +75,10 @@ def rasterize(inputs: RasterInputs, backend: str = "auto") -> RasterOutputs:
 
 
 def background_color(background: str | Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    """A background by name or by value: [3], or anything that broadcasts to pictures [F, H, W, 3].
+    """Convert a background name, colour [3] or image to a tensor that broadcasts to [F, H, W, 3].
 
     Raises:
-        InputError: for an unknown name, or values whose last axis is not three long.
+        InputError: the name is unknown, or the last axis does not have three values.
     """
     if isinstance(background, str):
         if background not in BACKGROUNDS:
@@ -86,7 +86,7 @@ def background_color(background: str | Sequence[float] | Tensor, like: Tensor) -
         background = BACKGROUNDS[background]
     color = torch.as_tensor(background, dtype=like.dtype, device=like.device)
     if color.dim() == 0 or color.shape[-1] != 3:
-        raise InputError(f"background: expected three numbers, or a picture [H, W, 3], got shape {list(color.shape)}")
+        raise InputError(f"background: expected three numbers, or an image [H, W, 3], got shape {list(color.shape)}")
     return color
 
 
@@ -104,25 +104,25 @@ def render(
     cull: bool | None = None,
     device: torch.device | str | None = None,
 ) -> Rendered:
-    """Render a scene at F cameras and moments.
+    """Render a scene from F cameras at F times.
 
     Args:
-        scene: any kind of scene. A sequence is rendered frame by frame; only the frame at hand is on the device.
+        scene: any kind of scene. A sequence is moved to the device frame by frame.
         cameras: F cameras in the capture's world.
         times: [F] seconds; None for a static scene.
         background: a name (white, black, gray), an sRGB colour, or values that broadcast to [F, H, W, 3].
         backend: ``auto``, ``reference``, ``cpu`` or ``gsplat``.
-        near_plane, far_plane: in the scene's own units. eps2d: screen-space blur in square pixels.
-        radius_clip, rasterize_mode: see RasterInputs.
-        cull: drop the Gaussians of a 4D scene that are faint at the moment (temporal weight, or opacity times it, below
-            0.05), as the 4D-LRM paper does at inference. None: where no gradient is asked for.
-        device: where to render; None: where the scene is. Pictures are returned there.
+        near_plane, far_plane: in the scene's own units.
+        eps2d, radius_clip, rasterize_mode: see RasterInputs.
+        cull: cull Gaussians of a 4D scene whose temporal weight, or opacity times it, is below 0.05, as the 4D-LRM paper
+            does at inference. None: cull unless gradients are required.
+        device: where to render and return the images; None: the scene's device.
 
     Returns:
-        Rendered pictures, differentiable in the scene's tensors.
+        Images, differentiable in the scene's tensors.
 
     Raises:
-        InputError: times missing for a moving scene or of another length, an unknown backend or background.
+        InputError: times are missing or of the wrong length, or the backend or background is unknown.
         UnavailableError: the backend cannot run here.
     """
     like = torch.empty(0, dtype=scene.dtype, device=scene.device if device is None else device)
@@ -140,13 +140,14 @@ def render(
         needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in linear.tensors.values())
         options |= FAINT if (not needs_gradient if cull is None else cull) else {}
     calls = _evaluated_calls(scene, local, seconds) if linear is None else _linear_calls(linear, local, seconds)
-    parts = [rasterize(RasterInputs(**{name: _moved(t, like) for name, t in call.items()}, **options), backend) for call in calls]
+    to = lambda value: value.to(like) if isinstance(value, Tensor) else value
+    parts = [rasterize(RasterInputs(**{name: to(value) for name, value in call.items()}, **options), backend) for call in calls]
     rgb, alpha, depth = (torch.cat([getattr(p, name).flatten(0, 1) for p in parts]) for name in ("rgb", "alpha", "depth"))
     color = background_color(background, like)
     try:
         color = color.expand(rgb.shape)
     except RuntimeError as error:
-        raise InputError(f"background: shape {list(color.shape)} does not broadcast to pictures {list(rgb.shape)}") from error
+        raise InputError(f"background: shape {list(color.shape)} does not broadcast to images {list(rgb.shape)}") from error
     return Rendered(rgb + (1 - alpha) * color, alpha, depth / alpha.clamp_min(1e-6) * scene.world.scale)
 
 
@@ -161,32 +162,27 @@ def _seconds(scene: Scene, frames: int, times: Tensor | Sequence[float] | None) 
     return seconds
 
 
-def _moved(value: Any, like: Tensor) -> Any:
-    return value.to(like) if isinstance(value, Tensor) else value
-
-
 def _views(cameras: Cameras) -> dict[str, Any]:
-    """The cameras' arguments of RasterInputs: one scene, all of them."""
+    """Return the camera arguments of RasterInputs for one scene."""
     return {"viewmats": cameras.viewmats[None], "Ks": cameras.Ks[None], "width": cameras.width, "height": cameras.height}
 
 
 def _batches(frames: int, gaussians: int) -> Iterator[slice]:
-    """Runs of frames that are rendered together; one empty run where there are none."""
-    step = min(FRAMES_AT_ONCE, max(1, SPLATS_AT_ONCE // max(1, gaussians)))
+    """Split frames into slices of one call each; one empty slice if there are no frames."""
+    step = min(FRAMES_PER_CALL, max(1, SPLATS_PER_CALL // max(1, gaussians)))
     return (slice(first, first + step) for first in range(0, max(frames, 1), step))
 
 
 def _linear_calls(linear: LinearForm, cameras: Cameras, seconds: Tensor) -> Iterator[dict[str, Any]]:
-    """The fast path: one scene with V views at a time, moved by the backend."""
+    """Yield calls for linear motion: one scene with V views, moved by the backend."""
     tensors = {name: t[None] for name, t in linear.tensors.items()}
-    clock: Clock | None = linear.clock
     for some in _batches(len(cameras), linear.tensors["means"].shape[0]):
-        times = {} if clock is None else {"times": clock.scene_time(seconds[some])[None]}
+        times = {} if linear.clock is None else {"times": linear.clock.scene_time(seconds[some])[None]}
         yield tensors | _views(cameras[some]) | times
 
 
 def _evaluated_calls(scene: Scene, cameras: Cameras, seconds: Tensor) -> Iterator[dict[str, Any]]:
-    """Any scene, evaluated once for the consecutive views of one time."""
+    """Yield calls for any scene, evaluated once per run of views with equal times."""
     if not len(cameras):
         yield {name: t[:1] for name, t in scene.evaluate(torch.zeros(1, dtype=torch.float64)).items()} | _views(cameras)
     for some in _batches(len(seconds), scene.num_gaussians) if len(cameras) else ():
