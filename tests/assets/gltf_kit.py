@@ -1,4 +1,4 @@
-"""Files and refusals that the glTF tests share."""
+"""Files and error messages that the glTF tests share."""
 
 from __future__ import annotations
 

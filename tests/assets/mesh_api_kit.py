@@ -1,4 +1,4 @@
-"""Meshes for the native rasteriser's door, in fenced memory (tests/render/native_kit.py)."""
+"""Meshes for the native rasteriser, in fenced memory (tests/render/native_kit.py)."""
 
 from __future__ import annotations
 

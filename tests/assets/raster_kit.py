@@ -1,4 +1,4 @@
-"""Scenes and pictures that the rasteriser tests share."""
+"""Scenes and images that the rasteriser tests share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.assets.gltf_maker import SQUARE_FACES
 Array = NDArray[np.floating]
 
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 SIZE = 16
@@ -30,7 +30,7 @@ FACES = SQUARE_FACES.reshape(-1, 3).astype(np.int32)
 
 
 def facing_camera(size: int = SIZE) -> Cameras:
-    """A camera on +z that looks down -z: at z = 0 one unit is one pixel, and the origin is the picture's centre."""
+    """A camera on +z that looks down -z: at z = 0 one unit is one pixel, and the origin is the image's centre."""
     viewmat = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     viewmat[2, 3] = DISTANCE
     K = torch.tensor([[DISTANCE, 0, size / 2], [0, DISTANCE, size / 2], [0, 0, 1.0]])
@@ -59,8 +59,8 @@ def draw(
     cameras: Cameras | None = None,
     textures: tuple[Floats, ...] = (),
     uvs: ArrayLike = (0, 0, 0, 0),
-) -> Picture:
-    """The picture [H, W, 4] of a mesh from the first camera."""
+) -> Image:
+    """The image [H, W, 4] of a mesh from the first camera."""
     count, table = len(positions), material if isinstance(material, tuple) else (material,)
     index = np.asarray(faces, np.int32)
     surface = Surface(

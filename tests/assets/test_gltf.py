@@ -80,7 +80,7 @@ def test_supported_and_optional_extensions_open(tmp_path: Path) -> None:
     assert len(GltfModel(maker.save(tmp_path)).vertices(0)[0]) == 4
 
 
-def test_unknown_chunk_is_passed_over(tmp_path: Path) -> None:
+def test_unknown_chunk_is_skipped(tmp_path: Path) -> None:
     data = square().glb() + struct.pack("<II", 4, 0x12345678) + b"abcd"
     data = data[:8] + struct.pack("<I", len(data)) + data[12:]
     assert len(GltfModel(written(tmp_path, data)).vertices(0)[0]) == 4
@@ -93,18 +93,18 @@ def test_buffer_in_a_data_uri(tmp_path: Path) -> None:
     assert np.array_equal(model.vertices(0)[0], SQUARE)
 
 
-def test_buffer_in_a_file_beside_with_a_space(tmp_path: Path) -> None:
+def test_buffer_in_a_file_name_with_a_space(tmp_path: Path) -> None:
     maker = square()
     written(tmp_path, maker.binary, "two words.bin")
     model = GltfModel(written(tmp_path, loose(maker, "two%20words.bin"), "model.gltf"))
     assert np.array_equal(model.vertices(0)[0], SQUARE)
 
 
-def test_missing_file_beside_is_named(tmp_path: Path) -> None:
-    assert "needs parts.bin beside it" in refusal(written(tmp_path, loose(square(), "parts.bin"), "model.gltf"))
+def test_missing_buffer_file_is_named(tmp_path: Path) -> None:
+    assert "needs parts.bin in the same folder" in refusal(written(tmp_path, loose(square(), "parts.bin"), "model.gltf"))
 
 
-def test_images_embedded_beside_and_inline(tmp_path: Path) -> None:
+def test_images_embedded_external_and_inline(tmp_path: Path) -> None:
     maker, pixels = square(), np.array([[(255, 0, 0, 255), (0, 255, 0, 128)]], np.uint8)
     written(tmp_path, png(pixels), "image.png")
     maker.add("images", {"bufferView": maker.view(png(pixels))})
@@ -115,9 +115,9 @@ def test_images_embedded_beside_and_inline(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(file.image(index)), pixels)
 
 
-def test_image_that_is_none(tmp_path: Path) -> None:
+def test_undecodable_image(tmp_path: Path) -> None:
     maker = square()
-    maker.add("images", {"bufferView": maker.view(b"not a picture")})
+    maker.add("images", {"bufferView": maker.view(b"not a image")})
     with pytest.raises(InputError, match="image 0 cannot be decoded"):
         opened(maker, tmp_path).image(0)
 

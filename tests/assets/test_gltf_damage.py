@@ -1,4 +1,4 @@
-"""glTF containers and accessors: damage of models, each refused by name."""
+"""Damaged glTF files raise errors that name the damage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_accessor_past_its_view(tmp_path: Path, change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [{"componentType": 5130}, {"type": "VEC5"}, {"bufferView": 7}])
-def test_accessor_that_makes_no_sense(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_accessor(tmp_path: Path, change: dict[str, Any]) -> None:
     maker = GltfMaker()
     index = maker.accessor(floats(np.zeros((4, 3))), **change)
     with pytest.raises(InputError, match="accessor 0 is damaged"):
@@ -90,21 +90,21 @@ def test_nan_animation_is_counted(tmp_path: Path, keys: list[float], values: lis
     assert message in refusal(maker.save(tmp_path))
 
 
-def test_missing_clip_lists_the_names(tmp_path: Path) -> None:
+def test_missing_animation_lists_the_names(tmp_path: Path) -> None:
     maker = square()
     for name in ("Walk", "Run", None):
         maker.animation(name, (0, "translation", [0, 1], [(0, 0, 0), (1, 0, 0)], "LINEAR"))
     path = maker.save(tmp_path)
-    for clip in ("Fly", 3, -1):
+    for animation in ("Fly", 3, -1):
         with pytest.raises(InputError) as caught:
-            GltfModel(path, clip)
-        assert f"no clip {clip!r}; it has 3: Walk, Run, anim2" in str(caught.value)
+            GltfModel(path, animation)
+        assert f"no animation {animation!r}; it has 3: Walk, Run, anim2" in str(caught.value)
 
 
-def test_a_clip_of_a_static_model(tmp_path: Path) -> None:
+def test_an_animation_of_a_static_model(tmp_path: Path) -> None:
     path = square().save(tmp_path)
     assert GltfModel(path).duration == 0
-    with pytest.raises(InputError, match=r"no clip 'Walk'; it has 0: none"):
+    with pytest.raises(InputError, match=r"no animation 'Walk'; it has 0: none"):
         GltfModel(path, "Walk")
 
 
@@ -116,15 +116,15 @@ def test_node_cycles_and_shared_children(tmp_path: Path, children: dict[int, lis
     for index, below in children.items():
         maker.json["nodes"][index]["children"] = below
     maker.json["scenes"] = [{"nodes": [0]}]
-    assert "is its own ancestor, or a child twice" in refusal(maker.save(tmp_path))
+    assert "is its own ancestor, or occurs twice in the hierarchy" in refusal(maker.save(tmp_path))
 
 
-def test_the_full_file_is_sound(tmp_path: Path) -> None:
+def test_the_undamaged_file_loads(tmp_path: Path) -> None:
     assert np.isfinite(GltfModel(full().save(tmp_path)).vertices(0.5)[0]).all()
 
 
 @pytest.mark.parametrize("where", REFERENCES, ids=lambda w: "-".join(map(str, w)))
-def test_dangling_references_are_refused_at_the_door(tmp_path: Path, where: tuple[Any, ...]) -> None:
+def test_dangling_references_are_refused(tmp_path: Path, where: tuple[Any, ...]) -> None:
     maker = full()
     document = maker.document()
     at: Any = document

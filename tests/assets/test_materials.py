@@ -1,4 +1,4 @@
-"""Materials, textures and texture coordinates, as they are read from a file."""
+"""Materials, textures and texture coordinates read from files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from chronosplat.assets.gltf import GltfFile
-from chronosplat.assets.materials import TEXTURE_MOST, TextureTable, read_material, texture_coordinates
+from chronosplat.assets.materials import TEXTURE_MAX, TextureTable, read_material, texture_coordinates
 from chronosplat.assets.mesh import Material, to_linear
 from chronosplat.assets.model import GltfModel
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, floats
@@ -84,10 +84,10 @@ def test_webp_textures_and_textures_without_a_source(tmp_path: Path) -> None:
 
 def test_large_textures_are_halved(tmp_path: Path) -> None:
     maker = GltfMaker()
-    pixels = np.zeros((2, 4 * TEXTURE_MOST, 3), np.uint8)
+    pixels = np.zeros((2, 4 * TEXTURE_MAX, 3), np.uint8)
     pixels[:, ::2] = 255
     _, table = read(maker, {"emissiveTexture": {"index": maker.texture(pixels)}}, tmp_path)
-    assert table.textures[0].shape == (1, TEXTURE_MOST, 4)
+    assert table.textures[0].shape == (1, TEXTURE_MAX, 4)
     assert np.ptp(table.textures[0][..., 0]) == 0  # averaged, not picked
 
 

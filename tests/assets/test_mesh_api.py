@@ -1,4 +1,4 @@
-"""No value or size crashes the native mesh rasteriser, as long as arrays are as long as the sizes say."""
+"""No values or sizes crash the native mesh rasteriser, as long as arrays are as long as the sizes declare."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def any_call() -> None:
     any_numbers()
 
 
-def test_any_call_is_answered() -> None:
+def test_any_call_returns_a_documented_status() -> None:
     run_apart("any_call", "test_mesh_api", room="assets")
 
 
@@ -208,7 +208,7 @@ def square(uvs: float = 0, texture: int = 0, size: tuple[int, int] = (999, 1023)
     return Surface(FACES, np.zeros(2, np.int32), full(uvs), full(1), (material,), (np.ones((*size, 4), np.float32),))
 
 
-def drawn(surface: Surface, samples: int = 1, lights: Lights | None = None, normal: float = 1) -> NDArray[np.uint8]:
+def rendered(surface: Surface, samples: int = 1, lights: Lights | None = None, normal: float = 1) -> NDArray[np.uint8]:
     """The image [H, W, 4] of four vertices."""
     positions = at_pixels(box(4, 4, 8, 8))
     return rasterize_mesh(PreparedSurface(surface), positions, np.full_like(positions, normal), facing_camera(), lights, samples)[0]
@@ -216,7 +216,7 @@ def drawn(surface: Surface, samples: int = 1, lights: Lights | None = None, norm
 
 def refused(*arguments: Any, **named: Any) -> str:
     with pytest.raises(InputError) as caught:
-        drawn(*arguments, **named)
+        rendered(*arguments, **named)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -233,8 +233,8 @@ def test_infinite_texture_coordinates_are_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, 3.4e38, -3.4e38, 1e-45, -1e-45, -1e-9])
-def test_large_texture_coordinates_are_drawn(value: float) -> None:
-    assert (drawn(square(value))[4:8, 4:8] == 255).all()
+def test_large_texture_coordinates_are_rendered(value: float) -> None:
+    assert (rendered(square(value))[4:8, 4:8] == 255).all()
 
 
 def overflowing_interpolation() -> None:
@@ -252,7 +252,7 @@ def overflowing_interpolation() -> None:
         assert case.view("rgba").any() or scale != 1
 
 
-def test_overflowing_interpolation_is_drawn() -> None:
+def test_overflowing_interpolation_is_rendered() -> None:
     run_apart("overflowing_interpolation", "test_mesh_api", room="assets")
 
 

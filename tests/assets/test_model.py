@@ -1,4 +1,4 @@
-"""Posed models: skins, morph targets, rigid parts and normals, against positions worked out by hand."""
+"""Posed models: skins, morph targets, rigid parts and normals, against known positions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_weights_are_normalised(tmp_path: Path) -> None:
     near(model.vertices(1.0)[0], GltfModel(two_joint_strip().save(tmp_path, "plain.glb")).vertices(1.0)[0])
 
 
-def test_nan_weights_are_repaired_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nan_weights_are_repaired_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     nan = float("nan")
     given = [(1, 0, 0, 0), (nan, nan, nan, nan), (nan, 0.5, 0, 0), (0.5, 0.5, 0, 0), (0, 1, 0, 0), (0, np.inf, 0, 0)]
     path = two_joint_strip(given).save(tmp_path)
@@ -76,7 +76,7 @@ def test_nan_weights_are_repaired_aloud(tmp_path: Path, caplog: pytest.LogCaptur
     near(positions[5], (0.5, 2, 0))
 
 
-def test_sound_weights_give_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_valid_weights_give_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "chronosplat"):
         GltfModel(two_joint_strip().save(tmp_path))
     assert not caplog.records
@@ -164,11 +164,11 @@ def test_meshes_outside_the_scene_are_left_out(tmp_path: Path) -> None:
     assert len(GltfModel(maker.save(tmp_path)).vertices(0.0)[0]) == 4
 
 
-def test_clips_by_name_and_number(tmp_path: Path) -> None:
+def test_animations_by_name_and_index(tmp_path: Path) -> None:
     maker = two_squares()
     maker.animation("later", (1, "translation", [0.5, 3.5], [(0, 0, 0), (0, 1, 0)], "STEP"))
     path = maker.save(tmp_path)
-    assert [(c.name, c.duration) for c in GltfModel(path).clips] == [("go", 2.0), ("later", 3.5)]
+    assert [(c.name, c.duration) for c in GltfModel(path).animations] == [("go", 2.0), ("later", 3.5)]
     assert GltfModel(path, "later").duration == GltfModel(path, 1).duration == 3.5
     assert GltfModel(path).name == "model"
 

@@ -19,7 +19,7 @@ def test_shares_add_up_to_one() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
-def test_families_are_drawn_by_their_shares() -> None:
+def test_families_are_sampled_by_their_probabilities() -> None:
     names = [procedural_object(seed).name for seed in range(60)]
     assert 0.25 < names.count("creature") / 60 < 0.55
     assert len(set(names)) >= 6
@@ -40,7 +40,7 @@ def test_same_seed_same_object(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", NAMES)
-def test_posing_leaves_no_trace(family: str) -> None:
+def test_posing_has_no_side_effects(family: str) -> None:
     mesh = procedural_object(1, family)
     first = mesh.vertices(0.1)[0].copy()
     mesh.vertices(0.8)
@@ -99,7 +99,7 @@ def test_loops(family: str) -> None:
     for seed in range(6):
         mesh = procedural_object(seed, family)
         gaps.append(float(np.abs(mesh.vertices(1.0)[0] - mesh.vertices(0.0)[0]).max()))
-    assert max(gaps) < 1e-9, f"largest gap between the last and the first moment, by seed: {np.round(gaps, 3)}"
+    assert max(gaps) < 1e-9, f"largest gap between the last and the first time, by seed: {np.round(gaps, 3)}"
 
 
 @pytest.mark.parametrize("family", NAMES)

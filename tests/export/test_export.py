@@ -1,4 +1,4 @@
-"""The one door to exports: suffixes choose formats, and up chooses where +Y goes."""
+"""``export``: suffixes choose formats, and ``up`` chooses the direction of +Y."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def above(world: Similarity | None = None) -> Gaussians3D:
 
 
 @pytest.mark.parametrize(("scene", "kind"), [(static_scene(), Gaussians3D), (moving_scene(), Gaussians4D)])
-def test_ply_holds_one_cloud(tmp_path: Path, scene: Scene, kind: type) -> None:
+def test_ply_holds_one_set_of_gaussians(tmp_path: Path, scene: Scene, kind: type) -> None:
     path = export(scene, str(tmp_path / "a.ply"))
     assert path == tmp_path / "a.ply"
     assert type(read_ply(path)) is kind
@@ -50,13 +50,13 @@ def test_a_folder_takes_a_sequence_of_plys(tmp_path: Path, name: str) -> None:
     path = export(sequence_scene(frames=3), f"{tmp_path}/{name}")
     assert path == tmp_path / name.rstrip("/")
     assert sorted(p.name for p in path.iterdir()) == ["frame_0000.ply", "frame_0001.ply", "frame_0002.ply"]
-    export(moving_scene(), tmp_path / "cloud", frames=5)
-    assert len(list((tmp_path / "cloud").iterdir())) == 5
+    export(moving_scene(), tmp_path / "frames", frames=5)
+    assert len(list((tmp_path / "frames").iterdir())) == 5
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=KINDS)
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_videos_have_the_asked_for_frames_and_size(tmp_path: Path, scene: Scene, suffix: str) -> None:
+def test_videos_have_the_requested_frames_and_size(tmp_path: Path, scene: Scene, suffix: str) -> None:
     path = export(scene, tmp_path / f"a{suffix}", frames=3, size=16)
     with av.open(str(path)) as container:
         assert [(f.width, f.height) for f in container.decode(video=0)] == [(16, 16)] * 3
@@ -123,9 +123,9 @@ def test_an_unknown_up_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_turntables_stand_upright_in_any_world() -> None:
     for world in (Similarity(), tilted_world()):
-        pictures = torch.stack(turntable_frames(above(world), frames=4, size=32))
-        assert pictures.shape == (4, 32, 32, 3)
-        green = 1 - pictures[..., 0]  # the background is white
+        images = torch.stack(turntable_frames(above(world), frames=4, size=32))
+        assert images.shape == (4, 32, 32, 3)
+        green = 1 - images[..., 0]  # the background is white
         rows = torch.arange(32) + 0.5
         heights = (green.sum(2) * rows).sum(1) / green.sum((1, 2))
         assert bool((heights < 13).all())
@@ -133,13 +133,13 @@ def test_turntables_stand_upright_in_any_world() -> None:
 
 
 def turntable_heights() -> list[torch.Tensor]:
-    """The pixel rows where a point half a unit above the origin stands in four turntable pictures of 32 rows."""
+    """The pixel rows where a point half a unit above the origin stands in four turntable images of 32 rows."""
     elevation, half_view = torch.deg2rad(torch.tensor(10.0)), torch.deg2rad(torch.tensor(49.1)) / 2
     depth = 1.5 - 0.5 * torch.sin(elevation)
     return [16 - 16 * 0.5 * torch.cos(elevation) / depth / torch.tan(half_view)] * 4
 
 
-def test_a_turntable_shows_time_to_and_fro() -> None:
+def test_a_turntable_runs_time_forwards_and_backwards() -> None:
     scene = replace(moving_scene(1), means=torch.zeros(1, 3), velocities=torch.zeros(1, 3), opacities=torch.tensor([0.9]))
     early = replace(scene, time_centers=torch.tensor([-1.0]), time_sigmas=torch.tensor([0.3]), scales=torch.full((1, 3), 0.2))
     covered = [float((1 - p).sum()) for p in turntable_frames(early, frames=8, size=16, loops=1)]

@@ -91,7 +91,7 @@ def test_the_raw_table_keeps_the_3dgs_convention(tmp_path: Path) -> None:
     np.testing.assert_allclose(table, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_moving_cloud_stays_readable_for_static_viewers(tmp_path: Path) -> None:
+def test_a_moving_scene_stays_readable_for_static_viewers(tmp_path: Path) -> None:
     scene = moving_scene(clock=Clock(3.0, 0.5))
     write_ply(scene, tmp_path / "moving.ply")
     write_ply(Gaussians3D(scene.means, scene.quats, scene.scales, scene.opacities, scene.colors), tmp_path / "static.ply")
@@ -117,7 +117,7 @@ def test_static_gaussians_are_written_in_the_captures_world(tmp_path_factory: py
 
 @law
 @given(seeds(), similarities(), st.floats(-4, 4), st.floats(0.2, 4), st.floats(-2, 2))
-def test_a_moving_cloud_is_written_in_the_captures_world_and_seconds(
+def test_a_moving_scene_is_written_in_the_captures_world_and_seconds(
     tmp_path_factory: pytest.TempPathFactory, seed: int, world: Similarity, offset: float, rate: float, t: float
 ) -> None:
     scene, path = moving_scene(seed=seed, world=world, clock=Clock(offset, rate)), tmp_path_factory.mktemp("ply") / "a.ply"
@@ -221,7 +221,7 @@ def test_a_ply_cut_short_is_refused_with_its_bytes(tmp_path: Path, missing: int)
         read_ply(put(tmp_path / "a.ply", BEGIN + VERTICES + END, BODY[: 136 - missing]))
 
 
-def test_the_observed_seconds_of_a_moving_cloud_come_back(tmp_path: Path) -> None:
+def test_the_observed_seconds_of_a_moving_scene_come_back(tmp_path: Path) -> None:
     scene = replace(moving_scene(), seconds=(0.25, 3.125))
     write_ply(scene, tmp_path / "a.ply")
     back = read_ply(tmp_path / "a.ply")

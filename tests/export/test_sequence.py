@@ -1,4 +1,4 @@
-"""PLY sequences: a numbered file for every moment, with what can be seen then."""
+"""PLY sequences: one numbered file per time step, with the Gaussians visible then."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_files_are_numbered_with_leading_zeros(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
-def test_a_cloud_is_written_at_even_moments_from_first_to_last(tmp_path: Path, frames: int) -> None:
+def test_linear_motion_is_written_at_evenly_spaced_times(tmp_path: Path, frames: int) -> None:
     scene = moving_scene(world=tilted_world())
     paths = list(write_sequence(scene, tmp_path, frames))
     assert len(paths) == frames
@@ -67,7 +67,7 @@ def test_paths_come_as_they_are_done(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == count
 
 
-def test_what_cannot_be_seen_at_a_moment_is_left_out(tmp_path: Path) -> None:
+def test_invisible_gaussians_are_left_out(tmp_path: Path) -> None:
     scene = moving_scene(3)
     fading = replace(
         scene,
@@ -81,7 +81,7 @@ def test_what_cannot_be_seen_at_a_moment_is_left_out(tmp_path: Path) -> None:
     torch.testing.assert_close(read_ply(paths[2]).means, fading.means[1:2], rtol=0, atol=1e-6)
 
 
-def test_the_rim_of_visibility_itself_is_kept(tmp_path: Path) -> None:
+def test_the_visibility_threshold_is_inclusive(tmp_path: Path) -> None:
     scene = replace(static_scene(3), opacities=torch.tensor([1 / 255, 1 / 256, 1 / 254]))
     (path,) = write_sequence(scene, tmp_path)
     torch.testing.assert_close(read_ply(path).opacities, torch.tensor([1 / 255, 1 / 254]), rtol=1e-4, atol=0)

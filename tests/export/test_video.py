@@ -1,4 +1,4 @@
-"""Videos decode to the pictures that went in."""
+"""Videos decode to the images that were written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLORS = [(0.8, 0.2, 0.2), (0.2, 0.8, 0.2), (0.2, 0.2, 0.8), (0.5, 0.5, 0.5), (1
 
 
 def plain(height: int = 32, width: int = 48) -> list[Tensor]:
-    """One picture of each colour."""
+    """One image of each colour."""
     return [torch.tensor(color).expand(height, width, 3) for color in COLORS]
 
 
@@ -30,7 +30,7 @@ def decoded(path: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_a_video_decodes_to_its_pictures_in_order(tmp_path: Path, suffix: str) -> None:
+def test_a_video_decodes_to_its_images_in_order(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"a{suffix}"
     write_video(plain(), path)
     frames = decoded(path)
@@ -41,9 +41,9 @@ def test_a_video_decodes_to_its_pictures_in_order(tmp_path: Path, suffix: str) -
 
 
 def test_rows_and_columns_stay_where_they_are(tmp_path: Path) -> None:
-    picture = torch.zeros(32, 64, 3)
-    picture[:16, :32] = 1.0
-    write_video([picture] * 2, tmp_path / "a.mp4")
+    image = torch.zeros(32, 64, 3)
+    image[:16, :32] = 1.0
+    write_video([image] * 2, tmp_path / "a.mp4")
     frame = decoded(tmp_path / "a.mp4")[0].astype(float) / 255
     np.testing.assert_allclose(frame[2:14, 2:30], 1, atol=0.03)
     np.testing.assert_allclose(frame[18:], 0, atol=0.03)
@@ -65,14 +65,14 @@ def test_odd_sides_lose_their_last_row_or_column(tmp_path: Path) -> None:
 
 
 def test_values_outside_are_clamped_and_gradients_do_not_hinder(tmp_path: Path) -> None:
-    picture = torch.tensor([-3.0, 0.5, 7.0]).repeat(32, 32, 1).requires_grad_()
-    clamped = picture.detach().clamp(0, 1)
-    write_video([picture], tmp_path / "wild.mp4")
+    image = torch.tensor([-3.0, 0.5, 7.0]).repeat(32, 32, 1).requires_grad_()
+    clamped = image.detach().clamp(0, 1)
+    write_video([image], tmp_path / "wild.mp4")
     write_video([clamped], tmp_path / "tame.mp4")
     assert np.array_equal(decoded(tmp_path / "wild.mp4"), decoded(tmp_path / "tame.mp4"))
 
 
-def test_pictures_are_taken_as_they_come_and_a_failure_leaves_nothing(tmp_path: Path) -> None:
+def test_images_are_streamed_and_a_failure_leaves_no_file(tmp_path: Path) -> None:
     def broken() -> Iterator[Tensor]:
         yield from plain()
         raise ZeroDivisionError
@@ -82,7 +82,7 @@ def test_pictures_are_taken_as_they_come_and_a_failure_leaves_nothing(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_pictures_and_unknown_suffixes_are_refused(tmp_path: Path) -> None:
+def test_no_images_and_unknown_suffixes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.mp4: no pictures to write$"):
         write_video([], tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"a\.gif: unknown video format; expected \.mp4 or \.webm$"):

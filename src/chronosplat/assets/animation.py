@@ -1,4 +1,4 @@
-"""Node animation: sampling of channels, and the pose of a node hierarchy at a time (glTF 2.0, appendix C)."""
+"""Animation channels, and poses of a node hierarchy (glTF 2.0, appendix C)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IDENTITY_QUATERNION = (0.0, 0.0, 0.0, 1.0)  # glTF's order is xyzw
 
 @dataclass(frozen=True)
 class Channel:
-    """One animated property of one node: keys [n] and values [n, width] ([n, 3, width] for cubic splines)."""
+    """An animated property of a node: keys [n] in seconds and values [n, width] ([n, 3, width] for cubic splines)."""
 
     node: int
     path: str
@@ -23,7 +23,7 @@ class Channel:
     interpolation: str
 
     def at(self, seconds: float) -> Array:
-        """The value at a time; before the first and after the last key it stays."""
+        """Interpolate the value at a time; it is constant before the first and after the last key."""
         cubic = self.interpolation == "CUBICSPLINE"
         k = int(np.searchsorted(self.keys, seconds, side="right")) - 1
         if k < 0 or k >= len(self.keys) - 1:
@@ -44,11 +44,11 @@ class Channel:
 
 
 def slerp(a: Array, b: Array, u: float) -> Array:
-    """Spherical interpolation of quaternions along the shorter arc."""
+    """Interpolate unit quaternions along the shorter arc."""
     cosine = float(a @ b)
     if cosine < 0:
         b, cosine = -b, -cosine
-    if cosine > 0.9995:  # nearly the same: a straight line, renormalised
+    if cosine > 0.9995:  # nearly equal: linear interpolation, renormalised
         value = a + (b - a) * u
         return value / np.linalg.norm(value)
     angle = np.arccos(cosine)
@@ -56,10 +56,10 @@ def slerp(a: Array, b: Array, u: float) -> Array:
 
 
 def read_channels(file: GltfFile, animation: dict[str, Any]) -> list[Channel]:
-    """The channels of an animation that move a node.
+    """Read the channels of an animation that target a node.
 
     Raises:
-        InputError: keys or values that are NaN.
+        InputError: keys or values are NaN, or do not fit together.
     """
     channels = []
     for channel in animation.get("channels", []):
@@ -75,13 +75,13 @@ def read_channels(file: GltfFile, animation: dict[str, Any]) -> list[Channel]:
         if not len(keys) or not values.size or not whole:
             raise file.error(f"damaged: an animation of {target['path']} has {len(keys)} keys and {values.size} values")
         if not 0 <= target["node"] < len(file.items("nodes")):
-            raise file.error(f"damaged: an animation moves node {target['node']}, which is not there")
+            raise file.error(f"damaged: an animation targets node {target['node']}, which does not exist")
         channels.append(Channel(target["node"], target["path"], keys, values.reshape(*rows, width), interpolation))
     return channels
 
 
 class Skeleton:
-    """The node hierarchy of the default scene: rest transforms, parents, and an order with parents first."""
+    """Node hierarchy of the default scene: rest transforms, parents, and an order with parents before children."""
 
     def __init__(self, file: GltfFile) -> None:
         nodes = file.items("nodes")
@@ -95,7 +95,7 @@ class Skeleton:
         while pending:
             index = pending.pop()
             if index in seen:
-                raise file.error(f"node {index} is its own ancestor, or a child twice")
+                raise file.error(f"node {index} is its own ancestor, or occurs twice in the hierarchy")
             seen.add(index)
             self.order.append(index)
             pending += nodes[index].get("children", [])
@@ -105,7 +105,7 @@ class Skeleton:
         self.matrices = {i: np.array(n["matrix"], float).reshape(4, 4).T for i, n in enumerate(nodes) if "matrix" in n}
 
     def pose(self, channels: list[Channel], seconds: float) -> tuple[Array, dict[int, Array]]:
-        """Global transforms [nodes, 4, 4] and the morph weights of the nodes that animate them."""
+        """Return global transforms [nodes, 4, 4], and animated morph weights by node."""
         translation, rotation, scale = self.translation.copy(), self.rotation.copy(), self.scale.copy()
         properties = {"translation": translation, "rotation": rotation, "scale": scale}
         matrices, weights = dict(self.matrices), {}
@@ -126,7 +126,7 @@ class Skeleton:
 
 
 def compose(translation: Array, rotation: Array, scale: Array) -> Array:
-    """Matrices [n, 4, 4] from translations [n, 3], xyzw quaternions [n, 4] and scales [n, 3]."""
+    """Compose translations [n, 3], xyzw quaternions [n, 4] and scales [n, 3] to matrices [n, 4, 4]."""
     x, y, z, w = (rotation / np.maximum(np.linalg.norm(rotation, axis=1, keepdims=True), 1e-12)).T
     m = np.zeros((len(translation), 4, 4))
     m[:, 0, 0], m[:, 0, 1], m[:, 0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)

@@ -1,7 +1,7 @@
-"""glTF 2.0 files: containers, accessors and images, checked as they are read.
+"""Reader for glTF 2.0 files: containers, accessors and images.
 
-Reads ``.glb`` and ``.gltf`` (buffers and images embedded or beside the file). Arrays come out as numpy; normalised
-integers become floats, sparse accessors are filled in (glTF 2.0 specification, section 3.6.2).
+Reads ``.glb`` and ``.gltf`` with buffers and images embedded or in the same folder. Normalised integers become floats, and
+sparse accessors are resolved (glTF 2.0, section 3.6.2).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 NORMALIZERS = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
-# required extensions that this reader honours, or that do not change shape and base colour
+# required extensions that this reader supports, or that do not affect geometry and base colour
 SUPPORTED = {
     "EXT_texture_webp", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength", "KHR_materials_ior",
     "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
@@ -39,10 +39,10 @@ REFERENCES = {
 
 
 class GltfFile:
-    """A parsed file: ``json`` and the decoded accessors, images and buffers behind it.
+    """A parsed file: its ``json``, and access to accessors, images and buffers.
 
     Raises:
-        InputError: no such file, not glTF 2.0, truncated, or a required extension that is not supported.
+        InputError: the file is missing, truncated, not glTF 2.0, or requires an unsupported extension.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,7 +61,7 @@ class GltfFile:
         self._accessors: dict[int, Array] = {}
 
     def error(self, message: str) -> InputError:
-        """An InputError that names this file."""
+        """Return an InputError whose message names this file."""
         return InputError(f"{self.path}: {message}")
 
     def _glb(self, data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -106,7 +106,7 @@ class GltfFile:
             raise self.error(f"damaged: {name or 'a reference'} {json.dumps(value)} is no index")
 
     def items(self, name: str) -> list[dict[str, Any]]:
-        """A top-level array, empty if absent."""
+        """Return a top-level array, empty if absent."""
         return self.json.get(name, [])
 
     def _resource(self, uri: str) -> bytes:
@@ -115,9 +115,9 @@ class GltfFile:
         folder = self.path.parent.resolve()
         file = (folder / unquote(uri)).resolve()
         if not file.is_relative_to(folder):
-            raise self.error(f"refers to {uri} outside its folder, which is not read; copy the file beside it")
+            raise self.error(f"refers to {uri} outside its folder, which is not allowed; copy that file into the folder")
         if not file.is_file():
-            raise self.error(f"needs {uri} beside it, which is missing")
+            raise self.error(f"needs {uri} in the same folder, which is missing")
         return file.read_bytes()
 
     def _buffer(self, index: int) -> bytes:
@@ -130,7 +130,7 @@ class GltfFile:
         return self._buffers[index]
 
     def view(self, index: int) -> tuple[bytes, int | None]:
-        """The bytes of a buffer view, and its stride."""
+        """Return the bytes of a buffer view, and its stride."""
         view = self.items("bufferViews")[index]
         start = view.get("byteOffset", 0)
         return self._buffer(view["buffer"])[start : start + view["byteLength"]], view.get("byteStride")
@@ -147,7 +147,7 @@ class GltfFile:
         return np.ascontiguousarray(raw[rows]).view(dtype).reshape(count, width)
 
     def accessor(self, index: int) -> Array:
-        """The elements of an accessor [count, width]; integers stay unless normalised."""
+        """Return the elements of an accessor [count, width]; integers are kept unless normalised."""
         if index not in self._accessors:
             try:
                 self._accessors[index] = self._decode(self.items("accessors")[index])
@@ -164,18 +164,18 @@ class GltfFile:
         else:
             values = np.zeros((count, width), COMPONENTS[component])
         if sparse := accessor.get("sparse"):
-            values, where, what = values.copy(), sparse["indices"], sparse["values"]
-            at = self._elements(where["bufferView"], where.get("byteOffset", 0), where["componentType"], 1, sparse["count"])
-            values[at[:, 0]] = self._elements(what["bufferView"], what.get("byteOffset", 0), component, width, sparse["count"])
+            values, at, new = values.copy(), sparse["indices"], sparse["values"]
+            rows = self._elements(at["bufferView"], at.get("byteOffset", 0), at["componentType"], 1, sparse["count"])
+            values[rows[:, 0]] = self._elements(new["bufferView"], new.get("byteOffset", 0), component, width, sparse["count"])
         if accessor.get("normalized") and component != 5126:
             values = np.maximum(values / np.float32(NORMALIZERS[component]), -1.0).astype(np.float32)
         return values
 
     def attribute(self, attributes: dict[str, int], name: str, count: int) -> Array:
-        """A vertex attribute as float64, NaN and infinities as they are.
+        """Return a vertex attribute as float64, NaN and infinities included.
 
         Raises:
-            InputError: another number of elements than the primitive has vertices.
+            InputError: the number of elements is not ``count``, the number of vertices.
         """
         values = self.accessor(attributes[name])
         if len(values) != count:
@@ -183,15 +183,14 @@ class GltfFile:
         return values.astype(np.float64)
 
     def finite(self, index: int, what: str) -> Array:
-        """An accessor as float64, refused if it holds NaN or infinities."""
+        """Return an accessor as float64; raises if it holds NaN or infinities."""
         values = self.accessor(index).astype(np.float64)
-        bad = int((~np.isfinite(values)).sum())
-        if bad:
+        if bad := int((~np.isfinite(values)).sum()):
             raise self.error(f"{what} holds {bad} NaN or infinite values")
         return values
 
     def image(self, index: int) -> Image.Image:
-        """A decoded image."""
+        """Decode an image to RGBA."""
         image = self.items("images")[index]
         data = self.view(image["bufferView"])[0] if "bufferView" in image else self._resource(image["uri"])
         try:

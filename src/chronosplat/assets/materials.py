@@ -1,4 +1,4 @@
-"""Materials and textures of a glTF file, as the rasteriser wants them."""
+"""Conversion of glTF materials and textures for the rasteriser."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from chronosplat.assets.gltf import Array, GltfFile
 from chronosplat.assets.mesh import Floats, Material, to_linear
 
-TEXTURE_MOST = 1024  # larger textures are halved down to this: renderings are small
-UV_MOST = 1e6  # larger texture coordinates have no fraction left in float32
+TEXTURE_MAX = 1024  # pixels; larger textures are halved until they fit, because renderings are small
+UV_MAX = 1e6  # larger texture coordinates have no fraction left in float32
 
 
 class TextureTable:
-    """Decodes each image once and numbers it."""
+    """Decodes each image once and gives it an index."""
 
     def __init__(self, file: GltfFile) -> None:
         self.file = file
@@ -24,7 +24,7 @@ class TextureTable:
         self._index: dict[int, int] = {}
 
     def add(self, reference: dict[str, Any] | None) -> int:
-        """The table index of a texture reference, -1 for none."""
+        """Return the table index of a texture reference, -1 for none."""
         if not reference:
             return -1
         texture = self.file.items("textures")[reference["index"]]
@@ -33,7 +33,7 @@ class TextureTable:
             return -1
         if source not in self._index:
             image = self.file.image(source)
-            while max(image.size) > TEXTURE_MOST:
+            while max(image.size) > TEXTURE_MAX:
                 image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX)
             pixels = np.asarray(image, np.float32) / 255
             self._index[source] = len(self.textures)
@@ -42,13 +42,13 @@ class TextureTable:
 
 
 def base_texture(material: dict[str, Any]) -> dict[str, Any] | None:
-    """The reference to the base colour texture, metallic-roughness or specular-glossiness."""
+    """Return the reference to the base colour texture (metallic-roughness or specular-glossiness)."""
     glossy = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
     return material.get("pbrMetallicRoughness", {}).get("baseColorTexture") or glossy.get("diffuseTexture")
 
 
 def read_material(material: dict[str, Any], table: TextureTable) -> Material:
-    """One material; shading is Lambert, so metalness, roughness and normal maps are not read."""
+    """Convert a material. Shading is Lambertian, so metalness, roughness and normal maps are ignored."""
     extensions = material.get("extensions", {})
     glossy = extensions.get("KHR_materials_pbrSpecularGlossiness", {})
     base = material.get("pbrMetallicRoughness", {}).get("baseColorFactor") or glossy.get("diffuseFactor") or (1, 1, 1, 1)
@@ -67,17 +67,16 @@ def read_material(material: dict[str, Any], table: TextureTable) -> Material:
 
 
 def texture_coordinates(file: GltfFile, attributes: dict[str, int], reference: dict[str, Any] | None, count: int) -> Array:
-    """[count, 2] coordinates for a texture reference, its KHR_texture_transform applied; those that are not finite become 0."""
+    """Return texture coordinates [count, 2] after KHR_texture_transform; values that are not finite become 0."""
     transform = (reference or {}).get("extensions", {}).get("KHR_texture_transform", {})
     channel = transform.get("texCoord", (reference or {}).get("texCoord", 0))
     if reference is None or f"TEXCOORD_{channel}" not in attributes:
         return np.zeros((count, 2))
     uv = file.attribute(attributes, f"TEXCOORD_{channel}", count)
-    with np.errstate(all="ignore"):  # what is not finite is repaired at the end
+    with np.errstate(all="ignore"):  # values that are not finite are replaced below
         if transform:
             angle = float(transform.get("rotation", 0.0))
             c, s = (math.cos(angle), math.sin(angle)) if math.isfinite(angle) else (1.0, 0.0)
             turn = np.array([[c, s], [-s, c]])
             uv = (uv * transform.get("scale", (1, 1))) @ turn.T + transform.get("offset", (0, 0))
-        uv = np.where(np.abs(uv) <= UV_MOST, uv, 0.0)  # NaN and infinities among them
-    return uv
+        return np.where(np.abs(uv) <= UV_MAX, uv, 0.0)  # also replaces NaN

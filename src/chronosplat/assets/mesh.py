@@ -1,4 +1,4 @@
-"""A moving textured mesh, whatever it comes from: what the rasteriser and the data engine work on."""
+"""Moving textured meshes, the input of the rasteriser and the data engine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Material:
-    """How a face is coloured; colours are linear.
+    """Material of a face; colours are linear.
 
-    ``alpha_mode``: 0 opaque, 1 mask (drawn where alpha reaches ``cutoff``), 2 blend (drawn as coverage).
+    Attributes:
+        alpha_mode: 0 opaque, 1 mask (visible where alpha >= ``cutoff``), 2 blend (alpha becomes coverage).
     """
 
     base: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
@@ -31,11 +32,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Surface:
-    """What does not move: topology and appearance.
+    """The constant part of a mesh: topology and appearance.
 
     Attributes:
         faces: [M, 3] vertex indices. face_materials: [M].
-        uvs: [P, 4] texture coordinates of base colour and emission. colors: [P, 4] linear.
+        uvs: [P, 4] texture coordinates of base colour and emission. colors: [P, 4] linear RGBA.
         materials, textures: tables; textures are linear RGBA [h, w, 4].
     """
 
@@ -52,26 +53,26 @@ class MovingMesh(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Name for messages."""
         ...
 
     @property
     def surface(self) -> Surface:
-        """What does not move."""
+        """Topology and appearance."""
         ...
 
     @property
     def duration(self) -> float:
-        """Seconds of its motion."""
+        """Duration of the motion in seconds."""
         ...
 
     def vertices(self, seconds: float) -> tuple[Floats, Floats]:
-        """Positions [P, 3] and unit normals [P, 3] at a time, +Y up."""
+        """Return positions [P, 3] and unit normals [P, 3] at a time, +Y up."""
         ...
 
 
 def vertex_normals(positions: Floats, faces: Ints) -> Floats:
-    """Area-weighted vertex normals [P, 3]."""
+    """Compute area-weighted vertex normals [P, 3]."""
     a, b, c = (positions[faces[:, k]] for k in range(3))
     face = np.cross(b - a, c - a)
     normals = np.zeros(positions.shape, np.float64)
@@ -82,12 +83,12 @@ def vertex_normals(positions: Floats, faces: Ints) -> Floats:
 
 
 def unit(vectors: NDArray[np.floating]) -> Floats:
-    """Vectors scaled to length one; zero stays zero."""
+    """Normalise vectors [..., 3]; zero stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def to_linear(srgb: NDArray[np.floating]) -> Floats:
-    """The linear light of sRGB values in [0, 1]."""
+    """Convert sRGB values in [0, 1] to linear light."""
     srgb = np.asarray(srgb, np.float32)
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)

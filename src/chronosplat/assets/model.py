@@ -1,7 +1,7 @@
-"""An animated glTF model: node, skin and morph animation evaluated at any time.
+"""Animated glTF models: node, skin and morph animation at any time.
 
-All vertices of all primitives are concatenated. A rigid primitive is skinned to its node with weight one, so that
-posing is one blend of matrices for the whole model.
+The vertices of all primitives are concatenated. A rigid primitive is skinned to its node with weight one, so that one
+blend of matrices poses the whole model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("chronosplat")
 
 @dataclass(frozen=True)
 class Animation:
-    """A named animation."""
+    """Name and duration in seconds of an animation."""
 
     name: str
     duration: float
@@ -32,7 +32,7 @@ class Animation:
 
 @dataclass
 class _Morph:
-    """The displacements of one primitive: rows of the vertex table, [targets, rows, 3] each."""
+    """Morph targets of one primitive: displacements [targets, rows, 3] of ``rows`` of the vertex table."""
 
     node: int
     rows: slice
@@ -43,7 +43,7 @@ class _Morph:
 
 @dataclass
 class _Parts:
-    """Columns of the vertex table while it grows."""
+    """Columns of the vertex table, one entry per primitive."""
 
     positions: list[Array] = field(default_factory=list)
     normals: list[Array] = field(default_factory=list)
@@ -58,47 +58,47 @@ class _Parts:
 
 
 class GltfModel:
-    """A model of a file with one of its clips chosen.
+    """A glTF model with one of its animations.
 
     Args:
         path: a .glb or .gltf file.
-        clip: name or index of the animation; the first by default. A model without animation is static.
+        animation: name or index; the first by default. A model without animations is static.
 
     Raises:
-        InputError: unreadable files, no triangles, an unknown clip, NaN in geometry or animation.
+        InputError: the file is unreadable, has no triangles or not this animation, or geometry or animation are NaN.
     """
 
-    def __init__(self, path: str | Path, clip: str | int = 0) -> None:
+    def __init__(self, path: str | Path, animation: str | int = 0) -> None:
         self.file = GltfFile(path)
         try:
-            self._read(clip)
+            self._read(animation)
         except InputError:
             raise
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise self.file.error(f"damaged: a reference points nowhere, or a value has the wrong size ({error!r})") from error
+            raise self.file.error(f"damaged: a reference is invalid, or a value has the wrong size ({error!r})") from error
 
-    def _read(self, clip: str | int) -> None:
+    def _read(self, animation: str | int) -> None:
         self.skeleton = Skeleton(self.file)
-        self.clips = tuple(self._clip(i, a) for i, a in enumerate(self.file.items("animations")))
+        self.animations = tuple(self._animation(i, a) for i, a in enumerate(self.file.items("animations")))
         self.name, self.channels, self.duration = self.file.path.stem, [], 0.0
-        if self.clips or clip != 0:
-            index = self._clip_index(clip)
+        if self.animations or animation != 0:
+            index = self._index(animation)
             self.channels: list[Channel] = read_channels(self.file, self.file.items("animations")[index])
-            self.duration = self.clips[index].duration
+            self.duration = self.animations[index].duration
         self._palette: list[tuple[int, Array]] = []  # (node, inverse bind matrix)
         self._build()
 
-    def _clip(self, index: int, animation: dict[str, Any]) -> Animation:
+    def _animation(self, index: int, animation: dict[str, Any]) -> Animation:
         ends = [self.file.accessor(s["input"]).max(initial=0) for s in animation.get("samplers", [])]
         return Animation(animation.get("name", f"anim{index}"), float(max(ends, default=0)))
 
-    def _clip_index(self, clip: str | int) -> int:
-        names = [c.name for c in self.clips]
-        if isinstance(clip, str) and clip in names:
-            return names.index(clip)
-        if not isinstance(clip, str) and 0 <= clip < len(names):
-            return clip
-        raise self.file.error(f"no clip {clip!r}; it has {len(names)}: {', '.join(names) or 'none'}")
+    def _index(self, animation: str | int) -> int:
+        names = [a.name for a in self.animations]
+        if isinstance(animation, str) and animation in names:
+            return names.index(animation)
+        if not isinstance(animation, str) and 0 <= animation < len(names):
+            return animation
+        raise self.file.error(f"no animation {animation!r}; it has {len(names)}: {', '.join(names) or 'none'}")
 
     def _build(self) -> None:
         parts, table, nodes = _Parts(), TextureTable(self.file), self.file.items("nodes")
@@ -110,8 +110,8 @@ class GltfModel:
                     self._add_primitive(parts, node, mesh, primitive, materials)
         if not sum(len(faces) for faces in parts.faces):
             raise self.file.error("has no triangles to render")
-        wide = max(j.shape[1] for j in parts.joints)
-        pad = lambda a: np.pad(a, ((0, 0), (0, wide - a.shape[1])))
+        influences = max(j.shape[1] for j in parts.joints)
+        pad = lambda a: np.pad(a, ((0, 0), (0, influences - a.shape[1])))
         self._joints = np.concatenate([pad(j) for j in parts.joints])
         self._weights = np.concatenate([pad(w) for w in parts.weights]).astype(np.float32)
         self._positions, self._normals = np.concatenate(parts.positions), np.concatenate(parts.normals)
@@ -143,7 +143,7 @@ class GltfModel:
             normals = np.nan_to_num(self.file.attribute(attributes, "NORMAL", count), nan=0.0, posinf=0.0, neginf=0.0)
         uvs = [texture_coordinates(self.file, attributes, t, count) for t in (base_texture(material), material.get("emissiveTexture"))]
         joints, weights = self._skinning(node, attributes, count)
-        if self._mirrored(node, weights):  # a mirrored node turns the winding round (glTF 2.0, section 3.7.4)
+        if self._mirrored(node, weights):  # a mirrored node reverses the winding (glTF 2.0, section 3.7.4)
             faces = faces[:, ::-1]
         rows = slice(parts.count, parts.count + count)
         if targets := primitive.get("targets"):
@@ -159,12 +159,12 @@ class GltfModel:
         parts.count += count
 
     def _mirrored(self, node: int, weights: Array) -> bool:
-        """Whether a rigid primitive's node mirrors it at rest; skinned ones do not follow their node."""
+        """Return whether the node of a rigid primitive mirrors it at rest; skinned primitives ignore their node."""
         world, _ = self.skeleton.pose([], 0.0)
         return weights.shape[1] == 1 and float(np.linalg.det(world[node][:3, :3])) < 0
 
     def _faces(self, primitive: dict[str, Any]) -> Array | None:
-        """Triangles of a list, strip or fan; None for points and lines."""
+        """Return the triangles of a list, strip or fan; None for points and lines."""
         mode = primitive.get("mode", 4)
         if mode not in (4, 5, 6) or "POSITION" not in primitive["attributes"]:
             return None
@@ -175,19 +175,19 @@ class GltfModel:
         if mode == 4:
             return index[: len(index) // 3 * 3].reshape(-1, 3)
         k = np.arange(max(len(index) - 2, 0))
-        if mode == 5:  # every other triangle of a strip is turned round
+        if mode == 5:  # every other triangle of a strip has the opposite winding
             return np.stack([index[k], index[k + 1 + (k & 1)], index[k + 2 - (k & 1)]], 1)
         return np.stack([np.full(len(k), index[0]), index[k + 1], index[k + 2]], 1)
 
     def _colors(self, attributes: dict[str, int], count: int) -> Array:
         colors = np.ones((count, 4))
         if "COLOR_0" in attributes:
-            given = np.nan_to_num(self.file.attribute(attributes, "COLOR_0", count), nan=1.0, posinf=1.0, neginf=0.0)
-            colors[:, : given.shape[1]] = given
+            values = np.nan_to_num(self.file.attribute(attributes, "COLOR_0", count), nan=1.0, posinf=1.0, neginf=0.0)
+            colors[:, : values.shape[1]] = values
         return colors
 
     def _skinning(self, node: int, attributes: dict[str, int], count: int) -> tuple[Array, Array]:
-        """Palette indices and weights [count, influences]."""
+        """Return palette indices and weights, both [count, influences]."""
         skin = self.file.items("nodes")[node].get("skin")
         first = len(self._palette)
         if skin is None or "JOINTS_0" not in attributes:
@@ -198,19 +198,18 @@ class GltfModel:
         if "inverseBindMatrices" in spec:
             inverse = self.file.finite(spec["inverseBindMatrices"], "a skin's inverse bind matrices").reshape(-1, 4, 4).transpose(0, 2, 1)
         if len(inverse) < len(spec["joints"]) or not all(0 <= j < len(self.file.items("nodes")) for j in spec["joints"]):
-            raise self.file.error(f"damaged: skin {skin} names joints or inverse bind matrices that are not there")
+            raise self.file.error(f"damaged: skin {skin} names joints or inverse bind matrices that do not exist")
         self._palette += list(zip(spec["joints"], inverse, strict=False))
         names = [f"{{}}_{k}" for k in (0, 1) if f"JOINTS_{k}" in attributes]
         joints = np.concatenate([self.file.attribute(attributes, n.format("JOINTS"), count) for n in names], 1).astype(np.int64)
         if joints.max(initial=0) >= len(spec["joints"]):
             raise self.file.error(f"damaged: a vertex uses joint {joints.max()} of {len(spec['joints'])}")
         weights = np.concatenate([self.file.attribute(attributes, n.format("WEIGHTS"), count) for n in names], 1)
-        return first + joints, self._repaired(weights)
+        return first + joints, self._normalised(weights)
 
-    def _repaired(self, weights: Array) -> Array:
-        """Weights that sum to one: NaN counts as zero, a vertex without any follows its first joint."""
-        broken = int((~np.isfinite(weights)).any(1).sum())
-        if broken:
+    def _normalised(self, weights: Array) -> Array:
+        """Normalise weights to sum to one; NaN becomes zero, and a vertex without weights follows its first joint."""
+        if broken := int((~np.isfinite(weights)).any(1).sum()):
             log.warning("%s: %d vertices with NaN skin weights repaired", self.file.path, broken)
         weights = np.where(np.isfinite(weights), weights, 0.0)
         weights[weights.sum(1) <= 0, 0] = 1
@@ -225,7 +224,7 @@ class GltfModel:
         return _Morph(node, rows, column("POSITION"), column("NORMAL"), np.array(rest, float))
 
     def vertices(self, seconds: float) -> tuple[Floats, Floats]:
-        """Positions [P, 3] and unit normals [P, 3] at a time of the clip, in the file's world (+Y up)."""
+        """Return positions [P, 3] and unit normals [P, 3] at a time of the animation, in the file's world (+Y up)."""
         world, weights = self.skeleton.pose(self.channels, seconds)
         positions, normals = self._positions, self._normals
         if self._morphs:
@@ -245,7 +244,7 @@ class GltfModel:
 
 
 def cofactors(m: Array) -> Array:
-    """Cofactor matrices [n, 3, 3] with the determinant's sign: they transform normals, under any scale and mirroring."""
+    """Return cofactor matrices [n, 3, 3] times the sign of the determinant: they transform normals under any scale."""
     rows = (np.cross(m[:, 1], m[:, 2]), np.cross(m[:, 2], m[:, 0]), np.cross(m[:, 0], m[:, 1]))
     matrices = np.stack(rows, axis=1)
     mirrored = (m[:, 0] * matrices[:, 0]).sum(-1) < 0

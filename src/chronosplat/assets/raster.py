@@ -1,6 +1,6 @@
-"""Meshes to pictures on the CPU: z-buffer, textures, vertex colours, lights, clean coverage alpha (native/mesh.cpp).
+"""Mesh rasteriser on the CPU: z-buffer, textures, vertex colours, lights, coverage alpha (native/mesh.cpp).
 
-Faces that cross the near plane are not drawn: cameras stand outside the object.
+Faces that cross the near plane are culled, so cameras must be outside the object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chronosplat.render.native import MeshMaterial, MeshScene, MeshTexture, Stat
 from chronosplat.shapes import InputError
 
 NEAR_PLANE = 0.02
-SAMPLES_MOST, EDGE_MOST = 64, 1 << 20  # native/mesh.h
+SAMPLES_MAX, EDGE_MAX = 64, 1 << 20  # native/mesh.h
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Lights:
     """Directional lights and an ambient term.
 
     Attributes:
-        directions: [L, 3] towards the light. energies: [L]. ambient: reflected light of a white surface in shadow.
+        directions: [L, 3] towards the lights, unit length. energies: [L]. ambient: radiance of a white surface in shadow.
     """
 
     directions: Floats = field(default_factory=lambda: L4GM_DIRECTIONS)
@@ -40,10 +40,10 @@ L4GM_ENERGIES = np.array([4, 3, 4, 2], np.float32) / np.float32(np.pi)
 
 
 class PreparedSurface:
-    """A surface in the memory layout of the native rasteriser; made once per mesh.
+    """A surface in the memory layout of the native rasteriser, prepared once per mesh.
 
     Raises:
-        InputError: shapes that do not fit together; textures with NaN or infinite values.
+        InputError: shapes do not fit together, or textures have NaN or infinite values.
     """
 
     def __init__(self, surface: Surface) -> None:
@@ -82,13 +82,13 @@ def _material(m: Material) -> MeshMaterial:
 
 
 @dataclass(frozen=True)
-class MeshPictures:
-    """Pictures of a mesh and what is behind them.
+class MeshImages:
+    """Images of a mesh with depth and motion.
 
     Attributes:
-        rgba: [F, H, W, 4] uint8: straight sRGB, alpha = covered share of the pixel; background all zero.
-        depth: [F, H, W] mean depth along the camera's axis where covered, else 0.
-        motion: [F, H, W, 3] mean velocity of the surface in the world where covered; zero without velocities.
+        rgba: [F, H, W, 4] uint8: straight sRGB, alpha = covered fraction of the pixel; zero where nothing is covered.
+        depth: [F, H, W] mean depth of the covered part along the camera's axis; 0 where nothing is covered.
+        motion: [F, H, W, 3] mean velocity of the covered part in the world; zero without velocities.
     """
 
     rgba: NDArray[np.uint8]
@@ -105,7 +105,7 @@ def rasterize_mesh(
     samples: int = 2,
     threads: int = 1,
 ) -> NDArray[np.uint8]:
-    """The pictures alone: ``rgba`` [F, H, W, 4] of :func:`rasterize_geometry`."""
+    """Return only ``rgba`` [F, H, W, 4] of :func:`rasterize_geometry`."""
     return rasterize_geometry(surface, positions, normals, cameras, None, lights, samples, threads).rgba
 
 
@@ -118,17 +118,17 @@ def rasterize_geometry(
     lights: Lights | None = None,
     samples: int = 2,
     threads: int = 1,
-) -> MeshPictures:
+) -> MeshImages:
     """Render a posed mesh from F cameras.
 
     Args:
         positions: [P, 3] in the cameras' world. normals: [P, 3] unit. velocities: [P, 3], zero if None.
         lights: L4GM's four suns by default.
-        samples: samples x samples per pixel.
+        samples: anti-aliasing with samples x samples per pixel.
 
     Raises:
-        InputError: arrays that do not belong to the surface, values that are NaN or infinite, indices or sizes out of
-            range, or out of memory.
+        InputError: arrays do not fit the surface, values are NaN or infinite, indices or sizes are out of range, or memory
+            runs out.
     """
     if positions.shape != (len(surface.colors), 3) or normals.shape != positions.shape:
         raise InputError(f"positions: expected [{len(surface.colors)}, 3] like normals, got {positions.shape} and {normals.shape}")
@@ -138,7 +138,7 @@ def rasterize_geometry(
     _check_shape("lights.directions", lights.directions, (len(lights.energies), 3))
     _check_shape("lights.energies", lights.energies, (len(lights.energies),))
     shape = (len(cameras), cameras.height, cameras.width)
-    keep = {
+    arrays = {
         "positions": np.ascontiguousarray(positions, np.float32),
         "normals": np.ascontiguousarray(normals, np.float32),
         "uvs": surface.uvs,
@@ -155,25 +155,25 @@ def rasterize_geometry(
     }
     motion = np.zeros((*shape, 3), np.float32)
     if velocities is not None:
-        keep |= {"velocities": np.ascontiguousarray(velocities, np.float32), "motion": motion}
+        arrays |= {"velocities": np.ascontiguousarray(velocities, np.float32), "motion": motion}
     scene = MeshScene(
         vertices=len(positions), faces=len(surface.indices), materials=len(surface.materials), textures=surface.texture_count,
         lights=len(lights.energies), views=len(cameras), width=cameras.width, height=cameras.height, samples=samples,
         ambient=lights.ambient, near_plane=NEAR_PLANE, texel_count=len(surface.texels),
         material=addressof(surface.materials), texture=addressof(surface.textures),
-        **{name: array.ctypes.data for name, array in keep.items()},
+        **{name: array.ctypes.data for name, array in arrays.items()},
     )  # fmt: skip
     if status := library().mesh_render(byref(scene), threads):
-        raise InputError(_refusal(Status(status), scene, surface, keep))
-    return MeshPictures(keep["rgba"], keep["depth"], motion)
+        raise InputError(_message(Status(status), scene, surface, arrays))
+    return MeshImages(arrays["rgba"], arrays["depth"], motion)
 
 
-# arrays of the native scene whose arguments have other names
+# names of the arguments for arrays of the native scene
 ARGUMENTS = {"indices": "faces", "light_directions": "lights.directions", "light_energies": "lights.energies"}
 
 
-def _refusal(status: Status, scene: MeshScene, surface: PreparedSurface, arrays: Mapping[str, NDArray]) -> str:
-    """Say in one line why the library refused a scene. Nothing is searched unless it did."""
+def _message(status: Status, scene: MeshScene, surface: PreparedSurface, arrays: Mapping[str, NDArray]) -> str:
+    """Return the reason why the library rejected a scene."""
     size = f"{scene.width}x{scene.height} pixels with {scene.samples}x{scene.samples} samples each"
     if status == Status.NO_MEMORY:
         return f"rasterize: out of memory at {size}; use a smaller image, fewer samples or fewer threads"
@@ -184,28 +184,24 @@ def _refusal(status: Status, scene: MeshScene, surface: PreparedSurface, arrays:
 
 def _not_finite(scene: MeshScene, surface: PreparedSurface, arrays: Mapping[str, NDArray]) -> str:
     tables = {f"materials[{i}]": np.array([*m.base, *m.emissive, m.cutoff]) for i, m in enumerate(surface.materials)}
-    given = {name: array for name, array in arrays.items() if name not in ("texels", "rgba", "depth", "motion")}
-    for name, array in {**given, **tables, "lights.ambient": np.array([scene.ambient])}.items():
+    inputs = {name: array for name, array in arrays.items() if name not in ("texels", "rgba", "depth", "motion")}
+    for name, array in {**inputs, **tables, "lights.ambient": np.array([scene.ambient])}.items():
         if bad := int((~np.isfinite(array)).sum()):
             return f"{ARGUMENTS.get(name, name)}: {bad} of {array.size} values are NaN or infinite; replace them with finite numbers"
     return "rasterize: a value is NaN or infinite; replace it with a finite number"
 
 
 def _out_of_range(scene: MeshScene, surface: PreparedSurface) -> str:
-    tables = [
-        ("samples", [scene.samples], 1, SAMPLES_MOST),
-        ("width", [scene.width], 1, EDGE_MOST),
-        ("height", [scene.height], 1, EDGE_MOST),
-    ]
+    tables = [("samples", [scene.samples], 1, SAMPLES_MAX), ("width", [scene.width], 1, EDGE_MAX), ("height", [scene.height], 1, EDGE_MAX)]
     tables += [("faces", surface.indices, 0, scene.vertices - 1), ("face_materials", surface.face_materials, 0, scene.materials - 1)]
     for i, m in enumerate(surface.materials):
         tables.append((f"materials[{i}]: texture and emissive_texture", [m.texture, m.emissive_texture], -1, scene.textures - 1))
         tables.append((f"materials[{i}]: alpha_mode", [m.alpha_mode], 0, 2))
     tables += [
-        (f"textures[{i}]: width and height", [t.width, t.height], 1, EDGE_MOST) for i, t in enumerate(surface.textures[: scene.textures])
+        (f"textures[{i}]: width and height", [t.width, t.height], 1, EDGE_MAX) for i, t in enumerate(surface.textures[: scene.textures])
     ]
     for name, values, low, high in tables:
         values = np.asarray(values)
         if values.size and (values.min() < low or values.max() > high):
             return f"{name}: got {values.min()} to {values.max()}; use {low} to {high}"
-    return "rasterize: the native library refuses the arguments; check shapes and focal lengths"
+    return "rasterize: the native library rejects the arguments; check shapes and focal lengths"

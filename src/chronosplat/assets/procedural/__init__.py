@@ -1,4 +1,4 @@
-"""Procedural moving objects: data without files. The same seed gives the same object."""
+"""Procedural moving objects, determined by their seed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from chronosplat.assets.procedural.mechanisms import assembly, gears, propeller,
 from chronosplat.assets.procedural.parts import ProceduralMesh
 from chronosplat.assets.procedural.soft import blob, flag, wings
 
-# share of each family: articulated creatures are most like what people capture
+# probability of each family; articulated creatures are closest to real captures
 FAMILIES = {creature: 0.4, vehicle: 0.1, propeller: 0.08, gears: 0.05, assembly: 0.1, blob: 0.11, wings: 0.09, flag: 0.07}
 
 
 def procedural_object(seed: int, family: str | None = None) -> ProceduralMesh:
-    """A random moving object of about unit size. Motions last one second; those of living and soft things loop.
+    """Generate a random moving object of about unit size. Motions last one second; those of creatures and soft objects loop.
 
     Args:
         seed: any non-negative integer.
-        family: the name of one family (creature, vehicle, ...); drawn by their shares if None.
+        family: name of a family (creature, vehicle, ...); random if None.
     """
     rng = np.random.default_rng(seed)
     by_name = {make.__name__: make for make in FAMILIES}

@@ -1,4 +1,4 @@
-"""Articulated creatures: a random joint tree in capsules with blended skin, walking by sinusoids with a phase per limb."""
+"""Articulated creatures: random joint trees of skinned capsules that walk in sinusoids with a phase per limb."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chronosplat.assets.procedural.parts import Array, Ints, ProceduralMesh, Rng
 
 @dataclass
 class _Body:
-    """Joints (parent, position, swing axis, amplitude, phase) and the capsules that hang on them."""
+    """Joints (parent, position, swing axis, amplitude, phase) and the capsules attached to them."""
 
     parents: list[int] = field(default_factory=list)
     positions: list[Array] = field(default_factory=list)
@@ -30,7 +30,7 @@ class _Body:
 
 
 def creature(rng: Rng) -> ProceduralMesh:
-    """A four-legged, six-legged or upright creature with spine, head, tail and two-bone legs."""
+    """Generate an upright creature, or one with two to six legs, a spine, a head and a tail."""
     body = _upright(rng) if rng.random() < 0.35 else _walker(rng)
     points, faces, weights = _skin(body)
     colors = _colors(body, points, rng)
@@ -104,7 +104,7 @@ def _upright(rng: Rng) -> _Body:
         elbow = body.joint(shoulder, body.positions[shoulder] + [side * rng.uniform(0.03, 0.2), -0.15, 0], (1, 0, 0.3), swing, beat + 0.7)
         body.limb(shoulder, body.positions[elbow], radius * 1.2, radius)
         body.limb(elbow, body.positions[elbow] + [side * 0.05, -0.16, 0.05], radius, radius * 0.7)
-    if rng.random() < 0.5:  # something held in one hand
+    if rng.random() < 0.5:  # an object in one hand
         elbow = len(body.parents) - 1
         hand = body.positions[elbow] + [0.05, -0.16, 0.05]
         body.capsules.append((elbow, hand - [0, 0, 0.1], hand + [0, 0.05, rng.uniform(0.2, 0.5)], 0.025, 0.02))
@@ -112,7 +112,7 @@ def _upright(rng: Rng) -> _Body:
 
 
 def _skin(body: _Body) -> tuple[Array, Ints, Array]:
-    """Points [P, 3], faces, and weights [P, joints]: each limb blends into its parent near its joint."""
+    """Return points [P, 3], faces, and weights [P, joints] that blend each limb into its parent near the joint."""
     points, faces, weights, count = [], [], [], 0
     for joint, start, end, radius, radius_end in body.capsules:
         part, part_faces = capsule(start, end, radius, radius_end)
@@ -131,7 +131,7 @@ def _skin(body: _Body) -> tuple[Array, Ints, Array]:
 
 
 def _colors(body: _Body, points: Array, rng: Rng) -> Array:
-    """One pattern for all, or each limb its own plain colour now and then, as clothes are."""
+    """Paint one pattern over the body, and plain colours over about a quarter of the limbs, like clothes."""
     colors = paint(points, rng)
     each = len(points) // len(body.capsules)
     for k in range(len(body.capsules)):

@@ -1,4 +1,4 @@
-"""Rigid mechanisms: meshing gears, vehicles with wheels, propellers, cranks, and assemblies of flying parts."""
+"""Rigid mechanisms: gears, vehicles, propellers, and assemblies of moving parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Motion = Callable[[float], tuple[Array, Array]]  # time -> rotation [3, 3] and t
 
 
 def _rigid(name: str, rng: Rng, parts: list[tuple[Array, Ints, Motion]]) -> ProceduralMesh:
-    """An object of rigid parts, each with its own paint and its own motion."""
+    """Assemble an object of rigid parts, each with its own colours and motion."""
     counts = np.cumsum([0] + [len(points) for points, _, _ in parts])
     faces = np.concatenate([f + first for (_, f, _), first in zip(parts, counts, strict=False)])
     colors = np.concatenate([paint(points * 2, rng) for points, _, _ in parts])
@@ -33,7 +33,7 @@ def _spin(axis: tuple[float, float, float], turns: float, center: Array, phase: 
 
 
 def gears(rng: Rng) -> ProceduralMesh:
-    """Two to four gears whose speeds follow from their teeth."""
+    """Generate two to four meshing gears, with speeds from their numbers of teeth."""
     module, turns, parts, direction = rng.uniform(0.03, 0.045), float(rng.integers(1, 3)) * 0.5, [], 1.0
     center, radius, first_teeth = np.zeros(3), 0.0, 0
     for k in range(int(rng.integers(2, 5))):
@@ -54,7 +54,7 @@ def gears(rng: Rng) -> ProceduralMesh:
 
 
 def vehicle(rng: Rng) -> ProceduralMesh:
-    """A body with a cabin or a turret, rolling wheels, bouncing a little."""
+    """Generate a bouncing body with a cabin or a turret and rolling wheels."""
     half = np.array([rng.uniform(0.15, 0.28), rng.uniform(0.06, 0.14), rng.uniform(0.3, 0.5)])
     radius, turns = rng.uniform(0.06, 0.13), float(rng.integers(1, 3))
     bounce = rng.uniform(0, 0.04)
@@ -76,13 +76,13 @@ def vehicle(rng: Rng) -> ProceduralMesh:
 
 
 def propeller(rng: Rng) -> ProceduralMesh:
-    """A stand with blades that turn, the head nodding or not: fans, windmills, helicopters."""
+    """Generate a stand with rotating blades and possibly a nodding head, like fans, windmills and helicopters."""
     height, blades = rng.uniform(0.3, 0.6), int(rng.integers(2, 6))
     flat = rng.random() < 0.4
     hub, nod = np.array([0, height, 0.12 if not flat else 0.0]), rng.uniform(0, 0.5) * (rng.random() < 0.5)
-    stands: Motion = lambda t: (np.eye(3), np.zeros(3))
+    static: Motion = lambda t: (np.eye(3), np.zeros(3))
     post = capsule(np.zeros(3), np.array([0, height, 0]), rng.uniform(0.05, 0.15), rng.uniform(0.04, 0.1))
-    parts: list[tuple[Array, Ints, Motion]] = [(*post, stands), (*box(np.array([0.2, 0.03, 0.2]), 4), stands)]
+    parts: list[tuple[Array, Ints, Motion]] = [(*post, static), (*box(np.array([0.2, 0.03, 0.2]), 4), static)]
     turns = float(rng.choice([0.5, 1, 2])) * rng.choice([-1, 1])
     pitch, length, width = rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.45), rng.uniform(0.03, 0.1)
     plane = rotation(np.array([1.0, 0, 0]), -math.pi / 2) if flat else np.eye(3)
@@ -93,16 +93,14 @@ def propeller(rng: Rng) -> ProceduralMesh:
 
     for k in range(blades):
         blade, faces = box(np.array([length / 2, width, 0.01]), 6)
-        blade = (blade @ rotation(np.array([1.0, 0, 0]), pitch).T + [length / 2, 0, 0]) @ rotation(
-            np.array([0, 0, 1.0]), 2 * math.pi * k / blades
-        ).T
-        parts.append((blade, faces, motion))
+        blade = blade @ rotation(np.array([1.0, 0, 0]), pitch).T + [length / 2, 0, 0]
+        parts.append((blade @ rotation(np.array([0, 0, 1.0]), 2 * math.pi * k / blades).T, faces, motion))
     parts.append((icosphere(2)[0] * 0.06, icosphere(2)[1], motion))
     return _rigid("propeller", rng, parts)
 
 
 def assembly(rng: Rng) -> ProceduralMesh:
-    """Random primitives that orbit, swing, or come apart and together again."""
+    """Generate random primitives that orbit, swing, or move apart and together."""
     parts: list[tuple[Array, Ints, Motion]] = []
     style = rng.integers(3)
     for _ in range(int(rng.integers(3, 9))):
@@ -122,7 +120,7 @@ def assembly(rng: Rng) -> ProceduralMesh:
 
 
 def _flight(style: int, home: Array, axis: Array, turns: float, reach: float, phase: float, swing: Array) -> Motion:
-    """The path of one part: 0 orbits the middle, 1 explodes and gathers, 2 swings about its place."""
+    """Return the motion of one part; ``style``: 0 orbits the origin, 1 moves out and back, 2 swings in place."""
 
     def motion(t: float) -> tuple[Array, Array]:
         beat = math.sin(2 * math.pi * t + phase)

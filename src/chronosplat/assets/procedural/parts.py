@@ -1,4 +1,4 @@
-"""Building blocks of procedural objects: primitives, paint, and the mesh that moves."""
+"""Building blocks of procedural objects: primitives, colours, and moving meshes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ProceduralMesh:
     positions: Callable[[float], Array]
 
     def vertices(self, seconds: float) -> tuple[Floats, Floats]:
-        """Positions [P, 3] and unit normals [P, 3] at a time, +Y up."""
+        """Return positions [P, 3] and unit normals [P, 3] at a time, +Y up."""
         placed = self.positions(seconds).astype(np.float32)
         return placed, vertex_normals(placed, self.surface.faces)
 
 
 def assemble(name: str, faces: Ints, colors: Array, duration: float, positions: Callable[[float], Array]) -> ProceduralMesh:
-    """A mesh of one two-sided, vertex-coloured material; ``colors`` [P, 3] are linear."""
+    """Build a mesh of one two-sided material with linear vertex ``colors`` [P, 3]."""
     count = len(colors)
     surface = Surface(
         faces=faces.astype(np.int32),
@@ -46,7 +46,7 @@ def assemble(name: str, faces: Ints, colors: Array, duration: float, positions: 
 
 @cache
 def icosphere(levels: int) -> tuple[Array, Ints]:
-    """Vertices on the unit sphere and faces of an icosahedron subdivided ``levels`` times."""
+    """Subdivide an icosahedron ``levels`` times; returns vertices on the unit sphere, and faces."""
     g = (1 + 5**0.5) / 2
     corners = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g), (0, -1, -g), (0, 1, -g)]
     corners += [(g, 0, -1), (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
@@ -73,14 +73,14 @@ def icosphere(levels: int) -> tuple[Array, Ints]:
 
 
 def rotation(axis: Array, angle: float) -> Array:
-    """[3, 3] rotation about an axis (Rodrigues)."""
+    """Return the rotation matrix [3, 3] about an axis (Rodrigues); angle in radians."""
     x, y, z = np.asarray(axis) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def capsule(start: Array, end: Array, radius_start: float, radius_end: float, levels: int = 3) -> tuple[Array, Ints]:
-    """A rounded, tapered limb between two points."""
+    """Return vertices and faces of a tapered capsule between two points."""
     sphere, faces = icosphere(levels)
     along = end - start
     length = float(np.linalg.norm(along)) + 1e-9
@@ -96,7 +96,7 @@ def capsule(start: Array, end: Array, radius_start: float, radius_end: float, le
 
 
 def prism(outline: Array, half_height: float) -> tuple[Array, Ints]:
-    """A prism over a star-shaped outline [n, 2] in the xy plane, with flat faces (vertices are not shared)."""
+    """Return a prism over a star-shaped outline [n, 2] in the xy plane, with flat shading (no shared vertices)."""
     n = len(outline)
     bottom, top = np.c_[outline, np.full(n, -half_height)], np.c_[outline, np.full(n, half_height)]
     points = np.concatenate([bottom, top, [[0, 0, -half_height], [0, 0, half_height]]])
@@ -108,7 +108,7 @@ def prism(outline: Array, half_height: float) -> tuple[Array, Ints]:
 
 
 def box(half: Array, cells: int = 4) -> tuple[Array, Ints]:
-    """A box with flat faces, each a grid of cells so that it can carry paint."""
+    """Return a box with flat faces, each a grid of cells so that vertex colours can form patterns."""
     u, v = np.meshgrid(np.linspace(-1, 1, cells + 1), np.linspace(-1, 1, cells + 1))
     grid = np.c_[u.ravel(), v.ravel(), np.ones(u.size)]
     cell = grid_faces(cells + 1, cells + 1)
@@ -122,14 +122,14 @@ def box(half: Array, cells: int = 4) -> tuple[Array, Ints]:
 
 
 def grid_faces(rows: int, columns: int) -> Ints:
-    """Triangles of a grid of rows x columns points."""
+    """Return the triangles of a grid of rows x columns points."""
     i = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = i[:-1, :-1].ravel(), i[:-1, 1:].ravel(), i[1:, 1:].ravel(), i[1:, :-1].ravel()
     return np.concatenate([np.c_[a, b, c], np.c_[a, c, d]])
 
 
 def noise(points: Array) -> Array:
-    """Smooth value noise in [0, 1] at points [P, 3]."""
+    """Evaluate smooth value noise in [0, 1] at points [P, 3]."""
     cell = np.floor(points).astype(np.int64)
     f = points - cell
     f = f * f * (3 - 2 * f)
@@ -144,7 +144,7 @@ def noise(points: Array) -> Array:
 
 
 def paint(points: Array, rng: Rng) -> Array:
-    """Linear colours [P, 3] of a random pattern in rest space, with one off-centre mark that shows orientation."""
+    """Return linear colours [P, 3] of a random pattern in rest space, with one off-centre mark that reveals orientation."""
     palette = rng.uniform(0.02, 0.95, (4, 3)) ** rng.uniform(0.8, 2.2)
     scale = rng.uniform(3, 14)
     turned = points @ rotation(rng.normal(size=3), rng.uniform(0, 3)).T

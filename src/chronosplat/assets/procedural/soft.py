@@ -1,4 +1,4 @@
-"""Deforming objects: blobs with travelling waves, and thin sheets as wings, flags and fins."""
+"""Deforming objects: blobs with travelling waves, wings, flags and tentacles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chronosplat.assets.procedural.parts import Array, ProceduralMesh, Rng, asse
 
 
 def blob(rng: Rng) -> ProceduralMesh:
-    """A star-shaped body whose surface waves run, squashing and stretching."""
+    """Generate a star-shaped body with travelling surface waves, squash and stretch."""
     sphere, faces = icosphere(4)
     waves = int(rng.integers(2, 7))
     directions = rng.normal(size=(waves, 3))
@@ -32,7 +32,7 @@ def blob(rng: Rng) -> ProceduralMesh:
 
 
 def wings(rng: Rng) -> ProceduralMesh:
-    """A body with two flapping sheets: birds, butterflies, rays."""
+    """Generate a body with two flapping sheets, like birds, butterflies and rays."""
     n = 32
     u, v = (x.ravel() for x in np.meshgrid(np.linspace(0, 1, n), np.linspace(-0.5, 0.5, n)))
     chord = rng.uniform(0.15, 0.4) + rng.uniform(0.1, 0.5) * np.sin(u * math.pi * rng.uniform(0.5, 0.95))
@@ -54,7 +54,7 @@ def wings(rng: Rng) -> ProceduralMesh:
 
 
 def flag(rng: Rng) -> ProceduralMesh:
-    """A waving sheet on a pole, or a bunch of swaying tentacles."""
+    """Generate a waving sheet on a pole, or a bunch of swaying tentacles."""
     if rng.random() < 0.5:
         return _tentacles(rng)
     n = 32
