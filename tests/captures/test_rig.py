@@ -28,7 +28,7 @@ UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 def synchronised() -> Views:
     """A moving object seen from the four sides at each of three moments: pictures 0 to 3 of the first, and so on."""
     cameras = orbit(CANONICAL, 0.0, SIZE).to(dtype=torch.float64)
-    rgba = torch.from_numpy(render_clip(procedural_object(3, "blob"), np.array([0.0, 0.3, 0.6]), cameras, samples=1)).float() / 255
+    rgba = torch.from_numpy(render_clip(procedural_object(3, "blob"), np.array([0.0, 0.3, 0.6]), cameras, samples=1)[0]).float() / 255
     pictures = rgba.flatten(0, 1)
     times = torch.tensor(SECONDS, dtype=torch.float64).repeat_interleave(4)
     return Views(pictures[..., :3], pictures[..., 3:], cameras[list(range(4)) * 3], times, UP)

@@ -14,7 +14,7 @@ from chronosplat.assets import Lights, Material, Surface
 from chronosplat.assets.mesh import Floats
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import RADIUS
-from chronosplat.data.clips import fixed_ring, pose_clip, random_lights, random_views, render_clip, render_geometry, training_views
+from chronosplat.data.clips import fixed_ring, pose_clip, random_lights, random_views, render_clip, training_views
 from chronosplat.shapes import InputError
 
 TRIANGLE = Surface(
@@ -169,11 +169,11 @@ def test_most_lights_are_l4gms() -> None:
 def test_render_clip_axes_and_content() -> None:
     mesh = procedural_object(2, "vehicle")
     seconds, cameras = np.array([0.0, 0.2, 0.45]), fixed_ring(16)[[0, 4]]
-    rgba = render_clip(mesh, seconds, cameras, samples=2)
+    rgba = render_clip(mesh, seconds, cameras, samples=2)[0]
     assert rgba.shape == (3, 2, 16, 16, 4)
     assert rgba.dtype == np.uint8
     assert (rgba[..., 3].max((2, 3)) == 255).all()
-    alone = render_clip(mesh, seconds, cameras[1], samples=2)
+    alone = render_clip(mesh, seconds, cameras[1], samples=2)[0]
     assert np.array_equal(rgba[:, 1:], alone)  # cameras do not see each other
     assert (rgba[0] != rgba[1]).any()
 
@@ -181,8 +181,7 @@ def test_render_clip_axes_and_content() -> None:
 def test_geometry_of_a_sliding_triangle() -> None:
     mesh, cameras = triangle((0, 0, 4)), fixed_ring(16)[[8]]  # its front is seen from below and behind alike: two-sided
     seconds = np.array([0.0, 0.25, 0.5])
-    rgba, geometry = render_geometry(mesh, seconds, cameras)
-    assert np.array_equal(rgba, render_clip(mesh, seconds, cameras))
+    rgba, geometry = render_clip(mesh, seconds, cameras)
     assert geometry.shape == (3, 1, 16, 16, 4)
     assert geometry.dtype == np.float16
     covered = rgba[..., 3] > 0
@@ -195,7 +194,7 @@ def test_geometry_of_a_sliding_triangle() -> None:
 
 def test_object_stays_inside_the_picture() -> None:
     for seed in range(4):
-        rgba = render_clip(procedural_object(seed), np.linspace(0, 1, 3), fixed_ring(24)[[0, 2, 4]])
+        rgba = render_clip(procedural_object(seed), np.linspace(0, 1, 3), fixed_ring(24)[[0, 2, 4]])[0]
         border = rgba[..., 3].copy()
         border[..., 1:-1, 1:-1] = 0
         assert not border.any()  # a cube of size one at distance 1.5 leaves a margin when its corner does not stick out

@@ -73,7 +73,7 @@ def test_load_capture_reads_it_back(capture: Path, split: str) -> None:
     views = load_capture(capture, split)
     ring = fixed_ring(16) if split == "train" else random_views(2, 16, np.random.default_rng(RIG.seed))
     each = len(ring)
-    rgba = render_clip(open_mesh(SOURCE, None, RIG.seed), np.array([0, 0.5, 1]), ring, samples=2)
+    rgba = render_clip(open_mesh(SOURCE, None, RIG.seed), np.array([0, 0.5, 1]), ring, samples=2)[0]
     written = torch.from_numpy(rgba).flatten(0, 1)
     assert len(views) == 3 * each
     assert views.times.tolist() == [t for t in (0, 0.5, 1) for _ in range(each)]
@@ -105,7 +105,7 @@ def test_start_and_duration_choose_the_stretch(tmp_path: Path) -> None:
     render_capture(SOURCE, None, rig, tmp_path / "part")
     views = load_capture(tmp_path / "part")
     assert sorted(set(views.times.tolist())) == pytest.approx([0, 0.25, 0.5])
-    rgba = render_clip(open_mesh(SOURCE, None, RIG.seed), np.array([0.25, 0.5, 0.75]), fixed_ring(16), samples=2)
+    rgba = render_clip(open_mesh(SOURCE, None, RIG.seed), np.array([0.25, 0.5, 0.75]), fixed_ring(16), samples=2)[0]
     assert torch.equal((views.alphas[..., 0] * 255).round().to(torch.uint8), torch.from_numpy(rgba[..., 3]).flatten(0, 1))
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from chronosplat.cameras import RADIUS, rigid_inverse
 from chronosplat.data import sampling
 from chronosplat.data.bank import BankRecipe, ClipBank
-from chronosplat.data.sampling import PATTERNS, Pairs, Phase, draw_pairs, input_count, shrink, training_batch
+from chronosplat.data.sampling import PATTERNS, Pairs, Phase, sample_pairs, input_count, shrink, training_batch
 from chronosplat.shapes import InputError
 
-PHASE = Phase(until=1.0, size=16, pictures=12, targets=3, static=0.2)
-MOVING = Phase(until=1.0, size=16, pictures=12, targets=3, static=0.0)
-STILL = Phase(until=1.0, size=16, pictures=12, targets=3, static=1.0)
+PHASE = Phase(until=1.0, size=16, images=12, targets=3, static=0.2)
+MOVING = Phase(until=1.0, size=16, images=12, targets=3, static=0.0)
+STILL = Phase(until=1.0, size=16, images=12, targets=3, static=1.0)
 VIEWS, FRAMES = 6, 5
 
 
@@ -34,7 +34,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> ClipBank:
 def drawn(monkeypatch: pytest.MonkeyPatch, pattern: str, seed: int, count: int, frames: int = 24, static: bool = False) -> Pairs:
     """Pairs of one pattern."""
     monkeypatch.setattr(sampling, "PATTERNS", {pattern: 1.0})
-    return draw_pairs(np.random.default_rng(seed), VIEWS, frames, count, 4, static)
+    return sample_pairs(np.random.default_rng(seed), VIEWS, frames, count, 4, static)
 
 
 def test_shares_of_the_patterns_add_up_to_one() -> None:
@@ -161,7 +161,7 @@ def test_steps_and_seeds_differ(bank: ClipBank) -> None:
 
 @pytest.mark.parametrize("pictures", [1, 5, 12, 40])
 def test_pictures_are_bounded(bank: ClipBank, pictures: int) -> None:
-    phase = Phase(until=1.0, size=16, pictures=pictures, targets=2)
+    phase = Phase(until=1.0, size=16, images=pictures, targets=2)
     counts = set()
     for step in range(12):
         batch = training_batch(bank, step, phase, 4, seed=0)
@@ -206,7 +206,7 @@ def test_static_batches_have_no_time(bank: ClipBank) -> None:
 
 
 def test_share_of_static_steps(bank: ClipBank) -> None:
-    phase = Phase(until=1.0, size=16, pictures=8, targets=1, static=0.5)
+    phase = Phase(until=1.0, size=16, images=8, targets=1, static=0.5)
     still = [not training_batch(bank, step, phase, 2, seed=0).times.any() for step in range(60)]
     assert 18 < sum(still) < 45
 
@@ -227,8 +227,8 @@ def test_world_is_normalised_by_the_inputs(bank: ClipBank) -> None:
 
 def test_pictures_belong_to_their_cameras_and_times(bank: ClipBank, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = Pairs([(0, 1), (2, 3)], [(5, 2), (1, 4), (0, 0)])
-    monkeypatch.setattr(sampling, "draw_pairs", lambda *_: pairs)
-    batch = training_batch(bank, 0, Phase(until=1.0, size=16, pictures=24, targets=3), 1, seed=0)
+    monkeypatch.setattr(sampling, "sample_pairs", lambda *_: pairs)
+    batch = training_batch(bank, 0, Phase(until=1.0, size=16, images=24, targets=3), 1, seed=0)
     clip = bank.clip(0)
     for k, (v, t) in enumerate(pairs.inputs + pairs.targets):
         assert torch.equal(batch.rgba[0, k], torch.from_numpy(clip.rgba[t, v].copy()).float() / 255)
@@ -241,7 +241,7 @@ def test_pictures_belong_to_their_cameras_and_times(bank: ClipBank, monkeypatch:
 
 def test_smaller_pictures_keep_their_field_of_view(bank: ClipBank) -> None:
     full = training_batch(bank, 2, MOVING, 4, seed=0)
-    half = training_batch(bank, 2, Phase(until=1.0, size=8, pictures=12, targets=3, static=0.0), 4, seed=0)
+    half = training_batch(bank, 2, Phase(until=1.0, size=8, images=12, targets=3, static=0.0), 4, seed=0)
     assert half.rgba.shape[2:] == (8, 8, 4)
     torch.testing.assert_close(half.Ks[..., :2, :] * 2, full.Ks[..., :2, :])
     torch.testing.assert_close(half.viewmats, full.viewmats)
@@ -252,7 +252,7 @@ def test_smaller_pictures_keep_their_field_of_view(bank: ClipBank) -> None:
 def test_sizes_that_do_not_divide_the_banks_are_refused(bank: ClipBank, size: int) -> None:
     """Pictures are shrunk by whole factors; anything else would part them from their cameras."""
     with pytest.raises(InputError, match=rf"{size}.*16|16.*{size}"):
-        training_batch(bank, 0, Phase(until=1.0, size=size, pictures=4, targets=1), 2, seed=0)
+        training_batch(bank, 0, Phase(until=1.0, size=size, images=4, targets=1), 2, seed=0)
 
 
 def test_geometry_belongs_to_the_inputs(bank: ClipBank) -> None:

@@ -25,7 +25,7 @@ def config(steps: int = 4) -> TrainConfig:
         warmup=2,
         clips_start=2,
         clips_per_step=0.5,
-        phases=(Phase(until=0.5, size=16, pictures=4, targets=2), Phase(until=1.0, size=32, pictures=4, targets=2)),
+        phases=(Phase(until=0.5, size=16, images=4, targets=2), Phase(until=1.0, size=32, images=4, targets=2)),
         bank=BankRecipe(size=32, frames=3, extra_views=1, samples=1),
         workers=0,
         log_every=1,

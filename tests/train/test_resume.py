@@ -47,7 +47,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 7}, "seed: 0 -> 7"),
     "steps": ({"steps": 6}, "steps: 4 -> 6"),
     "loss": ({"loss": LossWeights(alpha=0.25)}, "loss.alpha: 0.5 -> 0.25"),
-    "phases": ({"phases": (Phase(until=1.0, size=32, pictures=4, targets=2),)}, "phases: "),
+    "phases": ({"phases": (Phase(until=1.0, size=32, images=4, targets=2),)}, "phases: "),
     "clips": ({"bank": BankRecipe(size=32, frames=4, extra_views=1, samples=1)}, "bank: "),
 }
 
@@ -98,7 +98,7 @@ def test_settings_that_change_no_result_are_not_compared(run_folder: Path, chang
 def test_moved_assets_are_the_same_and_changed_ones_are_not(tmp_path: Path) -> None:
     folder = models(tmp_path / "models", "cat", "dog")
     recipe = BankRecipe(assets=folder, size=16, frames=2, extra_views=1, samples=1)
-    small = replace(config(), phases=(Phase(until=1.0, size=16, pictures=4, targets=1),), bank=recipe)
+    small = replace(config(), phases=(Phase(until=1.0, size=16, images=4, targets=1),), bank=recipe)
     list(Trainer(small, tmp_path / "run").run(stop_at=1))
     (tmp_path / "models").rename(tmp_path / "moved")
     moved = replace(small, bank=replace(recipe, assets=str(tmp_path / "moved")))

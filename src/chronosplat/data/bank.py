@@ -1,8 +1,8 @@
-"""The clip bank: training clips rendered on first use, kept on disk, sampled many times.
+"""The clip bank: training clips that are rendered on first use and cached on disk.
 
-Clip i is a pure function of the recipe, the contents of the asset files and i. A training step samples from the first n(i)
-clips, so a run is reproducible and resumable while the bank grows with it. Files are written by atomic rename; several
-workers may share a folder, and a missing file is rendered again.
+Clip i is a pure function of the recipe, the contents of the asset files and i. A training step samples from the first n
+clips, where n grows with the step, so runs are reproducible and resumable. Files are written atomically: several workers
+may share a folder, and a missing file is rendered again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from chronosplat.assets import GltfModel, MovingMesh
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.cameras import Cameras
-from chronosplat.data.clips import random_lights, render_geometry, training_views
+from chronosplat.data.clips import random_lights, render_clip, training_views
 from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
@@ -32,7 +31,7 @@ VALIDATION = (
     "babylon_desk_fan",
     "q_easy_enemies_frog",
     "quaternius_bunny_monster",
-)  # the split that is never trained on
+)  # held out from training
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,14 @@ class BankRecipe:
 
     Attributes:
         assets: folder of .glb files; empty for procedural objects only.
-        exclude: stems of files never to use, beside the validation split.
-        include_validation: also train on the validation split, whose figures then mean nothing.
+        exclude: stems of files to exclude, in addition to the validation split.
+        include_validation: also train on the validation split, which invalidates its metrics.
         procedural: fraction of procedural clips.
         size: pixels (H = W).
         frames: times per clip.
-        extra_views: random views beside the four canonical ones.
+        extra_views: random views in addition to the four canonical ones.
         samples: samples x samples per pixel.
-        clip_seed: of the clips.
+        clip_seed: seed of the clips.
     """
 
     assets: str = ""
@@ -62,13 +61,12 @@ class BankRecipe:
     clip_seed: int = 0
 
     def files(self) -> list[Path]:
-        """The asset files to use, by name."""
-        found = sorted(Path(self.assets).glob("*.glb")) if self.assets else []
-        kept = set() if self.include_validation else set(VALIDATION)
-        return [file for file in found if file.stem not in kept | set(self.exclude)]
+        """List the asset files to use, sorted by name."""
+        excluded = set(self.exclude) | (set() if self.include_validation else set(VALIDATION))
+        return [file for file in sorted(Path(self.assets).glob("*.glb")) if file.stem not in excluded] if self.assets else []
 
     def digest(self) -> str:
-        """A short name for the recipe and the contents of its files, so that different clips do not mix."""
+        """Hash the recipe and the contents of its files to a folder name, so that different clips do not mix."""
         facts = {name: value for name, value in asdict(self).items() if name not in ("assets", "exclude", "include_validation")}
         contents = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in self.files()}
         return hashlib.sha256(json.dumps([facts, contents]).encode()).hexdigest()[:10]
@@ -90,7 +88,7 @@ class StoredClip:
 
 
 class ClipBank:
-    """Clips by number. Picklable, so that worker processes can have their own."""
+    """Clips by index; picklable for worker processes."""
 
     def __init__(self, recipe: BankRecipe, folder: str | Path) -> None:
         self.recipe = recipe
@@ -101,29 +99,25 @@ class ClipBank:
             raise InputError(f"{recipe.assets}: no .glb files to train on")
 
     def clip(self, index: int) -> StoredClip:
-        """Clip ``index``, rendered now if it is not there yet."""
-        path = self.folder / f"{index:06d}.rgba.npy"
-        beside = self.folder / f"{index:06d}.geometry.npy"
+        """Return clip ``index``; renders it if it is not cached."""
+        colors, shapes = (self.folder / f"{index:06d}.{name}.npy" for name in ("rgba", "geometry"))
         rng = np.random.default_rng((self.recipe.clip_seed, index))
         cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
-        if not path.is_file() or not beside.is_file():
-            self._render(path, beside, rng, cameras)
-        return StoredClip(np.load(path, mmap_mode="r"), np.load(beside, mmap_mode="r"), cameras.viewmats, cameras.Ks)
-
-    def _render(self, path: Path, beside: Path, rng: np.random.Generator, cameras: Cameras) -> None:
-        mesh, seconds = self._mesh(rng)
-        rgba, geometry = render_geometry(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
-        for target, array in ((beside, geometry), (path, rgba)):
-            with atomic_file(target) as fresh:
-                np.save(fresh, array)
+        if not colors.is_file() or not shapes.is_file():
+            mesh, seconds = self._mesh(rng)
+            rgba, geometry = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
+            for path, array in ((shapes, geometry), (colors, rgba)):
+                with atomic_file(path) as fresh:
+                    np.save(fresh, array)
+        return StoredClip(np.load(colors, mmap_mode="r"), np.load(shapes, mmap_mode="r"), cameras.viewmats, cameras.Ks)
 
     def _animations(self, file: str) -> int:
         if file not in self._counts:
-            self._counts[file] = len(GltfModel(file).clips)
+            self._counts[file] = len(GltfModel(file).animations)
         return self._counts[file]
 
     def _mesh(self, rng: np.random.Generator) -> tuple[MovingMesh, NDArray[np.floating]]:
-        """A moving object, and the times at which to show it: all of its motion or a part, forwards or backwards."""
+        """Choose a moving object and its times: the whole motion or a part, forwards or backwards."""
         if not self.files or rng.random() < self.recipe.procedural:
             mesh: MovingMesh = procedural_object(int(rng.integers(2**31)))
         else:

@@ -1,4 +1,4 @@
-"""Clips: a moving mesh, normalised into the unit cube, photographed from many cameras at many times."""
+"""Training clips: a moving mesh in the unit cube, rendered from several cameras at several times."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_geometry, rasterize_mesh
+from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_geometry
 from chronosplat.assets.mesh import Floats, unit
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
 
-ELEVATIONS = (-5.0, 60.0)  # L4GM: degrees between which random views lie
-FIXED_VIEWS = 16  # L4GM's rig: a ring at elevation 0, every 22.5 degrees
+ELEVATIONS = (-5.0, 60.0)  # L4GM: range of random views in degrees
+FIXED_VIEWS = 16  # L4GM: a ring at elevation 0, every 22.5 degrees
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The scale and shift that put a whole clip into the cube [-0.5, 0.5]^3, once for all frames (L4GM's normaliser)."""
+    """Scale and shift that fit all frames of a clip into the cube [-0.5, 0.5]^3 (L4GM's normalisation)."""
 
     center: Floats
     scale: float
 
     def apply(self, positions: Floats) -> Floats:
-        """Placed positions [P, 3]."""
+        """Place positions [P, 3]."""
         return (positions - self.center) * np.float32(self.scale)
 
 
 def pose_clip(mesh: MovingMesh, seconds: NDArray[np.floating]) -> tuple[list[tuple[Floats, Floats]], Placement]:
-    """Positions and normals at each time, and the placement of their union.
+    """Return positions and normals at each time, and the placement that fits them all.
 
     Raises:
-        InputError: a mesh without extent.
+        InputError: the mesh has no extent.
     """
     poses = [mesh.vertices(float(t)) for t in seconds]
     low = np.min([p.min(0) for p, _ in poses], 0)
@@ -44,22 +44,13 @@ def pose_clip(mesh: MovingMesh, seconds: NDArray[np.floating]) -> tuple[list[tup
 
 
 def render_clip(
-    mesh: MovingMesh, seconds: NDArray[np.floating], cameras: Cameras, lights: Lights | None = None, samples: int = 2, threads: int = 1
-) -> NDArray[np.uint8]:
-    """All cameras at all times: [T, V, H, W, 4] uint8, straight sRGB with coverage alpha."""
-    poses, placement = pose_clip(mesh, seconds)
-    surface = PreparedSurface(mesh.surface)
-    return np.stack([rasterize_mesh(surface, placement.apply(p), n, cameras, lights, samples, threads) for p, n in poses])
-
-
-def render_geometry(
     mesh: MovingMesh, seconds: NDArray[np.floating], cameras: Cameras, lights: Lights | None = None, samples: int = 2
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """As :func:`render_clip`, with what training can be told about the surface.
+    """Render V cameras at T times, with ground truth for depth and motion.
 
     Returns:
-        rgba [T, V, H, W, 4] uint8, and geometry [T, V, H, W, 4] float16: depth along the camera's axis (0 where nothing
-        is), then the surface's displacement per frame of the clip.
+        rgba [T, V, H, W, 4] uint8, straight sRGB with coverage alpha, and geometry [T, V, H, W, 4] float16: depth along
+        the camera's axis (0 in the background), then the displacement of the surface per frame of the clip.
     """
     poses, placement = pose_clip(mesh, seconds)
     placed = np.stack([placement.apply(p) for p, _ in poses])
@@ -67,31 +58,31 @@ def render_geometry(
     surface = PreparedSurface(mesh.surface)
     rgba, geometry = [], []
     for frame, (_, normals) in enumerate(poses):
-        pictures = rasterize_geometry(surface, placed[frame], normals, cameras, velocities[frame], lights, samples)
-        rgba.append(pictures.rgba)
-        geometry.append(np.concatenate([pictures.depth[..., None], pictures.motion], -1).astype(np.float16))
+        images = rasterize_geometry(surface, placed[frame], normals, cameras, velocities[frame], lights, samples)
+        rgba.append(images.rgba)
+        geometry.append(np.concatenate([images.depth[..., None], images.motion], -1).astype(np.float16))
     return np.stack(rgba), np.stack(geometry)
 
 
 def fixed_ring(size: int) -> Cameras:
-    """L4GM's 16 fixed views."""
+    """Return L4GM's 16 fixed views."""
     return orbit([360 / FIXED_VIEWS * i for i in range(FIXED_VIEWS)], 0.0, size)
 
 
 def random_views(count: int, size: int, rng: np.random.Generator, elevations: tuple[float, float] = ELEVATIONS) -> Cameras:
-    """L4GM's random views: azimuth uniform, elevation uniform in ``elevations`` (degrees)."""
+    """Sample L4GM's random views: azimuth uniform, elevation uniform in ``elevations`` (degrees)."""
     return orbit(list(rng.uniform(0, 360, count)), list(rng.uniform(*elevations, count)), size)
 
 
 def training_views(size: int, rng: np.random.Generator, extra: int = 8) -> Cameras:
-    """Four canonical views from a random heading, then random ones: the rig of the training clips."""
+    """Sample the cameras of a training clip: four canonical views from a random heading, then ``extra`` random views."""
     heading = rng.choice([0.0, 90.0, 180.0, 270.0]) if rng.random() < 0.5 else rng.uniform(0, 360)
     canonical = orbit([heading + a for a in CANONICAL], 0.0 if rng.random() < 0.7 else rng.uniform(-5, 25), size)
     return Cameras.cat([canonical, random_views(extra, size, rng)])
 
 
 def random_lights(rng: np.random.Generator) -> Lights:
-    """L4GM's suns most of the time, else one to four random ones with more ambient light."""
+    """Return L4GM's four suns with probability 0.6, else one to four random ones with more ambient light."""
     if rng.random() < 0.6:
         return Lights()
     count = int(rng.integers(1, 5))

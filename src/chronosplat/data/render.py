@@ -1,4 +1,4 @@
-"""``chronosplat data render``: a moving mesh to a capture in the D-NeRF form."""
+"""Rendering of moving meshes as captures in D-NeRF format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PROCEDURAL = "procedural:"
 
 @dataclass(frozen=True)
 class CaptureRig:
-    """L4GM's rig: 16 fixed views at elevation 0 and random ones, all at the same times.
+    """L4GM's rig: 16 fixed views at elevation 0 and random views, all at the same times.
 
     Attributes:
-        size: pixels.
-        frames: times, evenly spaced over the animation.
-        random: random views beside the 16 fixed ones.
+        size: pixels (H = W).
+        frames: number of times, evenly spaced over the animation.
+        random: random views in addition to the 16 fixed ones.
         samples: samples x samples per pixel.
         start: first time in seconds.
         duration: seconds to render; to the end of the animation by default.
@@ -44,14 +44,14 @@ class CaptureRig:
     seed: int = 0
 
 
-def open_mesh(source: str, clip: str | None, seed: int) -> MovingMesh:
-    """A model file, or ``procedural:FAMILY``.
+def open_mesh(source: str, animation: str | None, seed: int) -> MovingMesh:
+    """Open a model file, or generate ``procedural:FAMILY``.
 
     Raises:
-        InputError: an unknown family, or whatever is wrong with the file.
+        InputError: the family is unknown, or the file cannot be read.
     """
     if not source.startswith(PROCEDURAL):
-        return GltfModel(source, int(clip) if clip and clip.isdigit() else clip or 0)
+        return GltfModel(source, int(animation) if animation and animation.isdigit() else animation or 0)
     family = source.removeprefix(PROCEDURAL)
     known = [make.__name__ for make in FAMILIES]
     if family and family not in known:
@@ -59,18 +59,21 @@ def open_mesh(source: str, clip: str | None, seed: int) -> MovingMesh:
     return procedural_object(seed, family or None)
 
 
-def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path, events: Events | None = None) -> int:
-    """Render all views at all times into ``output``: split train (fixed views) and test (random views).
+def render_capture(source: str, animation: str | None, rig: CaptureRig, output: Path, events: Events | None = None) -> int:
+    """Render all views at all times to ``output``, in the splits train (fixed views) and test (random views).
+
+    Args:
+        source, animation: a model file and the name or index of its animation, or ``procedural:FAMILY`` and None.
 
     Returns:
-        the number of images written.
+        The number of images written.
     """
     if rig.size < 8 or rig.frames < 1 or rig.samples < 1 or rig.random < 0:
         got = f"{rig.size}, {rig.frames}, {rig.samples}, {rig.random}"
         raise InputError(f"expected size >= 8, frames >= 1, samples >= 1 and random >= 0; got {got}")
     events, inputs = events or Events(), [] if source.startswith(PROCEDURAL) else [Path(source)]
     check_output(output, inputs)
-    mesh = open_mesh(source, clip, rig.seed)
+    mesh = open_mesh(source, animation, rig.seed)
     length = mesh.duration - rig.start if rig.duration is None else rig.duration
     seconds = rig.start + np.linspace(0, max(length, 0.0), rig.frames)
     poses, placement = pose_clip(mesh, seconds)
@@ -78,27 +81,24 @@ def render_capture(source: str, clip: str | None, rig: CaptureRig, output: Path,
     cameras = {"train": fixed_ring(rig.size)}
     if rig.random:
         cameras["test"] = random_views(rig.random, rig.size, np.random.default_rng(rig.seed))
-    everything = Cameras.cat(list(cameras.values()))
-    images = []
+    views, threads, images = Cameras.cat(list(cameras.values())), torch.get_num_threads(), []
     for positions, normals in poses:
-        images.append(rasterize_mesh(surface, placement.apply(positions), normals, everything, None, rig.samples, torch.get_num_threads()))
+        images.append(rasterize_mesh(surface, placement.apply(positions), normals, views, None, rig.samples, threads))
         events.progress("rendering", len(images), rig.frames)
     rgba = np.stack(images)  # [T, V, H, W, 4]
     with result_folder(output, inputs) as folder:
         first = 0
-        for split, some in cameras.items():
-            part = rgba[:, first : first + len(some)]
-            save_transforms(_views(part, some, seconds - rig.start), folder, split)
-            first += len(some)
-        facts = {"made_by": "chronosplat data render", "source": source, "clip": clip, **asdict(rig)}
-        (folder / "report.json").write_text(json.dumps(facts, indent=1))
+        for split, part in cameras.items():
+            save_transforms(_views(rgba[:, first : first + len(part)], part, seconds - rig.start), folder, split)
+            first += len(part)
+        report = {"made_by": "chronosplat data render", "source": source, "clip": animation, **asdict(rig)}
+        (folder / "report.json").write_text(json.dumps(report, indent=1))
     return rgba.shape[0] * rgba.shape[1]
 
 
 def _views(rgba: np.ndarray, cameras: Cameras, seconds: np.ndarray) -> Views:
-    """Every camera at every time, time-major."""
+    """Build time-major views from images [T, V, H, W, 4]."""
     frames, views = rgba.shape[:2]
     pixels = torch.from_numpy(rgba).flatten(0, 1).float() / 255
-    index = list(range(views)) * frames
     times = torch.from_numpy(np.repeat(seconds, views))
-    return Views(pixels[..., :3], pixels[..., 3:], cameras[index], times, torch.tensor([0.0, 1.0, 0.0]))
+    return Views(pixels[..., :3], pixels[..., 3:], cameras[list(range(views)) * frames], times, torch.tensor([0.0, 1.0, 0.0]))

@@ -1,8 +1,7 @@
-"""Training samples: which (view, time) pairs go in, and which are asked for.
+"""Sampling of training batches: input and target (view, time) pairs of clips.
 
-Every step draws one pattern for its whole batch, so that samples stack. The patterns cover the input set-ups of
-4D-LRM's evaluation and what users bring: alternating canonical views, random views, one video with or without views
-of its first frame, several synchronous cameras, and static captures.
+Patterns cover the input set-ups of 4D-LRM's evaluation and of users: alternating canonical views, random views, one video
+with or without views of its first frame, several synchronous cameras, and static captures.
 """
 
 from __future__ import annotations
@@ -19,27 +18,31 @@ from chronosplat.data.bank import ClipBank, StoredClip
 from chronosplat.shapes import InputError
 
 UP = torch.tensor([0.0, 1.0, 0.0])
-CANONICAL_VIEWS = 4  # the first cameras of a bank's clip
+CANONICAL_VIEWS = 4  # the first cameras of a clip
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: up to ``until`` of the run.
+    """A phase of training.
 
-    ``size``: pixels. ``pictures``: input pictures per step over the whole batch (bounds the tokens).
-    ``targets``: asked-for pictures per sample. ``static``: share of steps in which time stands still.
+    Attributes:
+        until: end of the phase, as a fraction of the run.
+        size: pixels.
+        images: input images per batch, which bounds the number of tokens.
+        targets: target images per sample.
+        static: fraction of steps with static scenes.
     """
 
     until: float
     size: int = 64
-    pictures: int = 48
+    images: int = 48
     targets: int = 6
     static: float = 0.2
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """F_in input and F_out target (view, time) pairs, as indices into a clip."""
+    """Input and target (view, time) pairs, as indices into a clip."""
 
     inputs: list[tuple[int, int]]
     targets: list[tuple[int, int]]
@@ -47,11 +50,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """B samples. Pictures are [B, F, H, W, 4] float, straight colour and alpha in [0, 1]; times in [-1, 1].
+    """B samples of F frames, in the normalised world.
 
-    The first ``inputs`` frames are the input, the rest targets; viewmats are in the normalised world. ``geometry``
-    [B, inputs, H, W, 4] is known of the inputs alone: depth along the axis in the normalised world (0 where nothing is)
-    and the surface's velocity in the normalised world per network time.
+    Attributes:
+        rgba: [B, F, H, W, 4] straight colour and alpha in [0, 1]. times: [B, F] in [-1, 1].
+        viewmats: [B, F, 4, 4]. Ks: [B, F, 3, 3].
+        geometry: [B, inputs, H, W, 4] of the input frames: depth along the camera's axis (0 in the background), then the
+            velocity of the surface per unit of network time.
+        inputs: number of input frames, which come first; the rest are targets.
     """
 
     rgba: Tensor
@@ -62,7 +68,7 @@ class TrainingBatch:
     inputs: int
 
     def to(self, device: torch.device | str) -> TrainingBatch:
-        """The batch on another device."""
+        """Move to another device."""
         moved = (t.to(device) for t in (self.rgba, self.times, self.viewmats, self.Ks, self.geometry))
         return TrainingBatch(*moved, inputs=self.inputs)
 
@@ -70,8 +76,8 @@ class TrainingBatch:
 PATTERNS = {"alternating": 0.45, "random": 0.25, "video": 0.15, "synchronous": 0.15}
 
 
-def draw_pairs(rng: np.random.Generator, views: int, frames: int, count: int, targets: int, static: bool) -> Pairs:
-    """Draw the pairs of one sample; ``count`` inputs of ``views`` cameras and ``frames`` times."""
+def sample_pairs(rng: np.random.Generator, views: int, frames: int, count: int, targets: int, static: bool) -> Pairs:
+    """Sample ``count`` input and ``targets`` target pairs of a clip with ``views`` cameras and ``frames`` times."""
     pattern = str(rng.choice(list(PATTERNS), p=list(PATTERNS.values())))
     window = int(rng.integers(min(count, frames), frames + 1))
     first = int(rng.integers(0, frames - window + 1))
@@ -84,40 +90,41 @@ def draw_pairs(rng: np.random.Generator, views: int, frames: int, count: int, ta
         video = np.round(np.linspace(first, first + window - 1, count - extra)).astype(int)
         inputs = [(camera, int(t)) for t in video] + [(v, first) for v in range(1, 1 + extra)]
     elif pattern == "synchronous":
-        moments = np.round(np.linspace(first, first + window - 1, max(1, count // CANONICAL_VIEWS))).astype(int)
-        inputs = [(i % CANONICAL_VIEWS, int(moments[min(i // CANONICAL_VIEWS, len(moments) - 1)])) for i in range(count)]
+        steps = np.round(np.linspace(first, first + window - 1, max(1, count // CANONICAL_VIEWS))).astype(int)
+        inputs = [(i % CANONICAL_VIEWS, int(steps[min(i // CANONICAL_VIEWS, len(steps) - 1)])) for i in range(count)]
     else:
         inputs = [(int(rng.integers(views)), int(t)) for t in rng.integers(first, first + window, count)]
-    seen = [t for _, t in inputs]  # only moments between the inputs' are asked for: one moment in, the same moment out
-    moments = rng.integers(min(seen), max(seen) + 1, targets)
+    observed = [t for _, t in inputs]  # target times lie between the input times: extrapolation is not trained
+    target_times = rng.integers(min(observed), max(observed) + 1, targets)
     cameras = [int(rng.integers(CANONICAL_VIEWS if k % 2 else views)) for k in range(targets)]
-    asked = [(v, int(t)) for v, t in zip(cameras, moments, strict=True)]
+    outputs = [(v, int(t)) for v, t in zip(cameras, target_times, strict=True)]
     if static:
-        inputs, asked = [(v, first) for v, _ in inputs], [(v, first) for v, _ in asked]
-        if len({v for v, _ in inputs}) < len(inputs) // 2:  # a video that stands still says nothing new: spread it
+        inputs, outputs = [(v, first) for v, _ in inputs], [(v, first) for v, _ in outputs]
+        if len({v for v, _ in inputs}) < len(inputs) // 2:  # a static video repeats one image: take random views instead
             inputs = [(int(v), first) for v in rng.integers(views, size=count)]
-    return Pairs(inputs, asked)
+    return Pairs(inputs, outputs)
 
 
 def input_count(rng: np.random.Generator, most: int) -> int:
-    """How many input pictures: 1 to ``most``; about eight most often, and now and then as many as can be."""
+    """Sample the number of input images, 1 to ``most``: ``most`` with probability 0.3, else log-normal around 8."""
     return most if rng.random() < 0.3 else int(np.clip(round(np.exp(rng.normal(np.log(8), 0.5))), 1, most))
 
 
 def training_batch(bank: ClipBank, step: int, phase: Phase, clips: int, seed: int) -> TrainingBatch:
-    """The batch of a step: a pure function of its arguments and the bank's recipe.
+    """Build the batch of a step, a pure function of the arguments and the bank's recipe.
+
+    One input count applies to the whole batch, so that samples stack.
 
     Args:
-        clips: the bank's first ``clips`` clips are drawn from.
+        clips: sample from the first ``clips`` clips of the bank.
     """
     rng = np.random.default_rng((seed, step))
     static = rng.random() < phase.static
-    count = input_count(rng, min(24, phase.pictures))
-    samples = max(1, phase.pictures // count)
+    count = input_count(rng, min(24, phase.images))
     rows = []
-    for _ in range(samples):
+    for _ in range(max(1, phase.images // count)):
         clip = bank.clip(int(rng.integers(clips)))
-        pairs = draw_pairs(rng, clip.rgba.shape[1], clip.rgba.shape[0], count, phase.targets, static)
+        pairs = sample_pairs(rng, clip.rgba.shape[1], clip.rgba.shape[0], count, phase.targets, static)
         rows.append(_sample(clip, pairs, phase.size, rng))
     stacked = (torch.stack(column) for column in zip(*rows, strict=True))
     return TrainingBatch(*stacked, inputs=count)
@@ -130,39 +137,38 @@ def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator)
     views = [v for v, _ in chosen]
     cameras = Cameras(clip.viewmats[views], clip.Ks[views], full, full)
     if full % size:
-        raise InputError(f"phase size {size}: must divide the bank's picture size {full}")
+        raise InputError(f"phase size {size}: must divide the bank's image size {full}")
     inputs = len(pairs.inputs)
     geometry = torch.from_numpy(np.stack([clip.geometry[t, v] for v, t in pairs.inputs])).float()
     if size != full:
         geometry = shrink_geometry(geometry, rgba[:inputs, ..., 3:], full // size)
         rgba, cameras = shrink(rgba, full // size), cameras.resized(size, size)
-    up = UP if rng.random() < 0.7 else None  # captures do not always say which way is up
-    world = normalizing_similarity(cameras[: len(pairs.inputs)], up).inverse()
-    world = jitter(world, rng)
+    up = UP if rng.random() < 0.7 else None  # captures do not always have an up axis
+    world = jitter(normalizing_similarity(cameras[:inputs], up).inverse(), rng)
     cameras = cameras.transformed(world)
     t = torch.tensor([float(t) for _, t in chosen])
     first, last = t[:inputs].min(), t[:inputs].max()
     middle, half = (last + first) / 2, (last - first) / 2
     times = (t - middle) / half if half > 0 else torch.zeros_like(t)
-    motion = world.scale * half * world.directions(geometry[..., 1:])  # displacement per frame to velocity per network time
+    motion = world.scale * half * world.directions(geometry[..., 1:])  # from displacement per frame
     geometry = torch.cat([world.scale * geometry[..., :1], motion], -1)
     return rgba, times, cameras.viewmats, cameras.Ks, geometry
 
 
 def shrink_geometry(geometry: Tensor, alpha: Tensor, factor: int) -> Tensor:
-    """Average factor x factor pixels of [F, H, W, C], weighted by coverage [F, H, W, 1]; zero where nothing is."""
+    """Average factor x factor pixels of [F, H, W, C], weighted by coverage [F, H, W, 1]; 0 in the background."""
     F, H, W, C = geometry.shape
     both = torch.cat([geometry * alpha, alpha], -1).view(F, H // factor, factor, W // factor, factor, C + 1).mean((2, 4))
     return both[..., :C] / both[..., C:].clamp_min(1e-6)
 
 
 def jitter(world: Similarity, rng: np.random.Generator) -> Similarity:
-    """The normalised world, a little off in scale: captures are not as regular as rigs."""
+    """Scale the normalised world randomly by a few percent, because real captures are less regular than rigs."""
     return Similarity(scale=float(np.exp(rng.normal(0, 0.04)))).after(world)
 
 
 def shrink(rgba: Tensor, factor: int) -> Tensor:
-    """Average factor x factor pixels of straight RGBA pictures [F, H, W, 4], colour weighted by alpha."""
+    """Average factor x factor pixels of straight RGBA images [F, H, W, 4], with colour weighted by alpha."""
     F, H, W, _ = rgba.shape
     premultiplied = torch.cat([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
     small = premultiplied.view(F, H // factor, factor, W // factor, factor, 4).mean((2, 4))

@@ -10,9 +10,9 @@ from chronosplat.train.objective import LossWeights
 
 # static scenes first: geometry is learned faster without motion; small images first: they cost less (docs/results.md, "Training")
 SCHEDULE = (
-    Phase(until=0.08, size=64, pictures=48, static=0.5),
-    Phase(until=0.55, size=64, pictures=48, static=0.1),
-    Phase(until=1.0, size=128, pictures=16, targets=4, static=0.1),
+    Phase(until=0.08, size=64, images=48, static=0.5),
+    Phase(until=0.55, size=64, images=48, static=0.1),
+    Phase(until=1.0, size=128, images=16, targets=4, static=0.1),
 )
 
 
