@@ -1,7 +1,7 @@
-"""Compile the native library with the compiler that the ``ziglang`` package carries.
+"""Compile the native library with the compiler of the ``ziglang`` package.
 
-Run by the wheel build (``hatch_build.py``) and by hand: ``python native/build.py OUTPUT [TARGET]``.
-The flags are the fast-math ones without ``-ffinite-math-only``: NaN must stay comparable, it is culled, not undefined.
+The wheel build (``hatch_build.py``) runs it; manually: ``python native/build.py OUTPUT [TARGET]``.
+The flags are those of fast-math without ``-ffinite-math-only``, because NaN is detected by comparisons and culled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FLAGS = [
     "-freciprocal-math",
 ]
 X86_LEVELS = {"chronosplat_v2": "x86_64_v2", "chronosplat_v3": "x86_64_v3", "chronosplat_v4": "x86_64_v4"}
-# target -> (zig triple, wheel platform tag); glibc 2.17 is what manylinux2014 promises
+# target -> (zig triple, wheel platform tag); manylinux2014 requires glibc 2.17
 TARGETS = {
     "linux-x86_64": ("x86_64-linux-gnu.2.17", "manylinux2014_x86_64"),
     "linux-aarch64": ("aarch64-linux-gnu.2.17", "manylinux2014_aarch64"),
@@ -42,7 +42,7 @@ TARGETS = {
 
 
 def host_target() -> str:
-    """The name in TARGETS of the machine this runs on."""
+    """Return the name in TARGETS of this machine."""
     name = f"{platform.system().lower()}-{platform.machine().lower()}"
     if name not in TARGETS:
         raise SystemExit(f"chronosplat has no native build for {name}; known: {', '.join(TARGETS)}")
@@ -50,7 +50,7 @@ def host_target() -> str:
 
 
 def compile_library(output: Path, target: str | None = None) -> None:
-    """Build the shared library for ``target`` (default: this machine) at ``output``, by atomic rename."""
+    """Build the shared library for ``target`` (default: this machine) and write it atomically to ``output``."""
     target = target or host_target()
     triple = TARGETS[target][0]
     zig = [sys.executable, "-m", "ziglang", "c++", "-target", triple]
@@ -72,7 +72,7 @@ def compile_library(output: Path, target: str | None = None) -> None:
             objects = list(pool.map(compile_one, jobs))
         output.parent.mkdir(parents=True, exist_ok=True)
         fresh = output.with_suffix(".tmp")
-        name = [f"-Wl,-install_name,@rpath/{output.name}"] if target.startswith("darwin") else []  # or it is the build's path
+        name = [f"-Wl,-install_name,@rpath/{output.name}"] if target.startswith("darwin") else []  # else it is the path of the build
         subprocess.run([*zig, "-shared", "-nostdlib++", "-s", *name, *objects, "-o", str(fresh)], check=True)
         fresh.replace(output)
 

@@ -1,4 +1,4 @@
-// A chunk of one scene's Gaussians, field by field: what projecting them into any view needs, computed once for all views.
+// A chunk of one scene's Gaussians as a struct of arrays, prepared once for the projection into all views.
 #pragma once
 #include "runtime.h"
 #include "simd.h"
@@ -7,17 +7,17 @@
 namespace CHRONOSPLAT_ISA {
 
 constexpr float LOG2E = 1.4426950408889634f;
-constexpr float LOG2_255 = 7.994353436858858f;  // alpha below 1/255 is not drawn
-constexpr float NEVER = -1e30f;                 // the log2 of an opacity that is never drawn
+constexpr float LOG2_255 = 7.994353436858858f;  // alpha below 1/255 is skipped
+constexpr float NEVER = -1e30f;                 // log2 of an opacity that is always skipped
 constexpr int UPPER[3][3] = {{0, 1, 2}, {1, 3, 4}, {2, 4, 5}};
 
-// Only Gaussians whose opacity reaches 1/255 are in a chunk; the others are never drawn. `half` is a 3x3 matrix with
+// Only Gaussians with opacity >= 1/255 are in a chunk; the others are invisible. `half` is a 3x3 matrix with
 // half half^T = covariance.
 struct alignas(64) Chunk {
     float mean[3][CHUNK], half[9][CHUNK], log_opacity[CHUNK];
     float velocity[3][CHUNK], center[CHUNK], inv_sigma[CHUNK];
-    uint16_t id[CHUNK];  // position in the scene minus the chunk's first
-    int count, padded;   // padded to whole vectors with Gaussians that are never drawn
+    uint16_t id[CHUNK];  // index in the scene minus the chunk's first index
+    int count, padded;   // padded to whole vectors with invisible Gaussians
 };
 
 INLINE bool is_finite(const SplatScene& s, size_t first, size_t n) {
@@ -28,9 +28,9 @@ INLINE bool is_finite(const SplatScene& s, size_t first, size_t n) {
     return shapes && motion && all_finite(s.means + 3 * first, 3 * n) && all_finite(s.opacities + first, n) && all_finite(s.colors + 3 * first, 3 * n);
 }
 
-// Rotations of unit quaternions; inv_norm is the factor that made them so.
+// Normalises quaternions and converts them to rotation matrices; inv_norm is the factor that normalises.
 INLINE void rotations(vfloat q[4], vfloat& inv_norm, vfloat R[9]) {
-    vfloat largest = splat(1e-30f);  // divided out first, so that squares neither overflow nor vanish
+    vfloat largest = splat(1e-30f);  // divided out first, so that squares neither overflow nor underflow
     for (int k = 0; k < 4; k++) largest = upper(largest, upper(q[k], -q[k]));
     for (int k = 0; k < 4; k++) q[k] = q[k] / largest;
     vfloat inv = 1.f / root(upper(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3], splat(1e-24f)));
@@ -42,7 +42,7 @@ INLINE void rotations(vfloat q[4], vfloat& inv_norm, vfloat R[9]) {
     R[6] = 2 * (x * z - w * y), R[7] = 2 * (y * z + w * x), R[8] = 1 - 2 * (x * x + y * y);
 }
 
-// The lower triangular half of a symmetric matrix (Cholesky); directions without variance stay zero.
+// The lower Cholesky factor of a symmetric matrix; directions without variance are zero.
 INLINE void cholesky(const vfloat c[6], vfloat half[9]) {
     const vfloat zero = {}, tiny = splat(1e-36f);
     vfloat l00 = root(upper(c[0], zero)), i0 = keep(above(c[0], tiny), 1.f / l00);
@@ -53,7 +53,7 @@ INLINE void cholesky(const vfloat c[6], vfloat half[9]) {
     half[6] = l20, half[7] = l21, half[8] = root(upper(d2, zero));
 }
 
-// The fields of LANES Gaussians by their ids: rows of K floats become K vectors.
+// Gathers rows of K floats of LANES Gaussians into K vectors.
 template <int K> INLINE void gather_rows(const float* rows, const uint16_t* id, vfloat out[K]) {
     alignas(64) float t[K][LANES];
     for (int i = 0; i < LANES; i++)
@@ -68,13 +68,13 @@ template <int K> INLINE void scatter_rows(const vfloat in[K], const uint16_t* id
         for (int k = 0; k < K; k++) rows[(size_t)id[i] * K + k] = t[k][i];
 }
 
-// Standard deviations; beyond 1e12 nothing changes on any screen, but squares would overflow.
+// Standard deviations, clamped to 1e12: larger ones look the same, but their squares would overflow.
 INLINE void gather_scales(const float* scales, const uint16_t* id, vfloat out[3]) {
     gather_rows<3>(scales, id, out);
     for (int k = 0; k < 3; k++) out[k] = lower(upper(out[k], splat(-1e12f)), splat(1e12f));
 }
 
-// The symmetric part's upper triangle of 3x3 matrices.
+// Upper triangle of the symmetric part of 3x3 matrices.
 INLINE void gather_covars(const float* covars, const uint16_t* id, vfloat out[6]) {
     vfloat m[9];
     gather_rows<9>(covars, id, m);
@@ -121,7 +121,7 @@ INLINE void fill_chunk(Chunk& c, const SplatScene& s, size_t first, int n) {
     for (int i = c.count; i < c.padded; i++) c.log_opacity[i] = NEVER;
 }
 
-// How many sigmas a moment is from the time centre; far beyond what is ever drawn it is clamped, to stay finite.
+// Distance of a time from the time centre in sigmas, clamped far outside the visible range to stay finite.
 INLINE vfloat sigmas_away(const Chunk& c, int i, float time) {
     return lower(upper((time - load(c.center + i)) * load(c.inv_sigma + i), splat(-1e3f)), splat(1e3f));
 }
@@ -141,7 +141,7 @@ INLINE void means_at(const Chunk& c, int i, const SplatScene& s, float time, vfl
     for (int k = 0; k < 3; k++) mean[k] += load(c.velocity[k] + i) * dt;
 }
 
-// half = R diag(scale): from its gradient to those of scales and (unnormalised) quaternions.
+// half = R diag(scale): converts its gradient to those of scales and (unnormalised) quaternions.
 INLINE void shape_backward(const vfloat q[4], vfloat inv_norm, const vfloat R[9], const vfloat scale[3], const vfloat d_half[9],
                            vfloat d_scale[3], vfloat d_quat[4]) {
     vfloat r[9];

@@ -1,4 +1,4 @@
-// From a chunk's moments to the gradients of its Gaussians' parameters, over all views of their scene.
+// Converts a chunk's moments, over all views of its scene, to the gradients of the parameters of its Gaussians.
 #pragma once
 #include "state.h"
 
@@ -6,12 +6,12 @@ namespace CHRONOSPLAT_ISA {
 
 struct alignas(64) ChunkBackward {
     Chunk g;
-    float sums[CHUNK][MOMENTS];  // this view's moments; kept at zero between views
+    float sums[CHUNK][MOMENTS];  // this view's moments; zero between views
     float d_mean[3][CHUNK], d_shape[9][CHUNK], d_color[3][CHUNK], d_log_opacity[CHUNK];
     float d_velocity[3][CHUNK], d_center[CHUNK], d_sigma[CHUNK];
     bool touched[CHUNK / LANES];
 
-    // False if the moments name a Gaussian that is not there.
+    // Returns false if the moments name a Gaussian that does not exist.
     bool run(const SplatScene& s, const Layout& at, const State& state, const float* moments, int scene, int chunk,
              const SplatGradients& grad, float* cameras) {
         int first = chunk * CHUNK, n = s.gaussians - first < CHUNK ? s.gaussians - first : CHUNK;
@@ -47,7 +47,7 @@ struct alignas(64) ChunkBackward {
         return true;
     }
 
-    // The moments of LANES Gaussians, one vector each; leaves zeros behind.
+    // Transposes the moments of LANES Gaussians into vectors and resets them to zero.
     INLINE void take_moments(float (*rows)[MOMENTS], vfloat m[MOMENTS]) {
         alignas(64) float t[MOMENTS][LANES];
         for (int i = 0; i < LANES; i += 4)

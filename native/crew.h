@@ -1,4 +1,4 @@
-// Threads of the library's own that sleep between calls, for where OpenMP's are told to sleep too or are not there.
+// The library's own threads, which sleep between calls. Used where OpenMP is absent or has OMP_WAIT_POLICY=PASSIVE.
 #pragma once
 #include <pthread.h>
 #include <unistd.h>
@@ -14,11 +14,11 @@ inline void relax() {
 #endif
 }
 
-// The caller never waits for a thread that has not begun, so a thread without a core delays nobody. Waiting spins only as
-// long as waking a thread takes: it bridges the gap between two loops of one render and cannot starve another process.
+// The caller never waits for a thread that has not started, so a thread without a core delays nothing. Waiting spins for
+// about as long as waking a thread takes: enough between two loops of a render, too short to starve another process.
 class Crew {
   public:
-    // Calls body(job) in this thread and in up to threads - 1 others; false, without a call, if another caller has the crew.
+    // Calls body(job) in this thread and in up to threads - 1 others. Returns false without a call if another caller is running.
     bool run(int threads, void* (*body)(void*), void* job) {
         if (pthread_mutex_trylock(&owner)) return false;
         if (process != getpid()) reset();
@@ -49,7 +49,7 @@ class Crew {
     int started = 0;
     pid_t process = 0;
 
-    void reset() {  // a forked process has none of the threads, and the lock as another thread left it
+    void reset() {  // after fork the threads are gone and the locks may be held
         lock = PTHREAD_MUTEX_INITIALIZER, work = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
         places = active = started = 0, process = getpid();
     }

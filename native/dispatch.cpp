@@ -1,4 +1,4 @@
-// The library's doors: picks the widest instruction set that this processor and its system allow.
+// The exported functions. They dispatch to the widest instruction set that the processor and the system support.
 #include <strings.h>
 #include "mesh.h"
 #include "runtime.h"
@@ -97,8 +97,8 @@ static int detect_level() {
 static int level() {
     static int chosen = [] {
         int most = detect_level();
-        const char* asked = getenv("CHRONOSPLAT_ISA");
-        return asked && atoi(asked) >= 2 && atoi(asked) < most ? atoi(asked) : most;
+        const char* requested = getenv("CHRONOSPLAT_ISA");
+        return requested && atoi(requested) >= 2 && atoi(requested) < most ? atoi(requested) : most;
     }();
     return chosen;
 }
@@ -109,14 +109,14 @@ static int level() { return 1; }
 #define CHOOSE(call) call(chronosplat_plain)
 #endif
 
-#define DOOR extern "C" __attribute__((visibility("default")))
+#define EXPORT extern "C" __attribute__((visibility("default")))
 
-DOOR int32_t chronosplat_isa_level() { return level(); }
+EXPORT int32_t chronosplat_isa_level() { return level(); }
 
-DOOR int32_t chronosplat_abi_version() { return ABI_VERSION; }
+EXPORT int32_t chronosplat_abi_version() { return ABI_VERSION; }
 
 // Writes the sizes in bytes of the first n structs of the ABI, in this order; returns how many there are.
-DOOR int32_t chronosplat_struct_sizes(int64_t* out, int32_t n) {
+EXPORT int32_t chronosplat_struct_sizes(int64_t* out, int32_t n) {
     static const int64_t sizes[] = {sizeof(SplatScene),   sizeof(SplatImage),  sizeof(SplatState), sizeof(SplatGradients),
                                     sizeof(MeshMaterial), sizeof(MeshTexture), sizeof(MeshScene)};
     const int32_t count = sizeof sizes / sizeof *sizes;
@@ -124,7 +124,7 @@ DOOR int32_t chronosplat_struct_sizes(int64_t* out, int32_t n) {
     return count;
 }
 
-// Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say.
+// No arguments may crash the process, as long as the arrays are as long as the sizes declare.
 static int check(const SplatScene* s, const SplatImage* out) {
     if (!s || !out || !out->rgb || !out->alpha || !out->depth || !s->means || !s->opacities || !s->colors || !s->viewmats || !s->Ks)
         return STATUS_BAD_ARGUMENT;
@@ -150,8 +150,8 @@ static int check(const SplatScene* s, const SplatImage* out) {
     return STATUS_OK;
 }
 
-// Renders. `state`, if not null, receives what splat_backward needs: a block, to be given back with splat_free.
-DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, SplatState* state) {
+// Renders. `state`, if not null, receives the state for splat_backward: a block that the caller frees with splat_free.
+EXPORT int32_t splat_forward(const SplatScene* scene, const SplatImage* out, SplatState* state) {
     if (state) *state = SplatState{};
     if (int status = check(scene, out)) return status;
 #define CALL(ns) ns::forward(*scene, *out, state)
@@ -164,8 +164,8 @@ DOOR int32_t splat_forward(const SplatScene* scene, const SplatImage* out, Splat
     return status;
 }
 
-// Writes every gradient that is not null. The state is only read: it may be used again.
-DOOR int32_t splat_backward(const SplatScene* scene, const SplatState* state, const SplatImage* out, const SplatImage* grad_out,
+// Writes every gradient that is not null. The state is only read and can be used again.
+EXPORT int32_t splat_backward(const SplatScene* scene, const SplatState* state, const SplatImage* out, const SplatImage* grad_out,
                             const SplatGradients* grad) {
     if (int status = check(scene, out)) return status;
     if (int status = check(scene, grad_out)) return status;
@@ -177,4 +177,4 @@ DOOR int32_t splat_backward(const SplatScene* scene, const SplatState* state, co
 #undef CALL
 }
 
-DOOR void splat_free(void* block) { chronosplat::block_give(block); }
+EXPORT void splat_free(void* block) { chronosplat::block_give(block); }

@@ -1,8 +1,9 @@
-// A z-buffered triangle rasteriser: samples on a regular sub-pixel grid, shading per sample, averages in linear light.
+// Z-buffered triangle rasteriser: a regular grid of samples per pixel, shading per sample, averaging in linear light.
 #include "mesh.h"
 #include <cmath>
 #include "runtime.h"
 
+using chronosplat::all_finite;
 using chronosplat::Array;
 
 namespace {
@@ -15,7 +16,7 @@ struct Color {
     float r, g, b, a;
 };
 
-// A BLEND material of alpha a covers the samples whose threshold is below a: all levels once, in a scattered order.
+// A BLEND material with alpha a covers the samples whose threshold is below a. Thresholds are evenly spaced and scattered.
 float threshold(int sx, int sy, int samples) {
     int count = samples * samples, step = 7;
     auto shares_factor = [](int a, int b) {
@@ -29,13 +30,13 @@ float threshold(int sx, int sy, int samples) {
     return ((sy * samples + sx) * step % count + 0.5f) / count;
 }
 
-// The part of x above the whole number below it, in [0, 1]; 0 where x is NaN or infinite: interpolation may overflow.
+// x - floor(x), in [0, 1]; 0 where x is NaN or infinite, because interpolation may overflow.
 float fraction(float x) {
     float part = x - std::floor(x);
     return part >= 0 && part <= 1 ? part : 0.f;
 }
 
-// x in [0, 1]; 0 for NaN, so that every colour converts to a byte.
+// Clamps x to [0, 1]; NaN becomes 0, so that every colour converts to a byte.
 float clip(float x) { return x > 0 ? (x < 1 ? x : 1.f) : 0.f; }
 
 Color texel(const MeshScene& s, int texture, float u, float v) {
@@ -62,7 +63,7 @@ template <int K> void interpolate(const float* attribute, const int32_t* v, cons
     for (int k = 0; k < K; k++) out[k] = w[0] * attribute[K * v[0] + k] + w[1] * attribute[K * v[1] + k] + w[2] * attribute[K * v[2] + k];
 }
 
-// Base colour and alpha before light.
+// Base colour and alpha before lighting.
 Color base_color(const Face& f, const float w[3]) {
     float c[4], uv[4];
     interpolate<4>(f.s->colors, f.v, w, c);
@@ -75,7 +76,7 @@ Color base_color(const Face& f, const float w[3]) {
     return out;
 }
 
-// Lambert under the lights, plus ambient and emission. The normal is turned towards the camera.
+// Lambertian shading plus ambient and emission. The normal is flipped towards the camera.
 Color shade(const Face& f, const float w[3], const float eye[3]) {
     Color c = base_color(f, w);
     if (!f.m->unlit) {
@@ -107,7 +108,7 @@ uint8_t to_srgb(float x) {
     return (uint8_t)(y * 255.f + 0.5f);
 }
 
-// Perspective-correct weights of a sample in a triangle; false outside.
+// Perspective-correct barycentric weights of a sample; returns false outside the triangle.
 bool weights(const Screen& a, const Screen& b, const Screen& c, float px, float py, float w[3], float& z) {
     float area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
     float w0 = ((b.x - px) * (c.y - py) - (b.y - py) * (c.x - px)) / area;
@@ -139,8 +140,8 @@ int render_view(const MeshScene& s, int view) {
         if (!(a.z > s.near_plane && b.z > s.near_plane && c.z > s.near_plane)) continue;
         float area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
         const MeshMaterial& m = s.material[s.face_materials[f]];
-        if (!(std::fabs(area) < INFINITY) || area == 0) continue;  // finite, and so is every corner in it
-        if (area > 0 && !m.two_sided) continue;                    // image y is down: a front face turns left
+        if (!(std::fabs(area) < INFINITY) || area == 0) continue;  // a finite area means finite corners
+        if (area > 0 && !m.two_sided) continue;                    // image y points down: front faces have negative area
         auto least = [](float p, float q, float r) { return p < q ? (p < r ? p : r) : (q < r ? q : r); };
         float left = std::ceil(least(a.x, b.x, c.x) - 0.5f), right = std::floor(-least(-a.x, -b.x, -c.x) - 0.5f);
         float top = std::ceil(least(a.y, b.y, c.y) - 0.5f), bottom = std::floor(-least(-a.y, -b.y, -c.y) - 0.5f);
@@ -188,16 +189,10 @@ int render_view(const MeshScene& s, int view) {
     return 0;
 }
 
-}  // namespace
-
-namespace {
-
-using chronosplat::all_finite;
-
-constexpr int32_t EDGE_MOST = 1 << 20, COUNT_MOST = 1 << 28, SAMPLES_MOST = 64;
+constexpr int32_t EDGE_MAX = 1 << 20, COUNT_MAX = 1 << 28, SAMPLES_MAX = 64;
 
 bool in_range(const int32_t* values, size_t n, int32_t end) {
-    uint32_t most = 0;  // a negative value is a large one
+    uint32_t most = 0;  // negative values are large as unsigned
     for (size_t i = 0; i < n; i++) most = (uint32_t)values[i] > most ? (uint32_t)values[i] : most;
     return n == 0 || most < (uint32_t)end;
 }
@@ -206,14 +201,14 @@ int check_sizes(const MeshScene& s) {
     const int32_t counts[] = {s.vertices, s.faces, s.materials, s.textures, s.lights, s.views};
     for (int32_t n : counts)
         if (n < 0) return STATUS_BAD_ARGUMENT;
-    if (s.width < 1 || s.height < 1 || s.width > EDGE_MOST || s.height > EDGE_MOST) return STATUS_BAD_ARGUMENT;
-    if (s.samples < 1 || s.samples > SAMPLES_MOST || s.texel_count < 0) return STATUS_BAD_ARGUMENT;
+    if (s.width < 1 || s.height < 1 || s.width > EDGE_MAX || s.height > EDGE_MAX) return STATUS_BAD_ARGUMENT;
+    if (s.samples < 1 || s.samples > SAMPLES_MAX || s.texel_count < 0) return STATUS_BAD_ARGUMENT;
     for (int32_t n : counts)
-        if (n >= COUNT_MOST) return STATUS_TOO_MANY;
+        if (n >= COUNT_MAX) return STATUS_TOO_MANY;
     return ((int64_t)s.width * s.samples * s.height * s.samples) >> 31 ? STATUS_TOO_MANY : STATUS_OK;
 }
 
-// Only counts of zero may come with null pointers.
+// Null pointers are allowed only where the count is zero.
 bool has_arrays(const MeshScene& s) {
     if (s.vertices && !(s.positions && s.normals && s.uvs && s.colors)) return false;
     if (s.faces && !(s.indices && s.face_materials)) return false;
@@ -232,14 +227,14 @@ int check_tables(const MeshScene& s) {
     }
     for (int32_t i = 0; i < s.textures; i++) {
         const MeshTexture& t = s.texture[i];
-        if (t.width < 1 || t.height < 1 || t.width > EDGE_MOST || t.height > EDGE_MOST) return STATUS_BAD_ARGUMENT;
+        if (t.width < 1 || t.height < 1 || t.width > EDGE_MAX || t.height > EDGE_MAX) return STATUS_BAD_ARGUMENT;
         if (t.offset < 0 || t.offset > s.texel_count - (int64_t)t.width * t.height) return STATUS_BAD_ARGUMENT;
     }
     return STATUS_OK;
 }
 
-// Nothing that a caller can pass may crash the process, as long as the arrays are as long as the sizes say. Texels are
-// not read here: they are large, and any value in them is drawn without harm.
+// No arguments may crash the process, as long as the arrays are as long as the sizes declare. Texels are not checked:
+// they are large, and any value renders safely.
 int check(const MeshScene* scene) {
     if (!scene) return STATUS_BAD_ARGUMENT;
     const MeshScene& s = *scene;

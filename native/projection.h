@@ -1,4 +1,4 @@
-// LANES Gaussians from the world to the screen (EWA splatting, as in gsplat) and back (its gradient).
+// EWA projection of LANES Gaussians (as in gsplat), and its gradient.
 #pragma once
 #include "chunk.h"
 
@@ -6,10 +6,10 @@ namespace CHRONOSPLAT_ISA {
 
 constexpr float P_SCALE = 0.8493218002880191f;  // sqrt(log2(e) / 2): with it, log2(alpha) = lo - p^2 - q^2
 
-// The projection into one view, with what the backward pass needs again. The exponent is kept as a sum of two squares,
+// The projection into one view, with intermediate values for the backward pass. The exponent is a sum of two squares,
 // p = alpha dx + beta dy and q = gamma dy, because the quadratic form would cancel for long thin Gaussians.
 struct Projected {
-    vfloat X, Y, Z, inv_z, tx, ty;       // camera space; tx, ty clamped to the frustum's rim (as in 3DGS)
+    vfloat X, Y, Z, inv_z, tx, ty;       // camera space; tx, ty clamped to the frustum (as in 3DGS)
     vfloat T0[3], T1[3], m0[3], m1[3];   // rows of J W, and those times the half covariance
     vfloat a, b, c, cross[3];            // 2D covariance (blurred), m0 x m1
     vfloat det_sharp, det;               // determinants without and with the blur
@@ -17,7 +17,7 @@ struct Projected {
     vmask x_inside, y_inside;
 };
 
-// Footprints beyond 1e9 pixels would overflow; a Gaussian this large is as good as constant along that axis.
+// Footprints beyond 1e9 pixels would overflow; a Gaussian this large is practically constant along that axis.
 INLINE void bound_columns(Projected& p) {
     for (int k = 0; k < 3; k++) {
         vfloat size = upper(upper(p.m0[k], -p.m0[k]), upper(p.m1[k], -p.m1[k]));
@@ -75,12 +75,12 @@ INLINE vmask in_depth_range(const Projected& p, const SplatScene& s) {
     return at_least(p.Z, splat(s.near_plane)) & at_least(splat(s.far_plane), p.Z) & above(p.det, vfloat{});
 }
 
-// log2 of the compensation that keeps a blurred Gaussian's light (gsplat's antialiased mode).
+// log2 of the opacity compensation for the blur (gsplat's antialiased mode).
 INLINE vfloat log_compensation(const Projected& p) {
     return 0.5f * log2_positive(upper(p.det_sharp / p.det, splat(1e-30f)));
 }
 
-// Moments that the tiles accumulate for one (Gaussian, view), with s = dL/d(log alpha):
+// Moments accumulated by the tiles for one (Gaussian, view), with s = dL/d(log alpha):
 // 0: s, 1: s p, 2: s q, 3: s p p, 4: s p q, 5: s q q, 6..8: dL/dcolor, 9: dL/dz of the depth channel, 10: the Gaussian.
 constexpr int MOMENTS = 12;  // padded to whole 16-byte vectors
 
@@ -88,10 +88,10 @@ struct alignas(64) ViewGradient {
     vfloat rotation[9], translation[3];
 };
 
-// One view's gradient of the means (at the view's time); adds to those of the shapes, and of the camera if wanted. The
-// shape's is that of the half covariance (9 values), or with `covars` that of the covariance (6). Columns of the half
-// covariance are whitened (w = L m, at most one long) before they meet the moments: through the covariance itself, long
-// thin Gaussians would lose twice the digits.
+// One view's gradient of the means (at the view's time); adds to those of the shapes, and of the camera if not null. The
+// shape gradient is that of the half covariance (9 values), or with `covars` that of the covariance (6). Columns of the
+// half covariance are whitened (w = L m, length at most 1) before they multiply the moments: through the covariance
+// itself, long thin Gaussians would lose twice the digits.
 INLINE void project_backward(const Projected& p, const vfloat m[MOMENTS], vmask ok, const Chunk& g, int i, const vfloat mean[3],
                              const float* vm, const float* K, const SplatScene& s, vfloat d_mean[3], vfloat d_shape[9], ViewGradient* camera) {
     constexpr float ONE = 1.3862943611198906f, TWO = 1.9218120556728056f;  // 1 / P_SCALE^2, and its square

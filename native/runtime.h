@@ -1,4 +1,4 @@
-// Memory and threads without a C++ runtime library: the shared object needs only libc.
+// Memory and threads without a C++ runtime library: the shared object links only libc.
 #pragma once
 #include <dlfcn.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 
 namespace chronosplat {
 
-// Freed blocks are kept for the next call: a large malloc is an mmap, and its page faults cost more than the work.
+// Caches freed blocks for the next call: a large malloc is an mmap, whose page faults cost more than the rendering.
 struct Pool {
     static constexpr int SLOTS = 64;
     static constexpr size_t HELD_MAX = (size_t)1 << 30;
@@ -20,16 +20,16 @@ struct Pool {
     size_t size[SLOTS] = {};
     size_t held = 0;
 };
-Pool& pool();                                        // one for the library, in dispatch.cpp
-void* pool_take(size_t bytes, size_t& capacity);     // nullptr when memory is out
+Pool& pool();                                        // singleton, in dispatch.cpp
+void* pool_take(size_t bytes, size_t& capacity);     // nullptr when out of memory
 void pool_give(void* p, size_t capacity);
 
-// Blocks that leave the library: they remember their capacity in front of themselves.
+// Blocks for the caller; their capacity is stored in a header in front of them.
 constexpr size_t BLOCK_HEADER = 64;
 void* block_take(size_t bytes);
 void block_give(void* block);
 
-// An array of plain values from the pool.
+// An array of plain values in pooled memory.
 template <class T> struct Array {
     T* p = nullptr;
     size_t capacity = 0;
@@ -52,7 +52,7 @@ template <class T> struct Array {
     const T& operator[](size_t i) const { return p[i]; }
 };
 
-// Whether none of n values is a NaN or an infinity. By their bits: sums of x * 0 may be regrouped, and then overflow.
+// Whether all n values are finite. Tests bits, because fast-math may regroup sums of x * 0 so that they overflow.
 inline bool all_finite(const float* p, size_t n) {
     uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
@@ -64,14 +64,14 @@ inline bool all_finite(const float* p, size_t n) {
     return most < 0x7f800000;
 }
 
-// torch's own OpenMP pool, looked up at run time (no link dependency); null where torch uses another OpenMP, and where
-// OMP_WAIT_POLICY is PASSIVE: its threads then sleep after every loop, and waking them costs more than a crew that spins briefly.
+// torch's OpenMP pool, looked up at run time (no link dependency); null where torch uses another OpenMP, and where
+// OMP_WAIT_POLICY is PASSIVE: its threads then sleep after every loop, and waking them costs more than a briefly spinning crew.
 typedef void (*gomp_parallel_t)(void (*)(void*), void*, unsigned, unsigned);
 gomp_parallel_t gomp_parallel();
 Crew& crew();
 
-// Runs work(item, thread) for every item. Threads take the next item as they become free. Unless the wait policy is PASSIVE,
-// torch's workers spin between loops: this borrows them, because a crew would compete with them (benchmarks/busy.py).
+// Runs work(item, thread) for every item, scheduled dynamically. Unless the wait policy is PASSIVE, torch's workers spin
+// between loops, so this uses them: a crew would compete with them (benchmarks/busy.py).
 template <class F> void parallel_for(int64_t items, int threads, F work) {
     constexpr int MOST = 256;
     if (threads > items) threads = (int)items;

@@ -1,6 +1,6 @@
 // Vectors of float and int32 as wide as the instruction set's registers: 16, 8 or 4 lanes.
 //
-// The code is written once with the compiler's portable vectors; intrinsics serve only where masks differ.
+// Code uses the compiler's portable vectors; intrinsics are needed only where masks differ.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -33,7 +33,7 @@ template <class T> INLINE T lower(T a, T b) { return a < b ? a : b; }
 template <class T> INLINE T upper(T a, T b) { return a > b ? a : b; }
 template <class T> INLINE T root(T a) { return __builtin_elementwise_sqrt(a); }
 
-// Ordered comparisons: a NaN fails them all, which is how NaN is culled.
+// Ordered comparisons: NaN fails all of them, and so is culled.
 #if defined(__AVX512F__)
 typedef __mmask16 vmask;
 INLINE vmask at_least(vfloat a, vfloat b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
@@ -75,7 +75,7 @@ INLINE uint64_t pack_bytes(vint8 m) {
     return r;
 }
 #endif
-// At least the square root, by up to a thousandth more.
+// Square root, or up to 0.1 % more.
 INLINE vfloat8 root_or_more(vfloat8 a) {
 #if defined(__AVX__)
     return a * ((vfloat8)_mm256_rsqrt_ps((__m256)upper(a, vfloat8{} + 1e-30f)) * 1.0005f);  // good to 2^-11
@@ -106,9 +106,9 @@ INLINE vfloat log2_positive(vfloat x) {
     return __builtin_convertvector(exponent, vfloat) + 2.8853900817779268f * t * series;
 }
 
-// Sums over lanes of twelve vectors at once: out[k] is the sum of v[k]. Folded pairwise, always in the same order.
+// Sums over lanes of twelve vectors at once: out[k] is the sum of v[k]. Pairwise, always in the same order.
 INLINE void lane_sums(const vfloat v[12], float out[12]) {
-    vfloat4 quarter[12];  // four partial sums of each vector
+    vfloat4 quarter[12];  // four partial sums per vector
     for (int k = 0; k < 12; k++) {
         vfloat4 part[LANES / 4];
         memcpy(part, &v[k], sizeof part);
@@ -116,7 +116,7 @@ INLINE void lane_sums(const vfloat v[12], float out[12]) {
         if constexpr (LANES == 8) part[0] = part[0] + part[1];
         quarter[k] = part[0];
     }
-    for (int k = 0; k < 12; k += 4) {  // a 4x4 transposition with additions on the way
+    for (int k = 0; k < 12; k += 4) {  // a 4x4 transposition with additions
         vfloat4 a = quarter[k], b = quarter[k + 1], c = quarter[k + 2], d = quarter[k + 3];
         vfloat4 ab = __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
         vfloat4 cd = __builtin_shufflevector(c, d, 0, 2, 4, 6) + __builtin_shufflevector(c, d, 1, 3, 5, 7);

@@ -1,4 +1,4 @@
-// The depth order of one tile's Gaussians, found as far as it is asked for: most tiles are opaque long before their end.
+// Lazy depth sort of one tile's Gaussians: most tiles become opaque long before their last Gaussian.
 #pragma once
 #include "simd.h"
 
@@ -42,13 +42,13 @@ static void sort_many(DepthKey* key, DepthKey* other, uint32_t n) {
     if (key != home) memcpy(home, key, n * sizeof(DepthKey));
 }
 
-// Keys are dealt into up to 1024 buckets of ascending depth at once; those that are reached are sorted.
+// Distributes keys into up to 1024 buckets of ascending depth, and sorts a bucket when it is reached.
 struct DepthOrder {
     DepthKey *key, *spare;  // in buckets; free space of the same size
     uint32_t count, sorted = 0, end[1024];
     int bucket = 0, buckets;
 
-    // `keys` (n of them, in ascending index) are left as they are; `scratch` has room for n, `spare` too.
+    // `keys` (n, in ascending index) is only read; `scratch` and `spare` have space for n keys each.
     DepthOrder(const DepthKey* keys, uint32_t n, DepthKey* scratch, DepthKey* spare) : key(scratch), spare(spare), count(n) {
         uint32_t least = ~0u, most = 0, sum = 0;
         for (uint32_t i = 0; i < n; i++) least = lower(least, (uint32_t)(keys[i] >> 32)), most = upper(most, (uint32_t)(keys[i] >> 32));
@@ -65,7 +65,7 @@ struct DepthOrder {
         }
         for (uint32_t i = 0; i < n; i++) key[end[((uint32_t)(keys[i] >> 32) - least) >> shift]++] = keys[i];
     }
-    // Puts at least the first n into order: large buckets by themselves, then all at once, as hardly any are out of place.
+    // Sorts at least the first n: large buckets by radix sort, then all together by insertion sort, as few are out of place.
     void reach(uint32_t n) {
         uint32_t from = sorted;
         for (; sorted < n && sorted < count; sorted = end[bucket++]) {

@@ -1,9 +1,9 @@
-// The splat renderer's two passes. Compiled once per instruction set; dispatch.cpp chooses one at run time.
+// Forward and backward pass of the splat renderer. Compiled once per instruction set; dispatch.cpp chooses at run time.
 //
-//   forward:  project (chunks of Gaussians x views) -> deal into tiles by counting -> order by depth and composite each tile
+//   forward:  project (chunks of Gaussians x views) -> bin into tiles (counting sort) -> sort by depth and composite each tile
 //   backward: composite again with gradients (one row per pair) -> sum the rows of a Gaussian in fixed order -> parameters
 //
-// All sums run in an order that does not depend on the threads, so gradients are bitwise reproducible.
+// The order of all sums is independent of the threads, so gradients are bitwise reproducible.
 #include "splat.h"
 #include "chunk_backward.h"
 #include "projection.h"
@@ -20,7 +20,7 @@ struct TileBox {
     uint16_t x0, x1, y0, y1;
 };
 
-// What the forward pass works with.
+// Working memory of the forward pass.
 struct Forward {
     const SplatScene& s;
     const Layout at;
@@ -29,9 +29,9 @@ struct Forward {
     Array<int32_t> visible;   // [images, chunks]
     Array<uint32_t> cells;    // [images, chunks, tiles]: counts, then cursors
     Array<uint32_t> start;    // [images * tiles + 1] first key of each tile
-    Array<DepthKey> keys;     // per (splat, tile); a tile's pairs that changed pixels take their place
-    Array<uint64_t> changed;  // the blocks that they changed
-    Array<uint32_t> kept;     // [images * tiles] how many
+    Array<DepthKey> keys;     // per (splat, tile); later replaced by the tile's pairs that changed pixels
+    Array<uint64_t> changed;  // blocks changed by each pair
+    Array<uint32_t> kept;     // [images * tiles] number of pairs
     Array<uint32_t> ends;     // [images, tiles, chunks] where a chunk's rows end in the tile
     std::atomic<int> status{STATUS_OK};
 
@@ -79,7 +79,7 @@ void Forward::project_vectors(const Chunk& g, int scene, int chunk, int image) {
         Projected p;
         project(p, g, i, mean, vm, K, s);
         if (s.antialiased) lo += log_compensation(p);
-        // the slack makes up for rounding here and in the tiles
+        // the slack covers rounding here and in the tiles
         vfloat budget = (lo + LOG2_255) * 1.00001f + 1e-4f, reach2 = budget * (2 / LOG2E);
         vfloat reach_x = root(reach2 * p.a), reach_y = root(reach2 * p.c);
         seen = seen & at_least(lo, splat(-LOG2_255)) & in_depth_range(p, s) & above(p.u + reach_x, vfloat{}) &
@@ -136,7 +136,7 @@ void Forward::composite(size_t item, const SplatImage& out, bool keep) {
                                     out.alpha + pixel, out.depth + pixel);
     if (!keep) return;
     kept[item] = count;
-    // rows of moments lie by chunk, so that each chunk finds its own together
+    // order rows of moments by chunk, so that those of a chunk are contiguous
     size_t image = item / at.tiles;
     uint32_t *end = &ends[item * at.chunks], sum = 0;
     memset(end, 0, at.chunks * sizeof(uint32_t));
@@ -159,7 +159,7 @@ int Forward::run(const SplatImage& out, SplatState* state) {
     });
     if (status) return status;
     uint64_t sum = 0;
-    for (int image = 0; image < at.images; image++) {  // from counts to cursors, row by row
+    for (int image = 0; image < at.images; image++) {  // convert counts to cursors, row by row
         uint32_t *first = &start[(size_t)image * at.tiles], *rows = &cells[(size_t)image * at.chunks * at.tiles], *row = rows;
         memset(first, 0, at.tiles * sizeof(uint32_t));
         for (int chunk = 0; chunk < at.chunks; chunk++, row += at.tiles)

@@ -1,4 +1,4 @@
-// How the images, tiles and chunks of a call are numbered, and the block that carries records to the backward pass.
+// Numbering of images, tiles and chunks, and the block that stores records for the backward pass.
 #pragma once
 #include "tiles.h"
 
@@ -6,7 +6,7 @@ namespace CHRONOSPLAT_ISA {
 
 struct Layout {
     int images, tiles_x, tiles, chunks;
-    uint32_t stride;  // splats of a chunk; chunks are full unless there is but one
+    uint32_t stride;  // splats per chunk; all chunks are full unless there is only one
     explicit Layout(const SplatScene& s)
         : images(s.scenes * s.views), tiles_x((s.width + TILE - 1) / TILE), tiles(tiles_x * ((s.height + TILE - 1) / TILE)),
           chunks((s.gaussians - 1) / CHUNK + 1), stride(s.gaussians < CHUNK ? s.gaussians : CHUNK) {}
@@ -41,7 +41,7 @@ struct State {
         state.place(block, at, rows);
         return state;
     }
-    // False if the block is not one that the forward pass wrote for this layout. Tiles and records are checked where they are read.
+    // Returns false if the forward pass did not write the block for this layout. Tiles and records are checked where they are read.
     bool read(const void* block, int64_t size, const Layout& at) {
         Header h;
         if (!block || size < (int64_t)sizeof h) return false;
@@ -54,7 +54,7 @@ struct State {
             if (start[item + 1] < start[item] || start[item + 1] > rows) return false;
         return true;
     }
-    // Whether a tile's rows are dealt to chunks as they must be.
+    // Whether the assignment of a tile's rows to chunks is valid.
     bool tile_fits(const Layout& at, size_t item) const {
         uint32_t before = 0;
         for (int chunk = 0; chunk < at.chunks; chunk++) {

@@ -1,8 +1,8 @@
-// One 32x32-pixel tile of one view: its Gaussians composited front to back, in 4x4-pixel blocks.
+// Front-to-back compositing of one 32x32-pixel tile of one view, in 4x4-pixel blocks.
 //
-// Per (tile, Gaussian) a 64-bit mask says which of the 8x8 blocks the alpha >= 1/255 ellipse can touch; blocks whose
-// pixels are all opaque leave the mask of live blocks. What is left is written out as a flat list of visits, because a
-// loop per Gaussian with its two or three blocks would mispredict its end every time.
+// Per (tile, Gaussian) a 64-bit mask holds which of the 8x8 blocks the alpha >= 1/255 ellipse can touch; blocks whose
+// pixels are all opaque leave the mask of live blocks. The rest becomes a flat list of visits, because a loop per Gaussian
+// over its two or three blocks would mispredict its end every time.
 #pragma once
 #include "projection.h"
 #include "sort.h"
@@ -13,20 +13,20 @@ namespace CHRONOSPLAT_ISA {
 constexpr int BLOCKS = TILE / 4, BATCH = 32, PARTS = 16 / LANES, VISITS = 64;
 constexpr float TRANSMITTANCE_STOP = 1e-4f, ALPHA_MAX = 0.999f;
 
-// What a Gaussian draws: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, its colour and its depth.
-struct Drawn {
+// Appearance of a Gaussian: log2(alpha) = lo - (alpha dx + beta dy)^2 - (gamma dy)^2, colour and depth.
+struct Visible {
     float x, y, alpha, beta, gamma, lo, r, g, b, depth;
 };
 
-// A projected Gaussian: also the ellipse where alpha >= 1/255 (see touched_blocks), and its position in its chunk.
-struct alignas(64) Splat : Drawn {
+// A projected Gaussian with the ellipse where alpha >= 1/255 (see touched_blocks) and its position in its chunk.
+struct alignas(64) Splat : Visible {
     float shear, drop, extent, reach_y, tangent_y;
     uint32_t position;
 };
 
-// A Gaussian that changed pixels of a tile, for the backward pass: the blocks, and the row of its moments, counted
-// from the tile's first.
-struct alignas(64) Record : Drawn {
+// A Gaussian that changed pixels of a tile, for the backward pass: the changed blocks, and the row of its moments
+// relative to the tile's first row.
+struct alignas(64) Record : Visible {
     uint32_t position, row;
     uint64_t changed, unused;
 };
@@ -40,7 +40,7 @@ struct alignas(64) PixelCenters {
     }
 };
 
-// Where a tile lies, and what the image around it looks like.
+// Position of a tile in pixels, and size of the image.
 struct TileFrame {
     int x, y, width, height;
     int block_rows() const { int n = (height - y + 3) / 4; return n < BLOCKS ? n : BLOCKS; }
@@ -67,13 +67,13 @@ INLINE uint64_t touched_blocks(const Splat& g, float x, float y) {
     return pack_bytes(row);
 }
 
-// Up to BATCH Gaussians of a tile, and their visits: block in the low six bits, place in the batch above.
+// Up to BATCH Gaussians of a tile, and their visits: block in the low six bits, index in the batch above.
 struct Batch {
-    const Drawn* drawn[BATCH];
+    const Visible* visible[BATCH];
     float x[BATCH], y[BATCH];  // centres relative to the tile
     uint64_t masks[BATCH];     // blocks to visit
     uint16_t visits[64 * BATCH + 4];
-    void place(int i, const Drawn& g, const TileFrame& f) { drawn[i] = &g, x[i] = g.x - f.x, y[i] = g.y - f.y; }
+    void place(int i, const Visible& g, const TileFrame& f) { visible[i] = &g, x[i] = g.x - f.x, y[i] = g.y - f.y; }
     int list(int n) {
         int count = 0;
         for (int i = 0; i < n; i++) {
@@ -87,14 +87,14 @@ struct Batch {
     }
 };
 
-// log2(alpha) of a part of a block (LANES pixels), and its two coordinates.
+// p and q (see Projected) and log2(alpha) at LANES pixels of a block.
 struct Footprint {
     vfloat p, q, exponent;
 };
 
 INLINE Footprint footprint(const Batch& batch, int visit, const PixelCenters& centers, int part) {
     int i = visit >> 6;
-    const Drawn& g = *batch.drawn[i];
+    const Visible& g = *batch.visible[i];
     vfloat dx = (batch.x[i] - centers.column[visit & 63]) - load(centers.x + part * LANES);
     vfloat dy = (batch.y[i] - centers.row[visit & 63]) - load(centers.y + part * LANES);
     Footprint f;
@@ -103,11 +103,11 @@ INLINE Footprint footprint(const Batch& batch, int visit, const PixelCenters& ce
     return f;
 }
 
-// A pixel that has stopped carries its transmittance with a minus sign: then nothing is ever drawn there again.
+// A terminated pixel stores its transmittance with a minus sign, so that it takes no more light.
 INLINE vfloat negated(vfloat t) { return (vfloat)((vint)t | (vint{} + (int32_t)0x80000000)); }
 INLINE vfloat magnitude(vfloat t) { return (vfloat)((vint)t & (vint{} + 0x7fffffff)); }
 
-// The share of a pixel that an alpha takes, from its transmittance.
+// The weight alpha T of a Gaussian at a pixel; updates the transmittance T.
 INLINE vfloat take_share(vfloat& T, vfloat alpha) {
     vfloat share = alpha * T, left = T - share;
     vmask go_on = above(left, splat(TRANSMITTANCE_STOP));  // stops before T falls to the limit
@@ -115,7 +115,7 @@ INLINE vfloat take_share(vfloat& T, vfloat alpha) {
     return keep(go_on, share);
 }
 
-// Four reds, greens and blues to four pixels.
+// Interleaves four reds, greens and blues to four pixels.
 INLINE void interleave(vfloat4 r, vfloat4 g, vfloat4 b, float out[12]) {
     vfloat4 rg0 = __builtin_shufflevector(r, g, 0, 4, 1, 5), rg2 = __builtin_shufflevector(r, g, 2, 6, 3, 7);
     *(vfloat4*)out = __builtin_shufflevector(rg0, b, 0, 1, 4, 2);
@@ -127,13 +127,13 @@ struct alignas(64) BlockState {
     vfloat T[PARTS], R[PARTS], G[PARTS], B[PARTS], D[PARTS];
 };
 
-// A pair that changed pixels, until the records are written: a splat, and its row.
+// A (splat, tile) pair that changed pixels: the splat and its row. Replaced by a Record in the state.
 struct Pair {
     uint32_t splat, row;
 };
 
-// Composites a tile's Gaussians, in `sorted` order, into the image. Writes the pairs that changed anything to `pairs`
-// (if it is not null) with the blocks that they changed, and returns how many.
+// Composites a tile's Gaussians, in `sorted` order, into the image. Writes the pairs that changed pixels to `pairs` (if
+// not null) with their changed blocks, and returns the number of pairs.
 static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pairs, uint64_t* changed, const TileFrame& f,
                                float* rgb, float* alpha, float* depth) {
     const PixelCenters centers;
@@ -153,7 +153,7 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
             batch.place(i, splats[indices[i]], f);
             batch.masks[i] = touched_blocks(splats[indices[i]], batch.x[i], batch.y[i]) & alive;
         }
-        // two sweeps: alphas do not depend on each other, so that many are under way at once; transmittances do
+        // two passes: alphas are independent and pipeline well, transmittances depend on each other
         uint64_t changes[BATCH] = {};
         for (int first_visit = 0, visits = batch.list(n); first_visit < visits; first_visit += VISITS) {
             const uint16_t* visit = batch.visits + first_visit;
@@ -165,7 +165,7 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
                 }
             for (int v = 0; v < some; v++) {
                 int b = visit[v] & 63, i = visit[v] >> 6;
-                const Drawn& g = *batch.drawn[i];
+                const Visible& g = *batch.visible[i];
                 BlockState& s = state[b];
                 uint32_t changed_lanes = 0;
                 EACH_PART {
@@ -209,12 +209,11 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
 }
 
 struct alignas(64) BlockGradient {
-    vfloat T[PARTS], behind[PARTS], r[PARTS], g[PARTS], b[PARTS], d[PARTS];  // behind: light still to come times its gradient
+    vfloat T[PARTS], behind[PARTS], r[PARTS], g[PARTS], b[PARTS], d[PARTS];  // behind: remaining light times its gradient
 };
 
-// The gradient of composite_tile: replays the compositing of `count` records and writes one row of moments for each.
-// False if a record is not one that composite_tile can have left.
-// Visits are worked off in three sweeps, so that none needs more values at hand than there are registers.
+// The gradient of composite_tile: repeats the compositing of `count` records and writes one row of moments for each.
+// Returns false if a record is invalid. Visits are processed in three passes, so that each fits into the registers.
 static bool composite_tile_backward(const Record* records, uint32_t count, const TileFrame& f, const SplatImage& out,
                                     const SplatImage& grad, size_t pixel, float* moments) {
     const PixelCenters centers;
@@ -233,15 +232,15 @@ static bool composite_tile_backward(const Record* records, uint32_t count, const
             const int o = k * LANES;
             s.T[k] = splat(1.f), s.r[k] = load(g[0] + o), s.g[k] = load(g[1] + o), s.b[k] = load(g[2] + o), s.d[k] = load(g[4] + o);
             s.behind[k] = load(v[0] + o) * s.r[k] + load(v[1] + o) * s.g[k] + load(v[2] + o) * s.b[k] + load(v[4] + o) * s.d[k] -
-                          (1.f - load(v[3] + o)) * load(g[3] + o);  // less what an opaque background would bring
+                          (1.f - load(v[3] + o)) * load(g[3] + o);  // minus the final transmittance times the gradient of alpha
         }
     }
     struct alignas(64) Visit {
-        vfloat alpha[PARTS], s[PARTS], w[PARTS];  // alpha before clamping, dL/d(log alpha), share of the pixel
+        vfloat alpha[PARTS], s[PARTS], w[PARTS];  // alpha before clamping, dL/d(log alpha), weight at the pixel
     } visit[VISITS];
     Batch batch;
     for (uint32_t first = 0; first < count;) {
-        int n = 0, visits = 0;  // as many records as have VISITS visits together, which is one at least
+        int n = 0, visits = 0;  // as many records as fit into VISITS visits, at least one
         for (; n < BATCH && first + n < count; n++) {
             visits += __builtin_popcountll(records[first + n].changed);
             if (n && visits > VISITS) break;

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.render.door_kit import OK, Case, backward, forward, state_of
+from tests.render.native_kit import OK, Case, backward, forward, state_of
 
 ROOT = Path(__file__).parents[2]
 POLICIES = [None, "PASSIVE", "passive", "ACTIVE"]

@@ -97,7 +97,7 @@ def read_macho(data: bytes) -> Library:
 
 def doors() -> set[str]:
     """The C functions that the sources mark as visible."""
-    mark = re.compile(r'^(?:DOOR|extern "C" __attribute__\(\(visibility\("default"\)\)\)) \w+ (\w+)\(', re.MULTILINE)
+    mark = re.compile(r'^(?:EXPORT|extern "C" __attribute__\(\(visibility\("default"\)\)\)) \w+ (\w+)\(', re.MULTILINE)
     return {name for path in (ROOT / "native").glob("*.cpp") for name in mark.findall(path.read_text())}
 
 
