@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from chronosplat.cameras import Cameras, orbit, orbit_pose
-from chronosplat.captures import Limits, Views, fit_size, load_capture, save_transforms
+from chronosplat.captures import Limits, Views, load_capture, save_transforms
 from chronosplat.captures.views import evenly
 
 FRAMES, SIDE = 12, 48
@@ -43,7 +43,7 @@ def capture(folder: Path, mode: str = "RGBA", count: int = FRAMES, size: tuple[i
 def test_a_thinned_and_reduced_capture_is_the_whole_one_thinned_and_reduced(tmp_path: Path, mode: str) -> None:
     folder = capture(tmp_path / "a", mode)
     whole = load_capture(folder)
-    expected = fit_size(whole[evenly(len(whole), 5)], 16)
+    expected = whole[evenly(len(whole), 5)].resized(16, 16)
     found = load_capture(folder, size=16, max_frames=5)
     for name in ("images", "alphas", "times"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from chronosplat import InputError
-from chronosplat.captures.background import border_pixels, cut_out, reached_from_border, uniform_background, uniform_notice
+from chronosplat.captures.background import border_pixels, reached_from_border, remove_background, uniform_background, uniform_notice
 from chronosplat.captures.matting import MODES, REMBG_MODEL, choose_matte, rembg_missing, rembg_session
 from chronosplat.shapes import UnavailableError
 from tests.scene_kit import law, seeds
@@ -133,7 +133,7 @@ def test_enclosed_background_colour_stays_opaque_and_what_is_open_goes() -> None
     pictures[1, 19:21, 24:] = pictures[1, 0, 0]  # the second one's middle is open to the right
     color = uniform_background(border_pixels(picture) for picture in pictures)
     assert color is not None
-    straight, alphas = cut_out(pictures, color)
+    straight, alphas = remove_background(pictures, color)
     assert alphas.shape == (2, 40, 48, 1)
     assert alphas.unique().tolist() == [0, 1]
     assert alphas.sum((1, 2, 3)).tolist() == [400, 400 - 16 - 16]
@@ -144,7 +144,7 @@ def test_soft_edges_give_the_picture_again_on_their_background() -> None:
     color = torch.tensor([0.9, 0.8, 0.1])
     coverage = torch.linspace(0, 1, 33)[None, None, :, None].expand(1, 20, 33, 1)
     picture = coverage * torch.tensor([0.1, 0.4, 0.6]) + (1 - coverage) * color
-    straight, alphas = cut_out(picture, color)
+    straight, alphas = remove_background(picture, color)
     torch.testing.assert_close(straight * alphas + (1 - alphas) * color, picture, atol=0.03, rtol=0)
     assert bool((alphas.diff(dim=2) >= 0).all())
     assert float(alphas[0, 0, 0]) == 0
@@ -161,7 +161,7 @@ def test_nearly_the_whole_border_must_be_of_one_colour(columns: int, found: bool
     if color is not None:
         torch.testing.assert_close(color, torch.full((3,), 0.2))
         assert "uniform background rgb(51, 51, 51)" in uniform_notice("a", color).text
-        images, alphas = cut_out(pictures, color)
+        images, alphas = remove_background(pictures, color)
         assert float(alphas.mean()) == pytest.approx(columns / 32)
         assert images.shape == pictures.shape
 

@@ -64,7 +64,7 @@ def extent(solid: Tensor) -> tuple[int, int, int, int]:
 def test_a_window_may_reach_beyond_the_picture(left: int, top: int, side: int) -> None:
     picture = np.random.default_rng(0).integers(1, 255, (7, 9, 4)).astype(np.uint8)
     for channels in (3, 4):
-        cut, inside = Window(left, top, side).cut(picture[..., :channels], (10, 20, 30))
+        cut, inside = Window(left, top, side).crop(picture[..., :channels], (10, 20, 30))
         assert cut.shape == (side, side, channels)
         for y in range(side):
             for x in range(side):
@@ -76,7 +76,7 @@ def test_a_window_may_reach_beyond_the_picture(left: int, top: int, side: int) -
 
 @pytest.mark.parametrize(("left", "top"), [(9, 0), (-4, 0), (0, 7), (0, -4), (100, 100), (-100, -100), (-100, 3), (3, 100)])
 def test_a_window_wholly_outside_is_empty(left: int, top: int) -> None:
-    cut, inside = Window(left, top, 4).cut(np.full((7, 9, 4), 99, np.uint8), (10, 20, 30))
+    cut, inside = Window(left, top, 4).crop(np.full((7, 9, 4), 99, np.uint8), (10, 20, 30))
     assert not inside.any()
     assert (cut == [10, 20, 30, 0]).all()
 

@@ -55,10 +55,10 @@ def ring(*azimuths: float) -> list[tuple[float, float, float]]:
 
 def assert_holds(rig: Rig, views: Views, indices: Sequence[Sequence[int]]) -> None:
     """That the rig has the pictures ``indices`` [T][4] of ``views``, in these places."""
-    assert len(rig.where) == sum(len(row) for row in indices)
+    assert len(rig.indices) == sum(len(row) for row in indices)
     for moment, row in enumerate(indices):
         for place, index in enumerate(row):
-            found = rig.picture(moment, place, views.cameras.width)
+            found = rig.image(moment, place, views.cameras.width)
             assert found is not None
             assert torch.equal(found[0], views.images[index]), (moment, place)
             assert torch.equal(found[1], views.alphas[index]), (moment, place)
@@ -131,19 +131,19 @@ def test_cameras_near_a_place_are_used_and_others_left_out(place: int, off: tupl
     azimuth, _, radius = places[place]
     places[place] = (azimuth + off[0], off[1], radius * off[2])
     rig = sort_into_rig(moved(standing(places), tilted_world()))
-    assert set(rig.where) == {(0, p) for p in range(4) if fits or p != place}
-    assert rig.where == {(0, p): p for _, p in rig.where}
+    assert set(rig.indices) == {(0, p) for p in range(4) if fits or p != place}
+    assert rig.indices == {(0, p): p for _, p in rig.indices}
 
 
 def test_of_two_cameras_in_a_place_the_first_is_taken() -> None:
     rig = sort_into_rig(standing(ring(0, 2, 90, 180, 270, 271)))
-    assert rig.where == {(0, 0): 0, (0, 1): 2, (0, 2): 3, (0, 3): 4}
+    assert rig.indices == {(0, 0): 0, (0, 1): 2, (0, 2): 3, (0, 3): 4}
 
 
 @pytest.mark.parametrize("elevation", [20, -20, 8, 60])
 def test_a_reference_camera_that_looks_down_or_up_is_refused(elevation: float) -> None:
     views = standing([(0, elevation, RADIUS), *ring(90, 180, 270)])
-    said = rf"^cameras: L4GM looks from elevation 0 degrees, the first camera stands at {elevation}; use a 4d-lrm model$"
+    said = rf"^cameras: L4GM expects elevation 0 degrees, the first camera is at {elevation}; use a 4d-lrm model$"
     with pytest.raises(InputError, match=said):
         sort_into_rig(moved(views, tilted_world()))
 
@@ -151,15 +151,15 @@ def test_a_reference_camera_that_looks_down_or_up_is_refused(elevation: float) -
 @pytest.mark.parametrize("elevation", [3, -3])
 def test_a_reference_camera_may_stand_a_little_off(elevation: float) -> None:
     rig = sort_into_rig(standing([(0, elevation, RADIUS), *ring(90, 180, 270)]))
-    assert set(rig.where) == {(0, place) for place in range(4)}
+    assert set(rig.indices) == {(0, place) for place in range(4)}
 
 
 def test_moments_that_the_reference_does_not_see_are_ignored() -> None:
     views = standing(ring(0, 90, 180, 270, 0, 90, 90, 180), [5, 5, 5, 5, 7, 6, 7, 4])
     rig = sort_into_rig(views)
     assert rig.times.tolist() == [5, 7]
-    assert rig.where == {(0, 0): 0, (0, 1): 1, (0, 2): 2, (0, 3): 3, (1, 0): 4, (1, 1): 6}
-    assert rig.picture(1, 2, 8) is None
+    assert rig.indices == {(0, 0): 0, (0, 1): 1, (0, 2): 2, (0, 3): 3, (1, 0): 4, (1, 1): 6}
+    assert rig.image(1, 2, 8) is None
     assert rig.views_of(1, 8) is None
 
 
@@ -167,7 +167,7 @@ def test_moments_are_in_order_though_the_pictures_are_not() -> None:
     views = standing(ring(0, 0, 0, 90), [9, -1, 3.5, 3.5])
     rig = sort_into_rig(views)
     assert rig.times.tolist() == [-1, 3.5, 9]
-    assert rig.where == {(0, 0): 1, (1, 0): 2, (2, 0): 0, (1, 1): 3}
+    assert rig.indices == {(0, 0): 1, (1, 0): 2, (2, 0): 0, (1, 1): 3}
     shown = [float(images.mean()) for images, _ in rig.frames(8, range(3))]
     assert shown == pytest.approx([0.25, 0.5, 0.0])
     assert [float(images.mean()) for images, _ in rig.frames(8, [2, 1])] == pytest.approx([0.0, 0.5])
@@ -181,17 +181,17 @@ def test_views_of_a_moment_are_on_white() -> None:
 
 def test_other_numbers_of_places() -> None:
     views = standing(ring(0, 60, 120, 180, 240, 300))
-    assert sort_into_rig(views, places=6).where == {(0, place): place for place in range(6)}
-    assert sort_into_rig(views, places=2).where == {(0, 0): 0, (0, 1): 3}
-    assert sort_into_rig(views).where == {(0, 0): 0, (0, 2): 3}
-    assert sort_into_rig(views, places=1).where == {(0, 0): 0}
+    assert sort_into_rig(views, num_views=6).indices == {(0, place): place for place in range(6)}
+    assert sort_into_rig(views, num_views=2).indices == {(0, 0): 0, (0, 1): 3}
+    assert sort_into_rig(views).indices == {(0, 0): 0, (0, 2): 3}
+    assert sort_into_rig(views, num_views=1).indices == {(0, 0): 0}
 
 
 def test_cameras_above_the_ring_are_left_out_and_change_nothing() -> None:
     """A rig with a ring of its own beside L4GM's, further away."""
     above = [(azimuth + 20.0, 45.0, 4.0) for azimuth in range(0, 360, 45)]
     views = moved(standing([*ring(*CANONICAL), *above]), tilted_world())
-    assert sort_into_rig(views).where == {(0, place): place for place in range(4)}
+    assert sort_into_rig(views).indices == {(0, place): place for place in range(4)}
 
 
 @pytest.mark.parametrize("radius", [1.0, 3.0])
@@ -199,7 +199,7 @@ def test_the_reference_camera_is_always_in_its_place(radius: float) -> None:
     """Where it stands at another distance than the others, it is they that do not fit."""
     rig = sort_into_rig(standing([(0, 0, radius), *ring(90, 180, 270)]))
     assert len(rig.times) == 1
-    assert rig.where[0, 0] == 0
+    assert rig.indices[0, 0] == 0
     assert len(list(rig.frames(8, range(1)))) == 1
 
 
@@ -212,6 +212,6 @@ def test_a_long_video_with_sides_of_its_first_moment(moments: int, sides: tuple[
     times = torch.tensor([*range(moments)] + [0] * len(sides), dtype=torch.float64)
     rig = sort_into_rig(Views(pixels, pixels[..., :1], cameras, times, UP))
     assert len(rig.times) == moments
-    assert {place for moment, place in rig.where if moment == 0} == {0, *(round(side / 90) for side in sides)}
+    assert {place for moment, place in rig.indices if moment == 0} == {0, *(round(side / 90) for side in sides)}
     centers = cameras.transformed(rig.world.inverse()).centers
     torch.testing.assert_close(centers, cameras.centers, atol=1e-3, rtol=0)

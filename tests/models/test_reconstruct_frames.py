@@ -132,7 +132,7 @@ def test_networks_of_other_numbers_of_views() -> None:
 
 
 def test_a_camera_that_looks_down_is_refused() -> None:
-    with pytest.raises(InputError, match="the first camera stands at 20; use a 4d-lrm model"):
+    with pytest.raises(InputError, match="the first camera is at 20; use a 4d-lrm model"):
         tiny_model().reconstruct(standing([(0, 20, RADIUS), *ring(90, 180, 270)], size=SIZE))
 
 

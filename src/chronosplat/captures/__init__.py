@@ -1,4 +1,4 @@
-"""Captures: posed views from transforms JSON and videos, the object of a video, and the normalisation of the world."""
+"""Captures: posed views from transforms JSON and video, matting and framing, and world normalisation."""
 
 from chronosplat.captures.load import Limits, fit_size, is_video, load_capture, load_splits
 from chronosplat.captures.normalize import normalizing_similarity

@@ -1,6 +1,6 @@
-"""Video files, frame by frame: upright, with square pixels, at the frame rate that was asked for.
+"""Video decoding, frame by frame: upright, with square pixels, at a requested frame rate.
 
-Nothing but the frame at hand is kept, so that a long video costs no more memory than a short one.
+Only the current frame is kept, so memory does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from chronosplat.shapes import InputError
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v")
-USUAL_FPS = 25.0  # where a file does not say
-EARLY, SHORT = 0.25, 0.03  # a moment so little before a frame (of its time on screen, of at most so many seconds) shows that frame
+DEFAULT_FPS = 25.0  # where a file states none
+EARLY, SHORT = 0.25, 0.03  # tolerance on a frame's start: EARLY of its duration, but of no more than SHORT seconds
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # the default decoders drop the alpha channel
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """A decoded frame at a moment. ``aspect`` is the width of its pixels by their height; ``scaler`` converts them."""
+    """A decoded frame with its timestamp.
+
+    Attributes:
+        aspect: width of a pixel divided by its height. scaler: PyAV's reformatter, shared by all frames.
+    """
 
     seconds: float
     frame: Any
@@ -30,38 +35,38 @@ class VideoFrame:
     scaler: Any
 
     def pixels(self) -> NDArray[np.uint8]:
-        """[H, W, 3] or, with alpha, [H, W, 4]: upright, stretched where its pixels are not square."""
+        """Convert to [H, W, 3] or, with alpha, [H, W, 4]: upright, with square pixels."""
         alpha = any(component.is_alpha for component in self.frame.format.components)
         width = max(1, round(self.frame.width * self.aspect))
         plain = self.scaler.reformat(self.frame, width=width, height=self.frame.height, format="rgba" if alpha else "rgb24")
         return _upright(plain.to_ndarray(), self.frame)
 
 
-def _upright(picture: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
-    """Turned and mirrored as the file's display matrix says: x' = a x + c y, y' = b x + d y."""
+def _upright(image: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
+    """Apply the file's display matrix: x' = a x + c y, y' = b x + d y."""
     found = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
     if found is None:
-        return picture
+        return image
     a, b, _, c, d = (int(n) for n in np.frombuffer(found, np.int32)[:5])
     if abs(b) > abs(a):  # a quarter turn
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def sampled_frames(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> Iterator[VideoFrame]:
-    """The frames of a video from ``start`` to ``end`` seconds after its beginning.
+    """Decode a video from ``start`` to ``end`` seconds.
 
     Args:
-        fps: moments at even distances, each with the frame that is on screen then, so that videos of variable frame rate
-            come out even. None: every frame at its own moment.
+        fps: sample at even timestamps, each with the frame on screen at that time, so that a variable frame rate comes out
+            even. None: every frame at its own timestamp.
 
     Yields:
-        Shots, their moments rising strictly.
+        Frames, their timestamps strictly rising.
 
     Raises:
-        InputError: a file that cannot be decoded, without a video stream, or with no frames from start to end.
+        InputError: undecodable, no video stream, or no frames from start to end.
     """
-    import av  # late: training code reads captures' types but no video
+    import av  # late: training imports this package, but not av
     from av.error import FFmpegError
 
     count, last = 0, 0.0
@@ -71,13 +76,13 @@ def sampled_frames(path: Path, fps: float | None = None, start: float = 0.0, end
                 raise InputError(f"{path}: has no video stream" + (", only sound" if container.streams.audio else ""))
             stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
-            lasting = _lasting(_timed(container, stream), 1 / average_fps(stream))
+            timed = _durations(_timestamps(container, stream), 1 / average_fps(stream))
             until = np.inf if end is None else end
-            for shot in _every(lasting, start, until) if fps is None else _even(lasting, fps, start, until):
-                count, last = count + 1, shot.seconds
-                yield shot
+            for frame in _every_frame(timed, start, until) if fps is None else _resampled(timed, fps, start, until):
+                count, last = count + 1, frame.seconds
+                yield frame
     except FFmpegError as error:
-        before = int(last * 1000) / 1000  # never beyond the damage
+        before = int(last * 1000) / 1000  # rounded down, to stay clear of the damage
         what = f"damaged after {last:.3f} s" if count else "cannot be decoded as a video"
         remedy = "{end} takes the part before" if count and before > start else ""
         raise InputError(f"{path}: {what} ({error})", remedy, end=f"{before:g}") from error
@@ -87,7 +92,7 @@ def sampled_frames(path: Path, fps: float | None = None, start: float = 0.0, end
 
 
 def video_fps(path: Path) -> float:
-    """The mean frame rate that a video claims.
+    """Return the mean frame rate that a video states.
 
     Raises:
         InputError: not a video.
@@ -97,67 +102,67 @@ def video_fps(path: Path) -> float:
 
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            return average_fps(container.streams.video[0]) if container.streams.video else USUAL_FPS
+            return average_fps(container.streams.video[0]) if container.streams.video else DEFAULT_FPS
     except FFmpegError as error:
         raise InputError(f"{path}: cannot be decoded as a video ({error})") from error
 
 
 def average_fps(stream: Any) -> float:
-    """Frames a second of a stream, or the usual where it does not say."""
+    """Return a stream's frames per second, or the default if it states none."""
     rate = stream.average_rate or stream.guessed_rate
-    return float(rate) if rate and 0.1 <= float(rate) <= 1000 else USUAL_FPS
+    return float(rate) if rate and 0.1 <= float(rate) <= 1000 else DEFAULT_FPS
 
 
-def _lasting(shots: Iterator[VideoFrame], usual: float) -> Iterator[tuple[VideoFrame, float]]:
-    """Every shot with the seconds that it stays on screen; the last stays as long as usual."""
-    before: VideoFrame | None = None
-    for shot in shots:
-        if before is not None:
-            yield before, shot.seconds - before.seconds
-        before = shot
-    if before is not None:
-        yield before, usual
+def _durations(frames: Iterator[VideoFrame], default: float) -> Iterator[tuple[VideoFrame, float]]:
+    """Pair every frame with its seconds on screen; ``default`` for the last."""
+    previous: VideoFrame | None = None
+    for frame in frames:
+        if previous is not None:
+            yield previous, frame.seconds - previous.seconds
+        previous = frame
+    if previous is not None:
+        yield previous, default
 
 
-def _slack(lasting: float) -> float:
-    return EARLY * min(lasting, SHORT)
+def _slack(duration: float) -> float:
+    return EARLY * min(duration, SHORT)
 
 
-def _every(shots: Iterator[tuple[VideoFrame, float]], start: float, end: float) -> Iterator[VideoFrame]:
-    """The shots that begin from start to end."""
-    for shot, lasting in shots:
-        if shot.seconds >= end - _slack(lasting):
+def _every_frame(timed: Iterator[tuple[VideoFrame, float]], start: float, end: float) -> Iterator[VideoFrame]:
+    """Select the frames that begin from start to end."""
+    for frame, duration in timed:
+        if frame.seconds >= end - _slack(duration):
             return
-        if shot.seconds >= start - _slack(lasting):
-            yield shot
+        if frame.seconds >= start - _slack(duration):
+            yield frame
 
 
-def _even(shots: Iterator[tuple[VideoFrame, float]], fps: float, start: float, end: float) -> Iterator[VideoFrame]:
-    """Shots at even distances from start to end, each with the frame that is on screen at its moment."""
+def _resampled(timed: Iterator[tuple[VideoFrame, float]], fps: float, start: float, end: float) -> Iterator[VideoFrame]:
+    """Sample at even timestamps from start to end, each with the frame on screen."""
     count = 0
     first: float | None = None
-    for shot, lasting in shots:
-        gone = shot.seconds + lasting - _slack(lasting)
+    for frame, duration in timed:
+        gone = frame.seconds + duration - _slack(duration)
         if first is None:
             if gone <= start:
                 continue
-            first = shot.seconds if shot.seconds >= start - _slack(lasting) else start
+            first = frame.seconds if frame.seconds >= start - _slack(duration) else start
         while first + count / fps < min(gone, end - 1e-6):
-            yield replace(shot, seconds=first + count / fps)
+            yield replace(frame, seconds=first + count / fps)
             count += 1
-        if shot.seconds >= end:
+        if frame.seconds >= end:
             return
 
 
-def _timed(container: Any, stream: Any) -> Iterator[VideoFrame]:
-    """Frames with their seconds from the file's beginning; those that do not come later than the one before are left out."""
+def _timestamps(container: Any, stream: Any) -> Iterator[VideoFrame]:
+    """Decode frames with their seconds from the file's start; drop those not later than the one before."""
     from av.video.reformatter import VideoReformatter
 
     last, scaler = -np.inf, VideoReformatter()
     aspect = float(stream.sample_aspect_ratio or 1)
     beginning = (container.start_time or 0) / 1e6
-    trusted = container.format.name != "avi"  # which keeps the order of decoding, not of showing
-    for index, frame in enumerate(_frames(container, stream)):
+    trusted = container.format.name != "avi"  # AVI stores the decoding order, not the display order
+    for index, frame in enumerate(_decoded(container, stream)):
         pts, tick = frame.pts, stream.time_base
         known = trusted and pts is not None and tick is not None
         seconds = float(pts * tick) - beginning if known else index / average_fps(stream)  # pyright: ignore[reportOptionalOperand]
@@ -166,14 +171,12 @@ def _timed(container: Any, stream: Any) -> Iterator[VideoFrame]:
             yield VideoFrame(seconds, frame, aspect, scaler)
 
 
-def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """The decoded frames; VP8 and VP9 with alpha need libvpx, since the usual decoders drop the alpha channel."""
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
     import av
 
-    with_alpha = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-    if stream.metadata.get("alpha_mode") != "1" or stream.codec_context.name not in with_alpha:
+    if stream.metadata.get("alpha_mode") != "1" or stream.codec_context.name not in ALPHA_DECODERS:
         yield from container.decode(stream)
         return
-    decoder: Any = av.CodecContext.create(with_alpha[stream.codec_context.name], "r")
+    decoder: Any = av.CodecContext.create(ALPHA_DECODERS[stream.codec_context.name], "r")
     for packet in container.demux(stream):
         yield from decoder.decode(packet)

@@ -1,4 +1,4 @@
-"""``load_capture``: a folder, a transforms JSON or a video, thinned and resized while it is decoded."""
+"""``load_capture``: load a folder, a transforms JSON or a video, subsampled and resized while it is decoded."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from chronosplat.captures.decode import SUFFIXES
 from chronosplat.captures.object_video import VideoOptions
 from chronosplat.captures.transforms import find_json, has_split, load_transforms
-from chronosplat.captures.video import MOST_FRAMES, load_video
+from chronosplat.captures.video import MAX_FRAMES, load_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
 
-MULTIPLE = 8  # networks cut images into patches of this size
+MULTIPLE = 8  # the networks' patch size
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model can use: larger captures are thinned and reduced, with a notice, unless the user chose a size or a number.
+    """A model's limits: larger captures are subsampled and reduced, with a notice, unless the user chose a size or number.
 
     Attributes:
-        frames: at most so many images. size: pixels of the longer side.
+        frames: maximum number of images. size: longer side in pixels.
     """
 
     frames: int | None = None
@@ -41,15 +41,15 @@ def load_capture(
     Args:
         split: which frames, where the capture has splits (train, val, test).
         size: the longer side in pixels to resize to; the other follows. None keeps the images as they are.
-        max_frames: at most so many frames, evenly spaced (a video is thinned to 24 by default).
-        video: which part of a video to take, its background removal and its framing.
+        max_frames: maximum number of frames, evenly spaced (24 for a video by default).
+        video: a video's time span, background removal and framing.
         limits: used where ``size`` or ``max_frames`` is None.
 
     Returns:
-        Views in the capture's own world and seconds; ``views.notices`` says what was found and done.
+        Views in the capture's own world and seconds; ``views.notices`` lists what was detected and changed.
 
     Raises:
-        InputError: no such file, not a capture, or a damaged one, in one line.
+        InputError: no such file, not a capture, or damaged.
     """
     path = Path(path)
     if not path.exists():
@@ -57,18 +57,19 @@ def load_capture(
     notices: list[Notice] = []
 
     def choose(count: int) -> list[int]:
-        most = max_frames or limits.frames or count
-        if max_frames is None and most < count:
-            notices.append(info("thinned", f"{most} of {count} images are used, evenly spaced", "{max_frames} takes more", max_frames=...))
-        return evenly(count, most)
+        limit = max_frames or limits.frames or count
+        if max_frames is None and limit < count:
+            notices.append(info("thinned", f"{limit} of {count} images are used, evenly spaced", "{max_frames} takes more", max_frames=...))
+        return evenly(count, limit)
 
     def resize(old: tuple[int, int]) -> tuple[int, int]:
         reduce = size is None and limits.size is not None and max(old) > limits.size
-        new = fitted_size(*old, limits.size if reduce else size) if size is not None or reduce else old
+        longer = limits.size if reduce else size
+        new = old if longer is None else fitted_size(*old, longer)
         if reduce:
             change = f"images reduced from {old[0]}x{old[1]} to {new[0]}x{new[1]}, the size that the model was trained for"
             notices.append(info("reduced", change, "{size} keeps more", size=...))
-        elif new != old and not _is_exact(old, new, size):
+        elif longer is not None and any(abs(n - side * longer / max(old)) >= 0.5 for n, side in zip(new, old, strict=True)):
             notices.append(_rounded(old, new))
         return new
 
@@ -76,14 +77,14 @@ def load_capture(
         file = find_json(path, split) if path.is_dir() else path
         views = load_transforms(file, split, choose, resize)
     elif is_video(path):
-        views = load_video(path, video, max_frames or video.max_frames or MOST_FRAMES, resize)
+        views = load_video(path, video, max_frames or video.max_frames or MAX_FRAMES, resize)
     else:
         raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
     return replace(views, notices=(*views.notices, *notices))
 
 
 def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views | None]:
-    """The training views of a posed capture, and those of its test (or val) split, if it has one.
+    """Load the training views of a posed capture, and its test (or val) views, if it has a split.
 
     Raises:
         InputError: as for :func:`load_capture`.
@@ -95,22 +96,15 @@ def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views
     return inputs, None
 
 
-def fit_size(views: Views, size: int | None = None) -> Views:
-    """Views whose longer side is ``size`` (None: as it is) and whose sides are divisible by 8, with a notice if changed.
-
-    Raises:
-        InputError: a size that is not positive.
-    """
+def fit_size(views: Views) -> Views:
+    """Resize views to sides divisible by 8, with a notice if they change."""
     old = views.cameras.width, views.cameras.height
-    new = fitted_size(*old, size)
-    if new == old:
-        return views
-    resized = views.resized(*new)
-    return resized if _is_exact(old, new, size) else replace(resized, notices=(*resized.notices, _rounded(old, new)))
+    new = fitted_size(*old)
+    return views if new == old else replace(views.resized(*new), notices=(*views.notices, _rounded(old, new)))
 
 
-def fitted_size(width: int, height: int, size: int | None) -> tuple[int, int]:
-    """The width and height divisible by 8 that are nearest to a longer side of ``size`` pixels (None: as it is).
+def fitted_size(width: int, height: int, size: int | None = None) -> tuple[int, int]:
+    """Return the width and height divisible by 8 nearest to a longer side of ``size`` pixels (None: unchanged).
 
     Raises:
         InputError: a size that is not positive.
@@ -121,15 +115,10 @@ def fitted_size(width: int, height: int, size: int | None) -> tuple[int, int]:
     return max(MULTIPLE, round(width * factor / MULTIPLE) * MULTIPLE), max(MULTIPLE, round(height * factor / MULTIPLE) * MULTIPLE)
 
 
-def _is_exact(old: tuple[int, int], new: tuple[int, int], size: int | None) -> bool:
-    """Whether rounding to a multiple of 8 changed nothing."""
-    return size is not None and all(abs(n - side * size / max(old)) < 0.5 for n, side in zip(new, old, strict=True))
-
-
 def _rounded(old: tuple[int, int], new: tuple[int, int]) -> Notice:
     return info("resized", f"images resized from {old[0]}x{old[1]} to {new[0]}x{new[1]}, divisible by {MULTIPLE}")
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file's name is that of a video."""
+    """Whether a file's suffix is that of a video."""
     return path.suffix.lower() in SUFFIXES

@@ -1,4 +1,4 @@
-"""Mattes: which pixels of an image are the object, by its alpha channel, its background, or a matting network."""
+"""Matting: separate the object by the alpha channel, a uniform background, or a matting network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chronosplat.captures.background import border_pixels, cut_out, uniform_background, uniform_notice
+from chronosplat.captures.background import border_pixels, remove_background, uniform_background, uniform_notice
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError, UnavailableError
 
@@ -23,13 +23,11 @@ Session = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Matte:
-    """Straight colours [H, W, 3] and alphas [H, W, 1], in [0, 1], of an image [H, W, 3 or 4] of bytes.
+    """The whole image as the object; the base of all mattes.
 
     Attributes:
-        kind: alpha, uniform, rembg or none. notice: what was found.
-        fill: colour outside the image.
-        slow: whether an image takes seconds rather than milliseconds.
-        sees_background: whether a background remains that would show a moving camera.
+        kind: alpha, uniform, rembg or none. notice: what was detected. fill: colour outside the image.
+        slow: takes seconds per image, not milliseconds. sees_background: the background stays visible and shows camera motion.
     """
 
     kind, slow, sees_background = "none", False, True
@@ -37,10 +35,10 @@ class Matte:
     def __init__(self, notice: Notice, fill: tuple[int, int, int] = (255, 255, 255)) -> None:
         self.notice, self.fill = notice, fill
 
-    def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """The whole image is the object."""
-        images = _unit(picture[..., :3])
-        return images, torch.ones_like(images[..., :1])
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Matte an image [H, W, 3 or 4] of uint8: straight colours [H, W, 3] and alphas [H, W, 1], in [0, 1]."""
+        colors = _unit(image[..., :3])
+        return colors, torch.ones_like(colors[..., :1])
 
 
 class AlphaMatte(Matte):
@@ -48,13 +46,13 @@ class AlphaMatte(Matte):
 
     kind, sees_background = "alpha", False
 
-    def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """See Matte."""
-        return _unit(picture[..., :3]), _unit(picture[..., 3:])
+        return _unit(image[..., :3]), _unit(image[..., 3:])
 
 
 class UniformMatte(Matte):
-    """A background of one colour, removed from the border inwards."""
+    """Removal of a background of one colour, from the border inwards."""
 
     kind, sees_background = "uniform", False
 
@@ -63,14 +61,14 @@ class UniformMatte(Matte):
         super().__init__(notice, (red, green, blue))
         self.color = color
 
-    def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """See Matte."""
-        images, alphas = cut_out(_unit(picture[..., :3])[None], self.color)
-        return images[0], alphas[0]
+        colors, alphas = remove_background(_unit(image[..., :3])[None], self.color)
+        return colors[0], alphas[0]
 
 
 class NetworkMatte(Matte):
-    """A matting network: ``session`` takes pixels [H, W, 3] to coverage [H, W], both bytes."""
+    """A matting network; ``session`` maps pixels [H, W, 3] to alpha [H, W], both uint8."""
 
     kind, slow = "rembg", True
 
@@ -78,35 +76,35 @@ class NetworkMatte(Matte):
         super().__init__(notice)
         self.session = session
 
-    def __call__(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """See Matte."""
-        rgb = np.ascontiguousarray(picture[..., :3])
+        rgb = np.ascontiguousarray(image[..., :3])
         return _unit(rgb), _unit(self.session(rgb))[..., None]
 
 
-def choose_matte(mode: str, pictures: list[NDArray[np.uint8]], what: str) -> Matte:
+def choose_matte(mode: str, images: list[NDArray[np.uint8]], what: str) -> Matte:
     """Choose the matte of a capture from some of its images.
 
     Args:
-        mode: one of MODES; auto takes alpha where the images have it, then a uniform background, then rembg where that is
-            installed, then the whole image. ``rembg:MODEL`` names one of rembg's models.
+        mode: one of MODES. auto tries the alpha channel, a uniform background, rembg if installed, then takes the whole image.
+            ``rembg:MODEL`` names one of rembg's models.
         what: the capture's name, for notices.
 
     Raises:
-        InputError: an unknown mode, or one that the images do not allow.
-        UnavailableError: rembg is requested and not installed, or its model is not here and cannot be downloaded.
+        InputError: unknown mode, or one that does not fit the images.
+        UnavailableError: rembg is requested and not installed, or its model is neither cached nor downloadable.
     """
     kind, _, model = mode.partition(":")
     if kind not in MODES or (model and kind != "rembg"):
         raise InputError(f"matting: expected {', '.join(MODES)} or rembg:MODEL; got {mode!r}")
-    alpha = all(p.shape[2] == 4 for p in pictures)
+    alpha = all(image.shape[2] == 4 for image in images)
     if kind == "alpha" and not alpha:
         raise InputError(f"{what}: has no alpha channel", "use {matting} (or uniform, rembg)", matting="auto")
-    hides = alpha and any(p[..., 3].min() < 255 for p in pictures)  # a channel that hides nothing says nothing
-    if kind == "alpha" or (hides and kind == "auto"):
+    transparent = alpha and any(image[..., 3].min() < 255 for image in images)  # an opaque channel carries no information
+    if kind == "alpha" or (transparent and kind == "auto"):
         return AlphaMatte(info("alpha", f"{what}: its alpha channel is used"))
     if kind in ("auto", "uniform"):
-        color = uniform_background(border_pixels(_unit(_thumbnail(p))) for p in pictures)
+        color = uniform_background(border_pixels(_unit(_thumbnail(image))) for image in images)
         if color is not None:
             return UniformMatte(uniform_notice(what, color), color)
         if kind == "uniform":
@@ -122,24 +120,23 @@ def choose_matte(mode: str, pictures: list[NDArray[np.uint8]], what: str) -> Mat
 
 
 def rembg_missing() -> str | None:
-    """Why rembg cannot be used, or None."""
+    """Return why rembg cannot be used, or None."""
     try:
         import_module("rembg")
-    except (ImportError, SystemExit) as error:  # it exits where its own back end is missing
+    except (ImportError, SystemExit) as error:  # it exits if onnxruntime is missing
         return f"matting: rembg cannot be used ({error}); install it: pip install 'chronosplat[matting]'"
     return None
 
 
 def rembg_session(model: str) -> Session:
-    """A matting network of rembg's, downloaded by rembg on first use.
+    """Load one of rembg's networks; rembg downloads it on first use.
 
     Raises:
-        InputError: a name that rembg does not know.
-        UnavailableError: not installed, or the model is not here and cannot be downloaded.
+        InputError: unknown model name.
+        UnavailableError: rembg is not installed, or the model is neither cached nor downloadable.
     """
-    why = rembg_missing()
-    if why:
-        raise UnavailableError(why)
+    if problem := rembg_missing():
+        raise UnavailableError(problem)
     import rembg  # pyright: ignore[reportMissingImports]
     from rembg.sessions import sessions_names  # pyright: ignore[reportMissingImports]
 
@@ -157,17 +154,14 @@ def rembg_session(model: str) -> Session:
             f"{home / 'models' / model / model}.onnx, or give a video with alpha or a uniform background"
         ) from error
 
-    def run(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.asarray(rembg.remove(picture, session=session, only_mask=True), dtype=np.uint8)
-
-    return run
+    return lambda image: np.asarray(rembg.remove(image, session=session, only_mask=True), dtype=np.uint8)
 
 
 def _unit(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(pixels)).float() / 255
 
 
-def _thumbnail(picture: NDArray[np.uint8], side: int = 64) -> NDArray[np.uint8]:
+def _thumbnail(image: NDArray[np.uint8], side: int = 64) -> NDArray[np.uint8]:
     """Subsample on a grid that includes the border."""
-    rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in picture.shape[:2])
-    return picture[rows][:, columns, :3]
+    rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in image.shape[:2])
+    return image[rows][:, columns, :3]

@@ -1,8 +1,7 @@
-"""Normalising a capture's world by its cameras: where they look becomes the origin, their distance 1.5.
+"""World normalisation from the cameras: their look-at point becomes the origin, their distance 1.5.
 
-The object of an inward-looking capture sits where the optical axes meet. The first camera goes to azimuth 0, so that
-what the network sees does not depend on the capture's heading, and the mean up of the cameras becomes +Y unless the
-capture says which way is up.
+The object of an inward-facing capture is where the optical axes meet. The first camera goes to azimuth 0, so that the
+network's input does not depend on the capture's heading. The cameras' mean up becomes +Y, unless the capture states its up.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from chronosplat.cameras import RADIUS, Cameras, Similarity
 
 
 def distinct(cameras: Cameras) -> Cameras:
-    """Each camera once, in order of first appearance, however long it filmed."""
+    """Return each distinct pose once, in order of first appearance."""
     _, which = torch.unique(cameras.viewmats, dim=0, return_inverse=True)
     first: dict[int, int] = {}
     for index, number in enumerate(which.tolist()):
@@ -23,10 +22,10 @@ def distinct(cameras: Cameras) -> Cameras:
 
 
 def look_at_point(cameras: Cameras) -> Tensor:
-    """[3] the point nearest to all optical axes (least squares), float64.
+    """Return the point [3] nearest to all optical axes (least squares), float64.
 
-    Along a single axis, or parallel ones, the point is not determined: the problem is softly tied to each camera's point
-    at :func:`expected_distance`.
+    A single axis, or parallel ones, leave it undetermined: a small weight ties it to each camera's point at
+    :func:`expected_distance`.
     """
     centers, forwards = cameras.centers.double(), cameras.forwards.double()
     forwards = forwards / forwards.norm(dim=-1, keepdim=True)
@@ -38,10 +37,9 @@ def look_at_point(cameras: Cameras) -> Tensor:
 
 
 def expected_distance(centers: Tensor, forwards: Tensor) -> float:
-    """How far ahead of its cameras an object is likely to be.
+    """Estimate the object's distance from the cameras: their spread, if they differ.
 
-    As far as the cameras are from each other, if they are not in one place. Else up to the world's origin, if that lies
-    ahead and near the axis, since captures of objects are mostly centred; else 1.5 units.
+    Else the distance of the world's origin, if that lies ahead and near the axis; else 1.5.
     """
     spread = float((centers - centers.mean(0)).norm(dim=-1).mean())
     if spread > 1e-6 * (1 + float(centers.norm(dim=-1).max())):
@@ -52,10 +50,9 @@ def expected_distance(centers: Tensor, forwards: Tensor) -> float:
 
 
 def normalizing_similarity(cameras: Cameras, up: Tensor | None = None) -> Similarity:
-    """The similarity from the normalised world to the capture's world.
+    """Compute the similarity from the normalised world to the capture's world.
 
     Args:
-        cameras: the input cameras.
         up: [3] the capture's up direction; the mean up of the cameras if None.
     """
     target = look_at_point(cameras)
@@ -66,7 +63,7 @@ def normalizing_similarity(cameras: Cameras, up: Tensor | None = None) -> Simila
         y = cameras.ups[0].double()
     y = y / y.norm()
     z = offsets[0] - (offsets[0] @ y) * y
-    if float(z.norm()) < 1e-3 * distance:  # the first camera looks straight down or up: its own up tells the heading
+    if float(z.norm()) < 1e-3 * distance:  # the first camera looks straight down or up: its own up defines the heading
         z = -cameras.ups[0].double() + (cameras.ups[0].double() @ y) * y
     if float(z.norm()) < 1e-9:
         z = torch.linalg.cross(torch.tensor([1.0, 0, 0], dtype=torch.float64), y)

@@ -1,7 +1,7 @@
-"""The object of a video: background removed, framed alike in all frames.
+"""The object of a video: background removed, with one framing for all frames.
 
-The video is read twice: once in small images to find the object and its framing, then frame by frame, so that memory does
-not grow with its length.
+The video is decoded twice: first at low resolution to find the object and its framing, then frame by frame, so that memory
+does not grow with its length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chronosplat.captures.window import FILL, Window
 from chronosplat.events import Notice
 from chronosplat.shapes import InputError
 
-PEEK = 16  # frames from which the kind of background is judged
+PEEK = 16  # frames that decide the kind of matte
 CROPS = ("auto", "none")
 
 
@@ -34,7 +34,7 @@ class VideoOptions:
         fps: frames per second to take; by default every frame, for l4gm about 15.
         start: first second of the video.
         end: second of the video to end before.
-        max_frames: at most so many frames: l4gm takes the first, 4d-lrm evenly spaced ones (by default 48, of a video 24).
+        max_frames: maximum number of frames: l4gm takes the first, 4d-lrm evenly spaced ones (by default 48, of a video 24).
         matting: background removal: auto, alpha, uniform (background of one colour), rembg, rembg:MODEL or none.
         crop: auto frames the object over the whole video, none keeps the image, made square.
     """
@@ -61,12 +61,11 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class ObjectVideo:
-    """The requested frames of a video, read one by one.
+    """The selected frames of a video, read one by one.
 
     Attributes:
-        path, options: the file, and which of its frames. times: [T] seconds, float64. window: the crop.
-        size: width and height of the video. first_box: left, top, right, bottom of the object in the first frame, as fractions.
-        notices: what was found.
+        times: [T] seconds, float64. window: the crop. size: width and height of the video.
+        first_box: left, top, right, bottom of the object in the first frame, as fractions. notices: what was detected.
     """
 
     path: Path
@@ -82,7 +81,7 @@ class ObjectVideo:
         return len(self.times)
 
     def frames(self, size: int, which: Sequence[int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Straight colours [size, size, 3] and alphas [size, size, 1], one frame at a time.
+        """Yield straight colours [size, size, 3] and alphas [size, size, 1] frame by frame.
 
         Args:
             which: rising indices of frames; all by default.
@@ -90,20 +89,19 @@ class ObjectVideo:
         Raises:
             InputError: the file changed since it was surveyed.
         """
-        which = range(len(self)) if which is None else which
-        wanted = iter(which)
-        index = next(wanted, None)
-        for count, shot in enumerate(shots(self.path, self.options)):
+        remaining = iter(range(len(self)) if which is None else which)
+        index = next(remaining, None)
+        for count, frame in enumerate(selected_frames(self.path, self.options)):
             if index is None:
                 return
             if count == index:
-                yield frame_image(shot.pixels(), self.window, self.matte, size)
-                index = next(wanted, None)
+                yield frame_image(frame.pixels(), self.window, self.matte, size)
+                index = next(remaining, None)
         if index is not None:
             raise InputError(f"{self.path}: ended before frame {index} of {len(self)}; was the file changed meanwhile?")
 
     def framed_like(self, box: tuple[float, float, float, float]) -> ObjectVideo:
-        """The video, framed so that the object of its first frame fills ``box`` (fractions of a square)."""
+        """Reframe the video so that the object of its first frame fills ``box`` (fractions of a square)."""
         (width, height), (left, top, right, bottom) = self.size, self.first_box
         side = max(8, round((bottom - top) * height / max(box[3] - box[1], 1e-3)))
         middle = (left + right) / 2 * width, (top + bottom) / 2 * height
@@ -111,25 +109,25 @@ class ObjectVideo:
         return replace(self, window=Window(round(middle[0] - corner[0]), round(middle[1] - corner[1]), side))
 
 
-def shots(path: Path, options: VideoOptions) -> Iterator[VideoFrame]:
-    """The frames that the options request."""
+def selected_frames(path: Path, options: VideoOptions) -> Iterator[VideoFrame]:
+    """Decode the frames that the options select."""
     return islice(sampled_frames(path, options.fps, options.start, options.end), options.max_frames)
 
 
 def open_video(path: str | Path, options: VideoOptions = VideoOptions()) -> ObjectVideo:
-    """Survey a video: its frames, where the object is, and what may go wrong.
+    """Survey a video: timestamps, the object's framing, and warnings.
 
     Raises:
-        InputError: no such file, not a video, no frames in the span, or no object in any or in the first frame.
+        InputError: no such file, not a video, no frames in the time span, or no object in any or in the first frame.
         UnavailableError: see choose_matte.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    matte = choose_matte(options.matting, [shot.pixels() for shot in islice(shots(path, options), PEEK)], path.name)
+    matte = choose_matte(options.matting, [frame.pixels() for frame in islice(selected_frames(path, options), PEEK)], path.name)
     survey = Survey(matte)
-    for shot in shots(path, options):
-        survey.add(shot.seconds, shot.pixels())
+    for frame in selected_frames(path, options):
+        survey.add(frame.seconds, frame.pixels())
     survey.check(str(path))
     window = survey.whole() if options.crop == "none" else survey.object_window(FILL)
     notices = (matte.notice, *survey.warnings())

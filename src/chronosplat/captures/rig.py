@@ -1,7 +1,7 @@
-"""A posed capture as L4GM wants it: one camera that sees every moment, and what others see of the first.
+"""Sort a posed capture into L4GM's camera rig: one reference camera over time, and other views of its frames.
 
-L4GM's cameras stand around the object at elevation 0, at even azimuths (section 4.1). Cameras of a capture that stand
-there are used, within a tolerance; others are left out.
+L4GM's cameras surround the object at elevation 0, at even azimuths (section 4.1). Cameras of a capture near these poses
+are used; others are ignored.
 """
 
 from __future__ import annotations
@@ -17,59 +17,54 @@ from chronosplat.captures.normalize import distinct, normalizing_similarity
 from chronosplat.captures.views import Views, on_white
 from chronosplat.shapes import InputError
 
-ANGLE, DISTANCE = 5.0, 0.1  # degrees, and share of the radius, by which a camera may stand off its place
+ANGLE, DISTANCE = 5.0, 0.1  # tolerance of a camera's pose: degrees, and fraction of the radius
 
 
 @dataclass(frozen=True)
 class Rig:
-    """The pictures of a capture by moment and azimuth.
+    """The images of a capture by frame and view.
 
     Attributes:
-        views: the capture. world: from the normalised world to the capture's. places: how many azimuths there are.
-        fovy: degrees, of the pictures that are given.
-        times: [T] the moments that the reference camera (the capture's first) sees.
-        where: index of the picture of a moment at an azimuth; all moments have azimuth 0.
+        views: the capture. world: from the normalised world to the capture's.
+        num_views: V, at even azimuths. fovy: degrees, of the framed images.
+        times: [T] timestamps of the reference camera, which is the capture's first.
+        indices: (frame, view) -> index into ``views``; view 0 exists for every frame.
     """
 
     views: Views
     world: Similarity
-    places: int
+    num_views: int
     fovy: float
     times: Tensor
-    where: dict[tuple[int, int], int]
+    indices: dict[tuple[int, int], int]
 
-    def picture(self, moment: int, place: int, size: int) -> tuple[Tensor, Tensor] | None:
-        """Straight colours [size, size, 3] and alphas [size, size, 1], framed as in training; None where there is none."""
-        index = self.where.get((moment, place))
+    def image(self, frame: int, view: int, size: int) -> tuple[Tensor, Tensor] | None:
+        """Return straight colours [size, size, 3] and alphas [size, size, 1], framed as in training; None if there is no image."""
+        index = self.indices.get((frame, view))
         if index is None:
             return None
-        view = self.views[[index]].framed(self.fovy, size)
-        return view.images[0], view.alphas[0]
+        framed = self.views[[index]].framed(self.fovy, size)
+        return framed.images[0], framed.alphas[0]
 
     def frames(self, size: int, which: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """What the reference camera sees at the moments ``which``."""
-        for moment in which:
-            picture = self.picture(moment, 0, size)
-            assert picture is not None
-            yield picture
+        """Yield the reference camera's images of the frames ``which``."""
+        for frame in which:
+            image = self.image(frame, 0, size)
+            assert image is not None
+            yield image
 
-    def views_of(self, moment: int, size: int) -> Tensor | None:
-        """[V, size, size, 3] on white, a moment at all azimuths; None if one is missing."""
-        white = []
-        for place in range(self.places):
-            picture = self.picture(moment, place, size)
-            if picture is None:
-                return None
-            white.append(on_white(*picture))
-        return torch.stack(white)
+    def views_of(self, frame: int, size: int) -> Tensor | None:
+        """Return all views [V, size, size, 3] of a frame on white; None if one is missing."""
+        images = [image for view in range(self.num_views) if (image := self.image(frame, view, size)) is not None]
+        return torch.stack([on_white(*image) for image in images]) if len(images) == self.num_views else None
 
 
-def sort_into_rig(views: Views, places: int = 4, fovy: float = FOVY, radius: float = RADIUS) -> Rig:
-    """Find the cameras of a capture that stand where L4GM's do.
+def sort_into_rig(views: Views, num_views: int = 4, fovy: float = FOVY, radius: float = RADIUS) -> Rig:
+    """Find the cameras of a capture that match L4GM's.
 
     Args:
         views: the first camera is the reference; its distance from the object becomes ``radius``.
-        places: azimuths. fovy: degrees.
+        num_views: V, the number of azimuths. fovy: degrees.
 
     Raises:
         InputError: the reference camera does not look at the object from elevation 0.
@@ -82,19 +77,16 @@ def sort_into_rig(views: Views, places: int = 4, fovy: float = FOVY, radius: flo
     distance = centers.norm(dim=-1)
     elevation = torch.rad2deg(torch.asin((centers[:, 1] / distance).clamp(-1, 1)))
     if abs(float(elevation[0])) > ANGLE:
-        raise InputError(
-            f"cameras: L4GM looks from elevation 0 degrees, the first camera stands at {float(elevation[0]):.0f}; use a 4d-lrm model"
-        )
+        raise InputError(f"cameras: L4GM expects elevation 0 degrees, the first camera is at {float(elevation[0]):.0f}; use a 4d-lrm model")
     azimuth = torch.rad2deg(torch.atan2(centers[:, 0], centers[:, 2]))
-    place = (azimuth / (360 / places)).round()
-    off = (azimuth - place * 360 / places).abs()
+    nearest = (azimuth / (360 / num_views)).round()
+    off = (azimuth - nearest * 360 / num_views).abs()
     fits = (off < ANGLE) & (elevation.abs() < ANGLE) & ((distance / radius - 1).abs() < DISTANCE)
-    where: dict[tuple[int, int], int] = {}
-    reference = [i for i in range(len(views)) if bool(fits[i]) and int(place[i]) % places == 0]
-    times = views.times[reference].unique()
-    moments = {float(t): moment for moment, t in enumerate(times)}
-    for i in range(len(views)):
-        moment = moments.get(float(views.times[i]))
-        if bool(fits[i]) and moment is not None:
-            where.setdefault((moment, int(place[i]) % places), i)
-    return Rig(views, world, places, fovy, times, where)
+    found = {i: int(nearest[i]) % num_views for i in range(len(views)) if bool(fits[i])}
+    times = views.times[[i for i, view in found.items() if view == 0]].unique()
+    frames = {float(t): frame for frame, t in enumerate(times)}
+    indices: dict[tuple[int, int], int] = {}
+    for i, view in found.items():
+        if (frame := frames.get(float(views.times[i]))) is not None:
+            indices.setdefault((frame, view), i)
+    return Rig(views, world, num_views, fovy, times, indices)

@@ -1,4 +1,4 @@
-"""A first pass over a video: when and where its object is, and what may go wrong."""
+"""First pass over a video: timestamps, the object's bounding box, and warnings."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from chronosplat.shapes import InputError
 
 SIDE = 320  # pixels of the longer side
 SLOW_EVERY = 0.25  # seconds between frames that a slow matte processes
-THUMB = 32  # pixels of the images in which a moving camera is detected
-MOVED = 0.06  # mean change of the background's colours from which the camera seems to move
-SOME = 0.25  # fraction of the frames in which it must show
+THUMB = 32  # side in pixels of the thumbnails that detect a moving camera
+MOVED = 0.06  # mean background change of a frame that counts as camera motion
+SOME = 0.25  # fraction of such frames that triggers the warning
 
 
 @dataclass
 class Survey:
-    """What is known of a video's frames so far: a few numbers per frame, never the frames.
+    """Statistics of the frames so far; the frames themselves are not kept.
 
     Attributes:
-        times: seconds of every frame. looked: how many were processed. missing, touching: seconds without the object, and
-            with it at the border. first_seen, first_box: when and where the object first is, as fractions of the image.
+        times: timestamp of every frame. processed: number of frames matted. missing, touching: timestamps without the object,
+            and with it at the border. first_seen, first_box: the object's first timestamp, and its box in fractions of the image.
     """
 
     matte: Matte
     times: list[float] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
-    looked: int = 0
+    processed: int = 0
     missing: list[float] = field(default_factory=list)
     touching: list[float] = field(default_factory=list)
     first_seen: float = 0.0
@@ -40,16 +40,16 @@ class Survey:
     moved: int = 0
     compared: int = 0
     _box: tuple[float, float, float, float] | None = None
-    _last_look: float = -np.inf
+    _last_processed: float = -np.inf
     _background: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
 
-    def add(self, seconds: float, picture: NDArray[np.uint8]) -> None:
-        """Look at the next frame [H, W, 3 or 4].
+    def add(self, seconds: float, image: NDArray[np.uint8]) -> None:
+        """Add the next frame [H, W, 3 or 4].
 
         Raises:
-            InputError: it is of another size than the first.
+            InputError: the image size changes.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         if not self.times:
             self.size = (width, height)
         elif self.size != (width, height):
@@ -57,38 +57,35 @@ class Survey:
             change = f"the image size changes from {was} to {width}x{height} at {seconds:.2f} s"
             raise InputError(change, "choose {start} and {end} around it", start=..., end=...)
         self.times.append(seconds)
-        if self.matte.slow and seconds - self._last_look < SLOW_EVERY:
+        if self.matte.slow and seconds - self._last_processed < SLOW_EVERY:
             return
-        self._last_look = seconds
+        self._last_processed = seconds
         factor = min(1.0, SIDE / max(width, height))
-        small = np.asarray(Image.fromarray(picture).resize((max(1, round(width * factor)), max(1, round(height * factor)))))
-        self._look(seconds, small)
+        small = np.asarray(Image.fromarray(image).resize((max(1, round(width * factor)), max(1, round(height * factor)))))
+        self._process(seconds, small)
 
-    def _look(self, seconds: float, picture: NDArray[np.uint8]) -> None:
-        alpha = self.matte(picture)[1][..., 0].numpy()
+    def _process(self, seconds: float, image: NDArray[np.uint8]) -> None:
+        alpha = self.matte(image)[1][..., 0].numpy()
         solid = alpha >= SOLID
-        self.looked += 1
+        self.processed += 1
         if self.matte.sees_background:
-            self._compare(picture, solid)
+            self._compare_background(image, solid)
         box = object_box(alpha)
         if box is None:
             self.missing.append(seconds)
             return
-        edges = [solid[0], solid[-1], solid[:, 0], solid[:, -1]]
-        if any(edge.sum() >= THIN for edge in edges):
+        if any(edge.sum() >= THIN for edge in (solid[0], solid[-1], solid[:, 0], solid[:, -1])):
             self.touching.append(seconds)
         if self.first_box is None:
             self.first_seen, self.first_box = seconds, box
         old = self._box or box
         self._box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
 
-    def _compare(self, picture: NDArray[np.uint8], solid: NDArray[np.bool_]) -> None:
-        """Compare the surroundings of the object with the first frame's."""
-        thumb = np.asarray(Image.fromarray(picture[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX)).astype(np.float32) / np.float32(
-            255
-        )
+    def _compare_background(self, image: NDArray[np.uint8], solid: NDArray[np.bool_]) -> None:
+        """Compare the background with the first frame's."""
+        thumb = np.asarray(Image.fromarray(image[..., :3]).resize((THUMB, THUMB), Image.Resampling.BOX), np.float32) / np.float32(255)
         around = np.asarray(Image.fromarray(solid).resize((THUMB, THUMB), Image.Resampling.NEAREST)) == 0
-        if not around.any():  # everything counts as the object: the rim is the best guess
+        if not around.any():  # the matte covers the whole image: use its rim
             around[[0, 1, -2, -1]] = True
             around[:, [0, 1, -2, -1]] = True
         if self._background is None:
@@ -100,25 +97,21 @@ class Survey:
             self.moved += float(np.abs(thumb - self._background[0])[both].mean()) > MOVED
 
     def check(self, what: str) -> None:
-        """Refuse a video without an object.
-
-        Raises:
-            InputError: no object in any frame, or none in the first.
-        """
-        if len(self.missing) == self.looked:
+        """Raise InputError if no frame shows an object, or the first one does not."""
+        if len(self.missing) == self.processed:
             raise InputError(f"{what}: no object found in any of its {len(self.times)} frames", "try another {matting}", matting=...)
         if self.missing and self.missing[0] == self.times[0]:
             raise InputError(f"{what}: no object in its first frame", "{start} begins where there is one", start=f"{self.first_seen:.3f}")
 
     def warnings(self) -> list[Notice]:
-        """What the user should know before the result."""
+        """Return warnings about a missing or cropped object and a moving camera."""
         found = []
         if self.missing:
-            some = f"{len(self.missing)} of {self.looked} frames, first at {self.missing[0]:.2f} s"
-            found.append(warning("object-missing", f"the object is missing in {some}"))
+            frames = f"{len(self.missing)} of {self.processed} frames, first at {self.missing[0]:.2f} s"
+            found.append(warning("object-missing", f"the object is missing in {frames}"))
         if self.touches:
-            some = f"{len(self.touching)} of {self.looked} frames, first at {self.touching[0]:.2f} s"
-            found.append(warning("touches-border", f"the object touches the image's border in {some}; the part beyond it is lost"))
+            frames = f"{len(self.touching)} of {self.processed} frames, first at {self.touching[0]:.2f} s"
+            found.append(warning("touches-border", f"the object touches the image's border in {frames}; the part beyond it is lost"))
         if self.compared and self.moved > SOME * self.compared:
             change = f"the background changes in {self.moved} of {self.compared} frames"
             found.append(warning("moving-camera", f"the camera seems to move: {change}; a static camera is expected"))
@@ -126,15 +119,15 @@ class Survey:
 
     @property
     def touches(self) -> bool:
-        """Whether the object reaches the border in some frame."""
+        """Whether the object touches the border in some frame."""
         return bool(self.touching) and self.matte.kind != "none"
 
     def whole(self) -> Window:
-        """The whole image, made square."""
+        """Return the window of the whole image, made square."""
         return whole_window(*self.size)
 
     def object_window(self, fill: float) -> Window:
-        """A square around the object of all frames, whose longer side takes the fraction ``fill`` of it."""
+        """Return a square window around the object of all frames; its longer side takes the fraction ``fill`` of the square."""
         if self._box is None or self.matte.kind == "none":
             return self.whole()
         width, height = self.size

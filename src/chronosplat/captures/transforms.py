@@ -1,9 +1,9 @@
-"""Captures as transforms JSON: the nerfstudio and the Blender / D-NeRF forms, with times.
+"""Captures as transforms JSON, in the nerfstudio and the Blender / D-NeRF format, with times.
 
-Poses are camera-to-world with OpenGL axes in a world whose +Z is up. ``time`` runs in [0, 1] and is multiplied by
-``duration`` (seconds, 1 if absent); ``timestamp`` is in seconds. Intrinsics come from ``fl_x`` and its kin, else from
-``camera_angle_x``; each frame may have its own. Frames are chosen before any image is decoded, and each image is resized
-as it is decoded, so that memory holds the result and one image.
+Poses are camera-to-world with OpenGL axes in a +Z-up world. ``time`` runs in [0, 1] and is multiplied by ``duration``
+(seconds, default 1); ``timestamp`` is in seconds. Intrinsics come from ``fl_x`` etc., else from ``camera_angle_x``; each
+frame may have its own. Frames are selected before any image is decoded, and each image is resized as it is decoded, so
+that memory holds the result and one image.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
-from chronosplat.captures.background import border_pixels, cut_out, uniform_background, uniform_notice
+from chronosplat.captures.background import border_pixels, remove_background, uniform_background, uniform_notice
+from chronosplat.captures.object_image import has_alpha, opened_image
 from chronosplat.captures.views import Views, resize_premultiplied
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
@@ -34,10 +35,10 @@ Size = tuple[int, int]  # width, height
 
 
 def find_json(folder: Path, split: str) -> Path:
-    """The transforms file of a folder: the split's own, else the one for all.
+    """Find a folder's transforms file: ``transforms_SPLIT.json``, else ``transforms.json``.
 
     Raises:
-        InputError: neither is there.
+        InputError: neither exists.
     """
     for name in (f"transforms_{split}.json", "transforms.json"):
         if (folder / name).is_file():
@@ -46,7 +47,7 @@ def find_json(folder: Path, split: str) -> Path:
 
 
 def has_split(path: Path, split: str) -> bool:
-    """Whether a capture has images of its own for a split: a file, or nerfstudio's list of names."""
+    """Whether a capture has a split: a transforms file, or nerfstudio's list of file names."""
     if path.is_dir() and (path / f"transforms_{split}.json").is_file():
         return True
     common = path / "transforms.json" if path.is_dir() else path
@@ -56,15 +57,15 @@ def has_split(path: Path, split: str) -> bool:
 def load_transforms(
     path: Path, split: str, choose: Callable[[int], list[int]] | None = None, resize: Callable[[Size], Size] | None = None
 ) -> Views:
-    """Read a capture.
+    """Load a capture.
 
     Args:
-        choose: from the number of frames, the indices to read; all by default.
-        resize: from the images' size, the size to read them at; their own by default.
+        choose: maps the number of frames to the indices to read; None reads all.
+        resize: maps the images' size to the output size; None keeps it.
 
     Raises:
-        InputError: not JSON or not a capture, no frames, a frame without a pose or with one that is not rigid, numbers that are
-            none, intrinsics that are missing or not positive, images that are missing, undecodable or of different sizes.
+        InputError: invalid JSON, no frames, missing or non-rigid poses, invalid numbers, missing or non-positive intrinsics, or
+            images that are missing, undecodable or of different sizes.
     """
     meta = _read_json(path)
     every = _frames_of_split(path, meta, split)
@@ -76,18 +77,18 @@ def load_transforms(
     times = _times(path, meta, frames, notices)
     if any(frame.get(k, meta.get(k)) for frame in frames.values() for k in DISTORTION):
         notices.append(info("distortion-ignored", f"{path.name}: lens distortion is ignored; undistort the images for exact results"))
-    found = _ImageReader(path, frames, files)
-    notices += found.notices
-    new = found.size if resize is None else resize(found.size)
-    parts = [found.read(index, new) for index in frames]
+    reader = _ImageReader(path, frames, files)
+    notices += reader.notices
+    new = reader.size if resize is None else resize(reader.size)
+    parts = [reader.read(index, new) for index in frames]
     images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
-    Ks = torch.stack([_intrinsics(path, index, meta, frame, *found.size) for index, frame in frames.items()])
-    cameras = Cameras.from_opengl_c2w(poses, Ks, *found.size).to(dtype=torch.float32).resized(*new)
+    Ks = torch.stack([_intrinsics(path, index, meta, frame, *reader.size) for index, frame in frames.items()])
+    cameras = Cameras.from_opengl_c2w(poses, Ks, *reader.size).to(dtype=torch.float32).resized(*new)
     return Views(images, alphas, cameras, times, torch.tensor([0.0, 0.0, 1.0]), tuple(notices))
 
 
 class _ImageReader:
-    """Decodes a capture's images one at a time; a first pass finds their size, and the background where they have no alpha."""
+    """Decodes a capture's images one by one; a first pass finds their size, and the background if they have no alpha."""
 
     def __init__(self, path: Path, frames: Mapping[int, Json], files: Mapping[int, Path]) -> None:
         self.path, self.frames, self.files = path, frames, files
@@ -102,7 +103,8 @@ class _ImageReader:
                 sizes.add((pixels.shape[1], pixels.shape[0]))
                 borders.append(border_pixels(pixels[..., :3]).float() / 255)
             else:
-                sizes.add(_opened(file).size)
+                with opened_image(file) as image:
+                    sizes.add(image.size)
         if len(sizes) > 1:
             listed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
             raise InputError(f"{path}: images of different sizes ({listed}); make them one size, or split the capture")
@@ -113,13 +115,10 @@ class _ImageReader:
             self.notices.append(info("no-mask", whole) if self.color is None else uniform_notice(path.name, self.color))
 
     def read(self, index: int, size: Size) -> tuple[Tensor, Tensor]:
-        """Straight colours [1, H, W, 3] and alphas [1, H, W, 1] of a frame at a size (width, height).
-
-        Works in place on one copy of the image, which may be large.
-        """
-        rgba = torch.from_numpy(self._decode(index))[None].float().div_(255)
+        """Read a frame's straight colours [1, H, W, 3] and alphas [1, H, W, 1] at a size (width, height)."""
+        rgba = torch.from_numpy(self._decode(index))[None].float().div_(255)  # one copy, changed in place: images may be large
         if self.opaque and self.color is not None:
-            rgba[..., :3], rgba[..., 3:] = cut_out(rgba[..., :3], self.color)
+            rgba[..., :3], rgba[..., 3:] = remove_background(rgba[..., :3], self.color)
         elif self.opaque:
             rgba[..., 3] = 1
         if size == self.size:
@@ -128,16 +127,16 @@ class _ImageReader:
         return resize_premultiplied(rgba, *size)
 
     def _has_alpha(self, index: int) -> bool:
-        image = _opened(self.files[index])
-        return bool(self.frames[index].get("mask_path")) or image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        with opened_image(self.files[index]) as image:
+            return bool(self.frames[index].get("mask_path")) or has_alpha(image)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
-        """[H, W, 4]."""
-        image = decode(self.files[index])
-        pixels = np.array(image.convert("RGBA"))
-        if self.frames[index].get("mask_path"):
-            mask = decode(_resolve(self.path, str(self.frames[index]["mask_path"]))).convert("L").resize(image.size)
-            pixels[..., 3] = np.asarray(mask)
+        """Decode a frame as [H, W, 4]."""
+        with opened_image(self.files[index]) as image:
+            pixels = np.array(image.convert("RGBA"))
+        if mask_path := self.frames[index].get("mask_path"):
+            with opened_image(_resolve(self.path, str(mask_path))) as image:
+                pixels[..., 3] = np.asarray(image.convert("L").resize(pixels.shape[1::-1]))
         return pixels
 
 
@@ -156,7 +155,7 @@ def _frames_of_split(path: Path, meta: Json, split: str) -> list[Json]:
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict):
             raise InputError(f"{path}: frame {index}: expected an object, got {json.dumps(frame)[:60]}")
-    if chosen := meta.get(f"{split}_filenames"):  # nerfstudio's own way of naming splits
+    if chosen := meta.get(f"{split}_filenames"):  # nerfstudio's splits
         if not isinstance(chosen, list):
             raise InputError(f"{path}: {split}_filenames: expected a list, got {json.dumps(chosen)[:60]}")
         frames = [f for f in frames if f.get("file_path") in chosen]
@@ -166,11 +165,7 @@ def _frames_of_split(path: Path, meta: Json, split: str) -> list[Json]:
 
 
 def _number(path: Path, where: str, name: str, value: Any) -> float:
-    """A finite number of the JSON.
-
-    Raises:
-        InputError: anything else, naming the frame and the field.
-    """
+    """Check that a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{path}: {where}{name}: expected a number, got {json.dumps(value)[:60]}")
     return float(value)
@@ -245,35 +240,8 @@ def _resolve(path: Path, name: str) -> Path:
     raise InputError(f"{path}: image {name} is missing beside it")
 
 
-def _opened(path: Path) -> Image.Image:
-    """An image whose header is read and whose pixels are not.
-
-    Raises:
-        InputError: it is not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be decoded as an image ({error})") from error
-
-
-def decode(path: Path) -> Image.Image:
-    """A decoded image.
-
-    Raises:
-        InputError: it cannot be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be decoded as an image ({error})") from error
-
-
 def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
-    """Write views in the D-NeRF form: RGBA PNGs and ``transforms_SPLIT.json`` (see :func:`transforms_json`)."""
+    """Write views in the D-NeRF format: RGBA PNGs and ``transforms_SPLIT.json`` (see :func:`transforms_json`)."""
     (folder / split).mkdir(parents=True, exist_ok=True)
     names = [f"r_{i:04d}" for i in range(len(views))]
     for i, name in enumerate(names):
@@ -284,11 +252,10 @@ def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
 
 
 def transforms_json(views: Views, files: Sequence[str] = (), exposure: tuple[Tensor, Tensor] | None = None) -> Json:
-    """The transforms JSON of views, in the D-NeRF form with nerfstudio's intrinsics.
+    """Convert views to transforms JSON, in the D-NeRF format with nerfstudio's intrinsics.
 
-    The world is turned so that its up axis is +Z, as readers of this form expect; ``time`` is normalised, as D-NeRF has it;
-    ``timestamp`` is in seconds, so that splits which begin at different times share one clock. Intrinsics that all frames
-    share stand once, others in their frames.
+    The world is rotated to +Z up. ``time`` is in [0, 1], as in D-NeRF; ``timestamp`` is in seconds, so that splits with
+    different spans share one clock. Intrinsics are global if all frames share them, else per frame.
 
     Args:
         files: the images' paths. exposure: gains and offsets [F, 3] of the views' colours.
@@ -299,7 +266,7 @@ def transforms_json(views: Views, files: Sequence[str] = (), exposure: tuple[Ten
     poses = turn @ views.cameras.to_opengl_c2w().double()
     first, last = views.seconds
     duration = last - first or 1.0
-    intrinsics = [_written(K, views.cameras.width) for K in views.cameras.Ks.double()]
+    intrinsics = [_intrinsics_json(K, views.cameras.width) for K in views.cameras.Ks.double()]
     shared = all(one == intrinsics[0] for one in intrinsics)
     frames: list[Json] = []
     for i in range(len(views)):
@@ -313,7 +280,6 @@ def transforms_json(views: Views, files: Sequence[str] = (), exposure: tuple[Ten
     return {**(intrinsics[0] if shared else {}), **size, "duration": duration, "frames": frames}
 
 
-def _written(K: Tensor, width: int) -> dict[str, float]:
-    """Intrinsics by nerfstudio's names, and Blender's angle."""
+def _intrinsics_json(K: Tensor, width: int) -> dict[str, float]:
     fx, fy, cx, cy = float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])
     return {"camera_angle_x": 2 * math.atan(0.5 * width / fx), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}

@@ -1,4 +1,4 @@
-"""Captures as a video file: one static camera at L4GM's pose, the object in the middle."""
+"""Captures from a video file: one static camera at L4GM's pose, the object in the middle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chronosplat.captures.object_video import VideoOptions, open_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import warning
 
-MOST_FRAMES = 24  # 4D-LRM's number of input views
+MAX_FRAMES = 24  # 4D-LRM's number of input views
 SINGLE_VIEW = warning(
     "single-view", "all images come from one viewpoint: the back of the object is unseen and is guessed; add cameras for a faithful back"
 )
@@ -22,13 +22,13 @@ SINGLE_VIEW = warning(
 def load_video(
     path: Path,
     options: VideoOptions = VideoOptions(),
-    max_frames: int = MOST_FRAMES,
+    max_frames: int = MAX_FRAMES,
     resize: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
 ) -> Views:
-    """Read up to ``max_frames`` frames, evenly spaced over the span of the options.
+    """Load up to ``max_frames`` frames, evenly spaced over the options' time span.
 
     Args:
-        resize: from the framed images' size (width, height), the size to read them at; their own by default.
+        resize: maps the framed images' size (width, height) to the output size; None keeps it.
 
     Raises:
         InputError, UnavailableError: see open_video.

@@ -1,4 +1,4 @@
-"""Views: posed images with their timestamps, which a model reconstructs from."""
+"""Views: posed images with timestamps, a model's input."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Views:
         alphas: [F, H, W, 1] coverage of the object in [0, 1].
         cameras: F cameras of the images' size.
         times: [F] seconds, float64.
-        up: [3] the capture's up direction, or None if it does not say.
-        notices: what the loader found and did.
+        up: [3] the capture's up direction, if known.
+        notices: what the loader detected and changed.
 
     Raises:
         InputError: shapes that do not fit, no frames, or values that are not finite.
@@ -61,22 +61,22 @@ class Views:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """The first and last second."""
+        """Return the first and last timestamp."""
         return float(self.times.min()), float(self.times.max())
 
     def on_white(self) -> Tensor:
-        """[F, H, W, 3] composited on white."""
+        """Composite on white, [F, H, W, 3]."""
         return on_white(self.images, self.alphas)
 
     def resized(self, width: int, height: int) -> Views:
-        """The views at another size: anti-aliased, colours weighted by coverage."""
+        """Resize to another size: anti-aliased, colours weighted by alpha."""
         if (width, height) == (self.cameras.width, self.cameras.height):
             return self
         images, alphas = resize_straight(self.images, self.alphas, width, height)
         return Views(images, alphas, self.cameras.resized(width, height), self.times, self.up, self.notices)
 
     def framed(self, fovy: float, size: int) -> Views:
-        """The views as square images of a given field of view around the principal point; outside the image they are empty.
+        """Crop to square images of a given field of view around the principal point, transparent outside the original image.
 
         Args:
             fovy: degrees. size: pixels.
@@ -85,48 +85,48 @@ class Views:
         parts = []
         for i, K in enumerate(self.cameras.Ks.double()):
             half = float(K[0, 0]) * reach, float(K[1, 1]) * reach
-            shrink = min(1.0, 2 * size / min(half))  # a narrow lens: most of the window lies outside the image
+            shrink = min(1.0, 2 * size / min(half))  # with a narrow lens most of the window lies outside the image
             width, height = (max(1, round(n * shrink)) for n in (self.cameras.width, self.cameras.height))
             images, alphas = resize_straight(self.images[i : i + 1], self.alphas[i : i + 1], width, height)
-            across, down = width / self.cameras.width, height / self.cameras.height
-            columns = [round((float(K[0, 2]) + side * half[0]) * across) for side in (-1, 1)]
-            rows = [round((float(K[1, 2]) + side * half[1]) * down) for side in (-1, 1)]
+            scale_x, scale_y = width / self.cameras.width, height / self.cameras.height
+            columns = [round((float(K[0, 2]) + side * half[0]) * scale_x) for side in (-1, 1)]
+            rows = [round((float(K[1, 2]) + side * half[1]) * scale_y) for side in (-1, 1)]
             parts.append(resize_straight(_window(images, rows, columns), _window(alphas, rows, columns), size, size))
         images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
         Ks = intrinsics(size, size, fovy).to(self.cameras.Ks).expand(len(self), 3, 3)
         return Views(images, alphas, Cameras(self.cameras.viewmats, Ks, size, size), self.times, self.up, self.notices)
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` indices, evenly spaced, the first and the last included."""
-    return list(range(count)) if count <= most else [round(i * (count - 1) / max(most - 1, 1)) for i in range(most)]
+def evenly(count: int, limit: int) -> list[int]:
+    """Return up to ``limit`` of ``count`` indices, evenly spaced, the first and last included."""
+    return list(range(count)) if count <= limit else [round(i * (count - 1) / max(limit - 1, 1)) for i in range(limit)]
 
 
 def on_white(images: Tensor, alphas: Tensor) -> Tensor:
-    """[..., H, W, 3] straight colours composited on white."""
+    """Composite straight colours [..., H, W, 3] on white."""
     return images * alphas + 1 - alphas
 
 
 def _window(images: Tensor, rows: list[int], columns: list[int]) -> Tensor:
-    """Crop images [F, H, W, C] to a window; zero where it reaches beyond them."""
+    """Crop images [F, H, W, C] to a window; zero outside the image."""
     frames, _, _, channels = images.shape
     top, bottom, left, right = rows[0], max(rows[1], rows[0] + 1), columns[0], max(columns[1], columns[0] + 1)
     window = images.new_zeros(frames, bottom - top, right - left, channels)
-    seen = images[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    inside = images[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     first = max(-top, 0), max(-left, 0)
-    window[:, first[0] : first[0] + seen.shape[1], first[1] : first[1] + seen.shape[2]] = seen
+    window[:, first[0] : first[0] + inside.shape[1], first[1] : first[1] + inside.shape[2]] = inside
     return window
 
 
 def resize_straight(images: Tensor, alphas: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Straight colours [F, H, W, 3] and alphas [F, H, W, 1] at another size: anti-aliased, colours weighted by coverage."""
+    """Resize straight colours [F, H, W, 3] and alphas [F, H, W, 1]: anti-aliased, colours weighted by alpha."""
     if images.shape[1:3] == (height, width):
         return images, alphas
     return resize_premultiplied(torch.cat([images * alphas, alphas], -1), width, height)
 
 
 def resize_premultiplied(images: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Straight colours [F, h, w, 3] and alphas [F, h, w, 1] of premultiplied images [F, H, W, 4] at another size."""
+    """Resize premultiplied images [F, H, W, 4] to straight colours [F, h, w, 3] and alphas [F, h, w, 1]."""
     channels = images.permute(0, 3, 1, 2)
     small = F.interpolate(channels, (height, width), mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
     alphas = small[..., 3:].clamp(0, 1)
