@@ -77,7 +77,7 @@ def test_the_given_image_takes_the_last_place() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("latents", lambda t: t[:7], "latents: expected a multiple of 5 pictures, got 7"),
+        ("latents", lambda t: t[:7], "latents: expected a multiple of 5 views, got 7"),
         ("latents", lambda t: t[:, :3], r"latents: expected shape \[N, 4, H, W\]"),
         ("timesteps", lambda t: t[:4], r"timesteps: expected shape \[N=10\], got \[4\]"),
         ("text_context", lambda t: t[..., :5], r"text: expected shape \[N=10, L, 8\]"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit, pixel_rays
 from chronosplat.models.lrm4d import MovingHeadConfig, SweepConfig
-from chronosplat.models.lrm4d.heads import MovingHead, PaperHead, PixelContext, PredictedGaussians, usual_sigma
+from chronosplat.models.lrm4d.heads import MovingHead, PaperHead, PixelContext, PredictedGaussians, initial_sigma
 from chronosplat.models.lrm4d.sweep import plane_sweep
 from chronosplat.scenes import quats_to_matrices
 
@@ -169,7 +169,7 @@ def test_moving_fields_stay_within_their_bounds(scale: float) -> None:
     assert float(out.opacities.min()) >= 0
     assert float(out.colors.min()) >= 0
     assert float(out.colors.max()) <= 1
-    ratio = out.time_sigmas / usual_sigma(c.times)
+    ratio = out.time_sigmas / initial_sigma(c.times)
     assert float(ratio.min()) >= math.exp(-1.5) * 0.999
     assert float(ratio.max()) <= math.exp(1.5) * 1.001
     distance = (out.means.view_as(c.origins) - c.origins).norm(dim=-1)
@@ -224,5 +224,5 @@ def test_moving_gradients_are_finite(scale: float) -> None:
     ("times", "sigma"),
     [([-1.0, 0.0, 1.0], 0.9), ([-1.0, 1.0], 1.0), ([0.0], 0.04), ([0.0, 0.0], 0.04), ([-1.0, -0.5, 0.0, 0.5, 1.0], 0.45)],
 )
-def test_usual_sigma(times: list[float], sigma: float) -> None:
-    assert usual_sigma(torch.tensor([times])).item() == pytest.approx(sigma)
+def test_initial_sigma(times: list[float], sigma: float) -> None:
+    assert initial_sigma(torch.tensor([times])).item() == pytest.approx(sigma)

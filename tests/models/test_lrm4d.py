@@ -13,7 +13,6 @@ from chronosplat.models import MODELS
 from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, MovingHeadConfig, SweepConfig
 from chronosplat.models.lrm4d.config import config_from_dict
 from chronosplat.models.lrm4d.heads import PredictedGaussians
-from chronosplat.models.lrm4d.network import parameter_count
 from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
 
@@ -40,6 +39,10 @@ def covariances(out: PredictedGaussians) -> Tensor:
     """[B, N, 3, 3] in space."""
     half = quats_to_matrices(out.quats) * out.scales[..., None, :]
     return half @ half.transpose(-1, -2)
+
+
+def parameter_count(model: LRM4D) -> int:
+    return sum(p.numel() for p in model.parameters())
 
 
 def tiny(head: str) -> LRM4D:

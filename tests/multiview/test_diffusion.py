@@ -262,11 +262,11 @@ def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
 
 
 def test_models_for_text_take_no_picture(mvdream: Path, imagedream: Path, tmp_path: Path) -> None:
-    refused(mvdream, r"takes a text only \(no image_encoder in it\); use ImageDream for a picture")
+    refused(mvdream, r"accepts text only \(no image_encoder in it\); use ImageDream for images")
     both = shutil.copytree(mvdream, tmp_path / "both")
     for part in ("image_encoder", "feature_extractor"):
         shutil.copytree(imagedream / part, both / part)
-    refused(both, "both: takes a text only; use ImageDream for a picture")
+    refused(both, "both: accepts text only; use ImageDream for images")
 
 
 @pytest.mark.parametrize("part", list(diffusion.WEIGHTS))

@@ -157,7 +157,7 @@ def test_models_that_do_not_fit(what: str, models: Path, cat: Path, tmp_path: Pa
     folder = ["--diffusion", str(models / "imagedream"), "--lgm-weights"]
     arguments, message = {
         "a folder without a model": (["--diffusion", str(empty_folder(tmp_path / "bare"))], "bare: not a multi-view diffusion model"),
-        "a picture for a model that takes a text": (networks(models, "mvdream"), "mvdream: takes a text only"),
+        "an image for a text-only model": (networks(models, "mvdream"), "mvdream: accepts text only"),
         "pickled weights": ([*folder, str(put(tmp_path / "w.pt", b"PK\3\4pickle" * 9))], "pickled checkpoints are not loaded"),
     }[what]
     check_refused([str(cat), *arguments], message, tmp_path, capsys)

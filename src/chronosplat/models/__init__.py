@@ -1,4 +1,4 @@
-"""Models: a registry, one package for each model, and what they share (weights, the hub, reduced precision)."""
+"""Models: the registry, one package per model, and shared weights, hub and precision code."""
 
 from chronosplat.models.imagedream.weights import from_imagedream, to_imagedream
 from chronosplat.models.l4gm.weights import from_l4gm, to_l4gm

@@ -1,7 +1,7 @@
-"""Published weights from the Hugging Face hub: downloaded once, after a notice of size and licence, then offline.
+"""Published weights from the Hugging Face hub: download once, after a notice of size and licence, then work offline.
 
-A file must have the SHA-256 that is pinned here or, where none is known, the one that it had on first use. What was
-checked is recorded in the user's own cache folder, because the hub's may be shared and read-only.
+A file must match its pinned SHA-256 or, where none is known, the one recorded on first use. The records lie in the user's
+own cache folder, because the hub's may be shared and read-only.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class HubFile:
 
 
 def fetch(file: HubFile, licence: str) -> Path:
-    """The file's path on this machine, downloaded if it is not there yet.
+    """Return the file's local path; download the file if it is not cached.
 
     Raises:
-        UnavailableError: not here, and no way to get it: names the file and where it goes.
-        InputError: the file is not the pinned one, or changed since its first use.
+        UnavailableError: neither cached nor downloadable.
+        InputError: its SHA-256 is not the pinned or recorded one.
     """
     try:
         path = Path(hf_hub_download(file.repo, file.name, revision=file.revision, local_files_only=True))
@@ -56,63 +56,59 @@ def _download(file: HubFile, licence: str) -> Path:
         log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
         return Path(hf_hub_download(file.repo, file.name, revision=file.revision))
     except Exception as error:  # of the hub, of its network library, of the system
-        raise _out_of_reach(where, error, "weights") from error
+        raise _unavailable(where, error, "weights") from error
 
 
 def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], licence: str) -> Path:
-    """The folder of a repository with the files that match ``patterns``, downloaded if they are not there yet.
+    """Return a local folder with a repository's files that match ``patterns``; download what is not cached.
 
     Args:
-        needed: files without which the folder is of no use.
+        needed: required files.
 
     Raises:
-        UnavailableError: not here, and no way to get it: names the files and where they go.
+        UnavailableError: neither cached nor downloadable, or a required file is missing.
     """
 
-    def complete(folder: str) -> bool:
-        return all((Path(folder) / name).is_file() for name in needed)
+    def missing(folder: str) -> list[str]:
+        return [name for name in needed if not (Path(folder) / name).is_file()]
 
     with suppress(LocalEntryNotFoundError, OSError):
         folder = snapshot_download(repo, allow_patterns=list(patterns), local_files_only=True)
-        if complete(folder):
+        if not missing(folder):
             return Path(folder)
     try:
         log.warning("downloading %s (several GB, once; licence: %s)", repo, licence)
         folder = snapshot_download(repo, allow_patterns=list(patterns))
     except Exception as error:  # of the hub, of its network library, of the system
-        raise _out_of_reach(f"{repo} ({', '.join(needed)}, ...)", error, "diffusion") from error
-    if not complete(folder):
-        missing = next(name for name in needed if not (Path(folder) / name).is_file())
-        problem = f"{repo}: holds no {missing} (pickled weights are not loaded)"
+        raise _unavailable(f"{repo} ({', '.join(needed)}, ...)", error, "diffusion") from error
+    if absent := missing(folder):
+        problem = f"{repo}: holds no {absent[0]} (pickled weights are not loaded)"
         raise UnavailableError(problem, "give a folder that has it as {diffusion}", diffusion=...)
     return Path(folder)
 
 
-def _out_of_reach(what: str, error: Exception, argument: str) -> UnavailableError:
+def _unavailable(what: str, error: Exception, argument: str) -> UnavailableError:
     why = (str(error).strip() or repr(error)).splitlines()[0]
-    return UnavailableError(
-        f"{what} is not on this machine and cannot be downloaded ({why}); the hub's cache is {constants.HF_HUB_CACHE}",
-        f"get it elsewhere and put it there, or give it as {{{argument}}}",
-        **{argument: ...},
-    )
+    problem = f"{what} is not on this machine and cannot be downloaded ({why}); the hub's cache is {constants.HF_HUB_CACHE}"
+    return UnavailableError(problem, f"get it elsewhere and put it there, or give it as {{{argument}}}", **{argument: ...})
 
 
 def records_file() -> Path:
-    """Where the hashes of checked files are kept: ``$CHRONOSPLAT_CACHE``, else the user's cache folder."""
+    """Return the file of recorded hashes, in ``$CHRONOSPLAT_CACHE`` or the user's cache folder."""
     cache = os.environ.get("CHRONOSPLAT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chronosplat"
     return Path(cache) / "weights.json"
 
 
 def check_hash(path: Path, name: str, sha256: str = "") -> None:
-    """Compare a cached file with its pinned SHA-256, else the one in its name in the hub's cache, else that of its first use.
+    """Compare a cached file with its pinned SHA-256, else the one in its cache file name, else the recorded one.
 
-    A file that was checked and has kept its size and date since is not read again.
+    A checked file whose size and date have not changed is not read again.
 
     Args:
-        name: of the file in the records.
+        name: key of the file in the records.
 
     Raises:
-        InputError: another file.
+        InputError: the SHA-256 differs.
     """
     file = path.resolve()
     stamp = f"{file.stat().st_size} {file.stat().st_mtime_ns}"
@@ -127,8 +123,7 @@ def check_hash(path: Path, name: str, sha256: str = "") -> None:
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if expected and found != expected:
-        raise InputError(
-            f"{path}: damaged or replaced (SHA-256 {found[:12]}..., expected {expected[:12]}...); delete {file} and load again"
-        )
+        problem = f"{path}: damaged or replaced (SHA-256 {found[:12]}..., expected {expected[:12]}...)"
+        raise InputError(f"{problem}; delete {file} and load again")
     with suppress(OSError), atomic_file(records_file()) as fresh:
         fresh.write_text(json.dumps(records | {name: {"sha256": found, "stamp": stamp}}, indent=1))

@@ -1,8 +1,7 @@
 """Reduced precision on any processor.
 
-bf16 and fp16 halve the memory of weights and activations. Where a processor has no arithmetic for them, torch's kernels
-fall back to ones that are many times slower than float32; there the layers below keep what they store in the reduced type
-and compute in float32, a few pictures at a time.
+bf16 and fp16 halve the memory of weights and activations. On a CPU without arithmetic for them, torch's kernels are many
+times slower than float32. There these layers store the reduced type and compute in float32, a few images at a time.
 """
 
 from __future__ import annotations
@@ -11,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLICE = 4  # pictures that are widened at once
+SLICE = 4  # images converted to float32 at once
 
 
 def bf16_is_fast(device: torch.device | str) -> bool:
-    """Whether bf16 pays: on CUDA, and on CPUs with bf16 arithmetic."""
+    """Whether the device has bf16 arithmetic."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
 
 
 def must_widen(x: Tensor) -> bool:
-    """Whether to compute in float32 what is stored in the type of ``x``."""
+    """Whether to compute in float32 although ``x`` is bf16 or fp16."""
     return x.dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" and not (x.dtype == torch.bfloat16 and bf16_is_fast("cpu"))
 
 
@@ -30,7 +29,7 @@ class Conv2d(nn.Conv2d):
     """A convolution in the type of its weights, or in float32 where that is faster."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[N, C, H, W] as nn.Conv2d."""
+        """Convolve [N, C, H, W]."""
         if not must_widen(input):
             return super().forward(input)
         weight, bias = self.weight.float(), None if self.bias is None else self.bias.float()
@@ -42,7 +41,7 @@ class Linear(nn.Linear):
     """A linear layer in the type of its weights, or in float32 where that is faster."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[..., C] as nn.Linear."""
+        """Map [..., C] to [..., out_features]."""
         if not must_widen(input):
             return super().forward(input)
         weight, bias = self.weight.float(), None if self.bias is None else self.bias.float()
@@ -52,7 +51,7 @@ class Linear(nn.Linear):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention [B, heads, L, C], through torch's fused kernels."""
+    """Compute scaled dot-product attention [B, heads, L, C] with torch's fused kernels."""
     if not must_widen(q):
         return F.scaled_dot_product_attention(q, k, v)
     singles = zip(q.split(1), k.split(1), v.split(1), strict=True)

@@ -16,7 +16,7 @@ MODELS: dict[str, ModelSpec] = {}
 
 
 def register_model(spec: ModelSpec) -> None:
-    """Make a model known to ``load_model``, the command line and the evaluation."""
+    """Register a model for ``load_model``, the command line and the evaluation."""
     MODELS[spec.name] = spec
 
 
@@ -25,10 +25,10 @@ for _spec in (*LRM4D_SPECS, *L4GM_SPECS):
 
 
 def find_model(name: str) -> ModelSpec:
-    """The specification of a model.
+    """Return a model's specification.
 
     Raises:
-        InputError: an unknown name, with the closest ones.
+        InputError: unknown name; suggests the closest ones.
     """
     if name in MODELS:
         return MODELS[name]
@@ -38,14 +38,14 @@ def find_model(name: str) -> ModelSpec:
 
 
 def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
-    """The weights file of a model, downloaded if its authors published it; None for a model that has none by design.
+    """Return a model's weights file, downloaded if published; None for a model that needs none.
 
     Args:
         weights: a file instead of the model's own.
 
     Raises:
-        InputError: an unknown name, no such file, or a model whose weights were never published.
-        UnavailableError: a file that is neither here nor downloadable.
+        InputError: unknown name, no such file, or weights that were never published.
+        UnavailableError: neither cached nor downloadable.
     """
     spec = find_model(name)
     if weights is not None:
@@ -60,17 +60,17 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def load_model(name: str, weights: str | Path | None = None, device: str = "cpu", pretrained: bool = True) -> Any:
-    """A model by name, in evaluation mode, float32: an ``LRM4D``, an ``L4GM``, or what a registered model builds.
+    """Load a model by name, in evaluation mode, float32: an ``LRM4D``, an ``L4GM``, or what a registered model builds.
 
     Published weights are downloaded once, after a notice of their size and licence; later calls work offline.
 
     Args:
         weights: a safetensors file instead of the model's own weights.
-        pretrained: False gives random weights.
+        pretrained: False initialises at random.
 
     Raises:
-        InputError: an unknown name (with the close matches), no weights to be had, or a file that does not fit.
-        UnavailableError: weights that are neither here nor downloadable.
+        InputError: unknown name, no published weights, or a file that does not fit the model.
+        UnavailableError: weights neither cached nor downloadable.
     """
     spec = find_model(name)
     return spec.load(spec.config, find_weights(name, weights) if pretrained else None).to(device).eval()

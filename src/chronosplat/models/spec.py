@@ -1,4 +1,4 @@
-"""What the package knows of a model: its name, how to build it, its weights and licence, and what it takes in."""
+"""Model specifications: name, config, inputs, weights and licence."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ class Reconstructor(Protocol):
     """A model that turns posed views into a scene; usually an ``nn.Module``."""
 
     def reconstruct(self, views: Views) -> Scene:
-        """A scene in the capture's own world and seconds."""
+        """Return a scene in the capture's own world and seconds."""
         ...
 
     def to(self, device: torch.device | str, /) -> Self:
-        """The model on another device."""
+        """Move to a device."""
         ...
 
     def eval(self) -> Self:
-        """The model in evaluation mode."""
+        """Switch to evaluation mode."""
         ...
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model takes in.
+    """A model's inputs.
 
     Attributes:
-        kind: ``views``: posed images, all in one forward pass; ``video``: frames of a static camera in chunks, with other views
+        kind: ``views``: posed images, all in one forward pass; ``video``: a static camera's frames, in chunks, with further views
             of the first frame.
-        size: pixels of the longer side that it was trained for; None takes any.
-        max_views: images beyond which it gains nothing; None takes any number.
+        size: longer side of the training images in pixels; None for any.
+        max_views: number of images beyond which quality stops rising; None for any.
         refine: default refinement of its scenes.
     """
 
@@ -54,10 +54,9 @@ class ModelSpec:
 
     Attributes:
         name: for ``load_model`` and the command line. about: one line.
-        config: its sizes. inputs: what it takes in.
-        load: builds it from its config and a weights file; random weights where the file is None.
-        licence: of the weights. weights: a file in the package. hub: a file that its authors published.
-        needs_weights: False for a method that has none.
+        load: builds the model from ``config`` and a weights file; None initialises at random.
+        licence: of the weights. weights: a file in the package. hub: a published file.
+        needs_weights: False for a method without weights.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Weights in files: safetensors only, strict in both directions."""
+"""Weights files: safetensors only, loaded strictly."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Model = TypeVar("Model", bound=nn.Module)
 def save_weights(
     config: Mapping[str, Any], preset: str, tensors: dict[str, Tensor], path: Path, notes: dict[str, str] | None = None
 ) -> None:
-    """Write weights as fp16 with their config (in its JSON form), by atomic rename."""
+    """Write weights as fp16 with their config (JSON form), by atomic rename."""
     half = {name: t.half() for name, t in tensors.items()}
     write_tensors(half, path, {**(notes or {}), "config": json.dumps(config), "preset": preset, "format": "pt"})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file.
+    """Read the tensors and metadata of a safetensors file.
 
     Raises:
-        InputError: no such file, or not safetensors (pickles are refused, never loaded).
+        InputError: no such file, or not safetensors (pickles are never loaded).
     """
     if not path.is_file():
         raise InputError(f"{path}: no such weights file")
@@ -47,8 +47,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def hollow(build: Callable[[], Model]) -> Model:
-    """A network whose numbers are not drawn, since all of them will be replaced: half a billion take seconds."""
+def build_uninitialised(build: Callable[[], Model]) -> Model:
+    """Build a network without initialising its weights, for a strict load: half a billion random numbers take seconds."""
     with torch.device("meta"):
         model = build()
     return model.to_empty(device="cpu")
@@ -58,33 +58,33 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str 
     """Copy weights into a model; every name and shape must match.
 
     Args:
-        source: what to call the tensors in messages.
-        new: parameters with this in their name may be missing and keep their fresh values.
+        source: name of the weights in messages.
+        new: parameters with this in their name may be missing and keep their initial values.
 
     Returns:
-        The names that kept their fresh values.
+        The names of the missing parameters.
 
     Raises:
-        InputError: other names or shapes; the first of each and their number are named.
+        InputError: other names or shapes; names the first of each and their number.
     """
-    fresh = check_names(model, tensors, source, new)
+    missing = check_names(model, tensors, source, new)
     own = model.state_dict()
     for name, tensor in tensors.items():  # one by one: no second copy of the whole
         own[name].copy_(tensor)
-    return fresh
+    return missing
 
 
 def check_names(model: nn.Module, tensors: Mapping[str, Tensor], source: str, new: str | None = None) -> list[str]:
     """Compare names and shapes of weights with a model's; see :func:`fill`."""
-    wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    fresh = [name for name in missing if new is not None and new in name]
-    missing = [name for name in missing if name not in set(fresh)]
+    expected = {name: list(p.shape) for name, p in model.state_dict().items()}
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    allowed = [name for name in missing if new is not None and new in name]
+    missing = [name for name in missing if name not in set(allowed)]
     if missing or extra:
-        first = [f"lacks {name}" for name in missing[:1]] + [f"has {name} too many" for name in extra[:1]]
+        first = [f"lacks {name}" for name in missing[:1]] + [f"has unexpected {name}" for name in extra[:1]]
         counts = f"{len(missing)} missing, {len(extra)} unexpected in all"
         raise InputError(f"{source}: weights of another architecture ({' and '.join(first)}; {counts})")
-    for name in wanted.keys() & tensors.keys():
-        if tuple(tensors[name].shape) != wanted[name]:
-            raise InputError(f"{source}: {name} has shape {list(tensors[name].shape)}, the model wants {list(wanted[name])}")
-    return fresh
+    for name, tensor in tensors.items():
+        if list(tensor.shape) != expected[name]:
+            raise InputError(f"{source}: {name} has shape {list(tensor.shape)}, expected {expected[name]}")
+    return allowed

@@ -1,13 +1,14 @@
-"""ImageDream's multi-view diffusion U-Net and its image resampler, key-compatible with the released checkpoint.
+"""ImageDream's multi-view diffusion U-Net and image resampler, key-compatible with the released checkpoint.
 
-It denoises the latents of F pictures of one object at once: four views around it and, fifth, the given picture itself,
-whose latents are put in place of the noise. Self-attention spans all F pictures; text and image tokens come in by
-cross-attention, each with keys and values of its own (ImageDream, arXiv 2312.02201, section 3).
+The U-Net denoises the latents of F views of one object jointly: four views around it and, fifth, the input image, whose
+latents replace the noise. Self-attention spans all F views. Text and image tokens enter by cross-attention, each with its
+own keys and values (ImageDream, arXiv 2312.02201, section 3).
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +20,11 @@ from chronosplat.shapes import InputError, check_shape
 
 @dataclass(frozen=True)
 class ImageDreamConfig:
-    """Sizes under the released code's names; its own values by default.
+    """Sizes under the released code's names, with the released values as defaults.
 
     Attributes:
-        attention_resolutions: factors of down-sampling at which there is attention.
-        ip_dim: image tokens after the resampler; 0 takes no image (MVDream). image_width: channels of the image encoder's tokens.
+        attention_resolutions: downsampling factors with attention.
+        ip_dim: image tokens after the resampler; 0 for text only (MVDream). image_width: channels of the image encoder's tokens.
     """
 
     in_channels: int = 4
@@ -41,20 +42,20 @@ class ImageDreamConfig:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """[B, L, C] queries among [B, M, C] keys and values, by heads."""
+    """Attend from queries [B, L, C] to keys and values [B, M, C], multi-head."""
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
-    """[N] steps to [N, width]: cosines, then sines, of falling frequencies."""
+    """Embed timesteps [N] as [N, width]: cosines, then sines, of falling frequencies."""
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, device=timesteps.device) / (width // 2))
     angles = timesteps.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class CrossAttention(nn.Module):
-    """Attention to a context, or to the tokens themselves; with ``image`` also to image tokens, added."""
+    """Attention to a context; with ``image``, attention to image tokens is added."""
 
     def __init__(self, width: int, context: int, heads: int, image: bool = False) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(width, width), nn.Dropout(0.0))
 
     def forward(self, x: Tensor, context: Tensor, image: Tensor | None = None) -> Tensor:
-        """x [B, L, C], context [B, M, D], image [B, I, D]."""
+        """Update x [B, L, C] from context [B, M, D] and image [B, I, D]."""
         q = self.to_q(x)
         out = attention(q, self.to_k(context), self.to_v(context), self.heads)
         if self.image and image is not None:
@@ -77,51 +78,40 @@ class CrossAttention(nn.Module):
 
 
 class GatedLinear(nn.Module):
-    """A linear layer whose second half gates the first through GELU."""
+    """GEGLU: a linear layer whose second half gates the first through GELU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.proj = nn.Linear(inputs, 2 * outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] to [..., outputs]."""
+        """Map [..., inputs] to [..., outputs]."""
         value, gate = self.proj(x).chunk(2, dim=-1)
         return value * F.gelu(gate)
 
 
-class FeedForward(nn.Module):
-    """Four times as wide in the middle."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(GatedLinear(width, 4 * width), nn.Dropout(0.0), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to the same."""
-        return self.net(x)
-
-
 class MultiViewBlock(nn.Module):
-    """Attention among all pictures of an object, to the contexts, and a feed-forward layer."""
+    """Self-attention over all views of an object, cross-attention, and a feed-forward layer."""
 
     def __init__(self, width: int, context: int, heads: int, image: bool) -> None:
         super().__init__()
         self.attn1 = CrossAttention(width, width, heads)
-        self.ff = FeedForward(width)
+        layers = nn.Sequential(GatedLinear(width, 4 * width), nn.Dropout(0.0), nn.Linear(4 * width, width))
+        self.ff = nn.Sequential(OrderedDict(net=layers))
         self.attn2 = CrossAttention(width, context, heads, image)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
-        """x [B * F, L, C]."""
-        together = x.unflatten(0, (-1, views)).flatten(1, 2)
-        normed = self.norm1(together)
-        x = (self.attn1(normed, normed) + together).view(x.shape)
+        """Update x [B * F, L, C]."""
+        joint = x.unflatten(0, (-1, views)).flatten(1, 2)
+        normed = self.norm1(joint)
+        x = (self.attn1(normed, normed) + joint).view(x.shape)
         x = self.attn2(self.norm2(x), text, image) + x
         return self.ff(self.norm3(x)) + x
 
 
 class SpatialTransformer(nn.Module):
-    """Multi-view blocks over the pixels of a feature map, beside a shortcut."""
+    """Multi-view blocks over the pixels of a feature map, with a residual connection."""
 
     def __init__(self, width: int, config: ImageDreamConfig) -> None:
         super().__init__()
@@ -134,7 +124,7 @@ class SpatialTransformer(nn.Module):
         self.proj_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
-        """x [B * F, C, H, W]."""
+        """Update x [B * F, C, H, W]."""
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         for block in self.transformer_blocks:
             tokens = block(tokens, text, image, views)
@@ -142,7 +132,7 @@ class SpatialTransformer(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two normalised convolutions with the step's embedding added between, beside a shortcut."""
+    """Two normalised convolutions, the timestep embedding added in between, with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -152,37 +142,23 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x [N, inputs, H, W], embedding [N, E]."""
+        """Map x [N, inputs, H, W] and embedding [N, E] to [N, outputs, H, W]."""
         inner = self.in_layers(x) + self.emb_layers(embedding)[:, :, None, None]
         return self.skip_connection(x) + self.out_layers(inner)
 
 
-class Downsample(nn.Module):
-    """Half the size."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C, H / 2, W / 2]."""
-        return self.op(x)
+def downsample(width: int) -> nn.Module:
+    """Halve the height and width."""
+    return nn.Sequential(OrderedDict(op=nn.Conv2d(width, width, 3, stride=2, padding=1)))
 
 
-class Upsample(nn.Module):
-    """Twice the size."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C, 2 H, 2 W]."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+def upsample(width: int) -> nn.Module:
+    """Double the height and width."""
+    return nn.Sequential(OrderedDict(nearest=nn.Upsample(scale_factor=2.0), conv=nn.Conv2d(width, width, 3, padding=1)))
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the tokens and to themselves."""
+    """Attention from the latents to the tokens and the latents."""
 
     def __init__(self, width: int, heads: int = 12, head_width: int = 64) -> None:
         super().__init__()
@@ -193,14 +169,14 @@ class PerceiverAttention(nn.Module):
         self.to_out = nn.Linear(heads * head_width, width, bias=False)
 
     def forward(self, tokens: Tensor, latents: Tensor) -> Tensor:
-        """tokens [B, L, C], latents [B, I, C] to [B, I, C]."""
+        """Map tokens [B, L, C] and latents [B, I, C] to [B, I, C]."""
         latents = self.norm2(latents)
         k, v = self.to_kv(torch.cat([self.norm1(tokens), latents], dim=1)).chunk(2, dim=-1)
         return self.to_out(attention(self.to_q(latents), k, v, self.heads))
 
 
 class Resampler(nn.Module):
-    """The image encoder's tokens [B, L, image_width] to [B, ip_dim, context_dim]."""
+    """Perceiver resampler of the image encoder's tokens."""
 
     def __init__(self, config: ImageDreamConfig) -> None:
         super().__init__()
@@ -209,10 +185,15 @@ class Resampler(nn.Module):
         self.proj_in = nn.Linear(config.image_width, width)
         self.proj_out = nn.Linear(width, width)
         self.norm_out = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(width), _resampler_mlp(width)]) for _ in range(4))
+
+        def mlp() -> nn.Sequential:
+            expand, project = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
+            return nn.Sequential(nn.LayerNorm(width), expand, nn.GELU(), project)
+
+        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(width), mlp()]) for _ in range(4))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """See the class."""
+        """Map tokens [B, L, image_width] to [B, ip_dim, context_dim]."""
         latents = self.latents.expand(len(tokens), -1, -1)
         tokens = self.proj_in(tokens)
         for layer in self.layers:
@@ -223,12 +204,8 @@ class Resampler(nn.Module):
         return self.norm_out(self.proj_out(latents))
 
 
-def _resampler_mlp(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
-
-
 class ImageDreamUNet(nn.Module):
-    """Predicts the noise in the latents of F pictures of each object; module names are the released checkpoint's."""
+    """The denoiser of F views per object; module names are the released checkpoint's."""
 
     def __init__(self, config: ImageDreamConfig) -> None:
         super().__init__()
@@ -241,7 +218,6 @@ class ImageDreamUNet(nn.Module):
         widths = [base * m for m in config.channel_mult]
 
         def at(level: int, inputs: int) -> list[nn.Module]:
-            """A residual block at a level, with attention where the level has it."""
             attends = 2**level in config.attention_resolutions
             blocks: list[nn.Module] = [ResBlock(inputs, widths[level], embedding)]
             return blocks + ([SpatialTransformer(widths[level], config)] if attends else [])
@@ -254,7 +230,7 @@ class ImageDreamUNet(nn.Module):
                 width = outputs
                 skips.append(width)
             if level < len(widths) - 1:
-                down.append([Downsample(width)])
+                down.append([downsample(width)])
                 skips.append(width)
         self.input_blocks = nn.ModuleList(nn.ModuleList(blocks) for blocks in down)
         self.middle_block = nn.ModuleList(
@@ -265,7 +241,7 @@ class ImageDreamUNet(nn.Module):
             for i in range(config.num_res_blocks + 1):
                 blocks = at(level, width + skips.pop())
                 width = outputs
-                up.append(blocks + ([Upsample(width)] if level and i == config.num_res_blocks else []))
+                up.append(blocks + ([upsample(width)] if level and i == config.num_res_blocks else []))
         self.output_blocks = nn.ModuleList(nn.ModuleList(blocks) for blocks in up)
         self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, config.out_channels, 3, padding=1))
 
@@ -279,13 +255,13 @@ class ImageDreamUNet(nn.Module):
         image_latents: Tensor | None = None,
         views: int = 5,
     ) -> Tensor:
-        """The noise [B * F, 4, h, w].
+        """Predict the noise [B * F, 4, h, w].
 
         Args:
-            latents: [B * F, 4, h, w], F pictures of an object one after the other. timesteps: [B * F].
+            latents: [B * F, 4, h, w], object-major. timesteps: [B * F].
             text: [B * F, L, context_dim]. cameras: [B * F, camera_dim] flattened camera-to-world matrices.
-            image_tokens: [B * F, M, image_width] of the image encoder; None for text alone.
-            image_latents: [B, 4, h, w] put in place of every object's last picture.
+            image_tokens: [B * F, M, image_width] of the image encoder; None for text only.
+            image_latents: [B, 4, h, w], replace the latents of every object's last view.
             views: F.
 
         Raises:
@@ -294,7 +270,7 @@ class ImageDreamUNet(nn.Module):
         c = self.config
         sizes = check_shape("latents", latents, f"N {c.in_channels} H W")
         if sizes["N"] % views:
-            raise InputError(f"latents: expected a multiple of {views} pictures, got {sizes['N']}")
+            raise InputError(f"latents: expected a multiple of {views} views, got {sizes['N']}")
         check_shape("timesteps", timesteps, "N", sizes)
         check_shape("text", text, f"N L {c.context_dim}", sizes)
         check_shape("cameras", cameras, f"N {c.camera_dim}", sizes)
@@ -306,7 +282,7 @@ class ImageDreamUNet(nn.Module):
         image = None
         if image_tokens is not None:
             if not c.ip_dim:
-                raise InputError("image_tokens: this network takes a text only")
+                raise InputError("image_tokens: this network accepts text only")
             check_shape("image_tokens", image_tokens, f"N M {c.image_width}", sizes)
             image = self.image_embed(image_tokens)
         embedding = self.time_embed(timestep_embedding(timesteps, c.model_channels).to(latents.dtype)) + self.camera_embed(cameras)

@@ -1,4 +1,4 @@
-"""ImageDream's weights, converted from and to the public code's names."""
+"""Weight adapters for the public ImageDream code."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from torch import Tensor
 
 from chronosplat.models.imagedream.network import ImageDreamConfig, ImageDreamUNet
-from chronosplat.models.weights import fill, hollow
+from chronosplat.models.weights import build_uninitialised, fill
 
 
 def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> ImageDreamUNet:
-    """The multi-view U-Net from a checkpoint of the public ImageDream code, in evaluation mode.
+    """Build the multi-view U-Net from a checkpoint of the public ImageDream code, in evaluation mode.
 
     Args:
         state_dict: names and tensors as released.
-        config: the public code's arguments; those of ImageDreamConfig count, any may be absent. Whether it takes images,
-            and the width of their tokens, is read off the checkpoint.
+        config: the public code's arguments. Those of ImageDreamConfig are used, any may be absent; ``ip_dim`` and ``image_width``
+            come from the checkpoint.
 
     Raises:
-        InputError: names or shapes that do not fit; the first that differ are named.
+        InputError: names or shapes that do not fit.
     """
     known = {field.name for field in fields(ImageDreamConfig)}
     sizes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
@@ -29,11 +29,11 @@ def from_imagedream(state_dict: Mapping[str, Tensor], config: Mapping[str, Any])
     sizes["ip_dim"] = 0 if tokens is None else tokens.shape[1]
     if width is not None:
         sizes["image_width"] = width.shape[1]
-    model = hollow(lambda: ImageDreamUNet(ImageDreamConfig(**sizes)))
+    model = build_uninitialised(lambda: ImageDreamUNet(ImageDreamConfig(**sizes)))
     fill(model, state_dict, "checkpoint")
     return model.eval()
 
 
 def to_imagedream(model: ImageDreamUNet) -> dict[str, Tensor]:
-    """The weights under the names of the public ImageDream code."""
+    """Return the weights under the names of the public ImageDream code."""
     return dict(model.state_dict())

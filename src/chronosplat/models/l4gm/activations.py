@@ -1,4 +1,4 @@
-"""Raw channels to named Gaussian fields, by LGM's activations."""
+"""LGM's activations: raw channels to named Gaussian fields."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-# per Gaussian, in the order of the released checkpoints
-CHANNELS = {"position": 3, "opacity": 1, "scale": 3, "rotation": 4, "rgb": 3}
+CHANNELS = {"position": 3, "opacity": 1, "scale": 3, "rotation": 4, "rgb": 3}  # the released checkpoints' order
 
 
 @dataclass(frozen=True)
 class PredictedSplats:
-    """B samples of T sets of N static Gaussians in the normalised world; fields as in ``GaussianSequence``.
+    """B samples of T frames of N Gaussians in the normalised world; fields as in ``GaussianSequence``.
 
     Attributes:
         means, scales, colors: [B, T, N, 3]. quats: [B, T, N, 4]. opacities: [B, T, N].
@@ -27,12 +26,12 @@ class PredictedSplats:
     colors: Tensor
 
     def fields(self) -> dict[str, Any]:
-        """The tensors by name."""
+        """Return the tensors by name."""
         return dict(vars(self))
 
 
 def activate_splats(raw: Tensor) -> PredictedSplats:
-    """Raw channels [B, T, N, 14] to Gaussians (LGM, appendix; L4GM keeps the activations)."""
+    """Activate raw channels [B, T, N, 14] (LGM, appendix; L4GM keeps the activations)."""
     g = dict(zip(CHANNELS, raw.split(list(CHANNELS.values()), dim=-1), strict=True))
     return PredictedSplats(
         means=g["position"].clamp(-1, 1),

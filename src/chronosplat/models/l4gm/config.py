@@ -1,4 +1,4 @@
-"""Sizes of L4GM's networks, and the maps that they take in."""
+"""Sizes of L4GM's networks, and their input maps."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class UNetConfig:
 
     @property
     def shrinks(self) -> int:
-        """Input pixels per coarsest cell, along an edge: pictures must be multiples of it."""
+        """Downsampling factor of the coarsest level; image sizes must be multiples of it."""
         return 2 ** (len(self.down_channels) - 1)
 
 
 @dataclass(frozen=True)
 class L4GMConfig:
-    """Sizes of one network; the released one by default.
+    """Sizes of one network; the released L4GM's by default.
 
     Attributes:
-        input_size: pixels of the input pictures. splat_size: pixels of the output maps.
-        frames: T that it was trained with; it takes any. views: V, at even azimuths.
-        fovy, radius: of the cameras, in degrees and in the normalised world's units.
+        input_size, splat_size: side of the input images and of the output maps in pixels.
+        frames: T in training; any T works. views: V, at even azimuths.
+        fovy: degrees. radius: distance of the cameras from the origin of the normalised world.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -61,22 +61,19 @@ class L4GMConfig:
 
     @property
     def num_gaussians(self) -> int:
-        """Gaussians of one frame."""
+        """Gaussians per frame."""
         return self.views * self.splat_size**2 * self.per_pixel
 
 
 def input_maps(rgb: Tensor, config: L4GMConfig, elevation: float = 0.0) -> Tensor:
-    """The network's input from pictures on white.
+    """Build the network's input.
 
     Args:
-        rgb: [B, T, V, H, W, 3] in [0, 1], views at azimuths 0, 360 / V, ...
+        rgb: [B, T, V, H, W, 3] in [0, 1] on white, views at azimuths 0, 360 / V, ...
         elevation: of the cameras, in degrees.
 
     Returns:
-        [B, T * V, 9, H, W]: colours normalised as for ImageNet, then Plücker rays (o x d, d).
-
-    Raises:
-        InputError: another shape.
+        [B, T * V, 9, H, W]: ImageNet-normalised colours, then Plücker rays (o x d, d).
     """
     sizes = check_shape("rgb", rgb, "B T V H W 3")
     B, T, V, H, W = (sizes[axis] for axis in "BTVHW")
@@ -87,6 +84,6 @@ def input_maps(rgb: Tensor, config: L4GMConfig, elevation: float = 0.0) -> Tenso
 
 
 def input_rays(views: int, size: int, config: L4GMConfig, elevation: float = 0.0) -> Tensor:
-    """[V, 6, H, W] Plücker rays of the cameras around the object."""
+    """Return the Plücker rays [V, 6, H, W] of cameras at even azimuths."""
     cameras = orbit([360.0 * i / views for i in range(views)], elevation, size, config.radius, config.fovy)
     return plucker_lgm(*pixel_rays(cameras.viewmats, cameras.Ks, size, size)).movedim(-1, -3)

@@ -1,8 +1,8 @@
-"""L4GM: images of an object from four azimuths, frame by frame, to one set of 3D Gaussians per frame.
+"""L4GM: from images at four azimuths per frame to one set of 3D Gaussians per frame.
 
-One network in three uses: ``lgm`` (one frame, no temporal attention), ``l4gm`` (any number of frames) and
-``l4gm-interp`` (four frames, of which it predicts the middle two). Only the order of frames tells time: there is no time
-embedding, so the number of frames may change at inference (L4GM, section 4.1).
+One network, three uses: ``lgm`` (one frame, no temporal attention), ``l4gm`` (any number of frames) and ``l4gm-interp``
+(four frames, the middle two interpolated). There is no time embedding, so the number of frames may change at inference
+(L4GM, section 4.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class L4GM(nn.Module):
         self.config = config
         self.unet = UNet(config.unet)
         self.conv = Conv2d(config.unet.out_channels, config.unet.out_channels, 1)
-        for parameter in self.parameters():  # the layout in which convolutions are fast
+        for parameter in self.parameters():  # convolutions are faster in this layout
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
@@ -36,11 +36,11 @@ class L4GM(nn.Module):
         """Predict one set of Gaussians per frame: view-major, then row-major pixels, then Gaussians per pixel.
 
         Args:
-            maps: [B, T * V, 9, H, W] normalised colours and rays (see ``input_maps``), time before views.
+            maps: [B, T * V, 9, H, W] from ``input_maps``, time-major.
             views: V; the config's if None.
 
         Raises:
-            InputError: maps of another shape, or whose number is no multiple of V.
+            InputError: another shape, or a number of maps that is no multiple of V.
         """
         views = self.config.views if views is None else views
         sizes = check_shape("maps", maps, f"B F {self.config.unet.in_channels} H W")
@@ -61,12 +61,12 @@ class L4GM(nn.Module):
         return activate_splats(raw)
 
     def lowered(self, dtype: torch.dtype) -> L4GM:
-        """Compute in ``dtype`` from now on, in place; the last layers stay float32, since positions need more digits than bf16 has."""
+        """Convert to ``dtype`` in place, except for the last layers: positions need more digits than bf16 has."""
         for part in self.unet.children():
             if part not in (self.unet.norm_out, self.unet.conv_out):
                 part.to(dtype)
         return self
 
     def reconstruct(self, views: Views) -> GaussianSequence:
-        """A sequence in the capture's own world and seconds; see :func:`chronosplat.models.l4gm.reconstruct.reconstruct_frames`."""
+        """Reconstruct every timestamp; see :func:`chronosplat.models.l4gm.reconstruct.reconstruct_frames`."""
         return reconstruct_frames(self, views, self.config, next(self.parameters()).device)

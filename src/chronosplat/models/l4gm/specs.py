@@ -1,4 +1,4 @@
-"""L4GM, its interpolation model, and LGM, with the weights that their authors published."""
+"""L4GM, its interpolation model, and LGM, with their published weights."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from chronosplat.models.l4gm.config import L4GMConfig, UNetConfig
 from chronosplat.models.l4gm.weights import load_l4gm
 from chronosplat.models.spec import InputSpec, ModelSpec
 
-NON_COMMERCIAL = "CC-BY-NC-SA-4.0: no commercial use, the same licence for what is made from it"
+NON_COMMERCIAL = "CC-BY-NC-SA-4.0: no commercial use, derived works under the same licence"
 VIDEO = InputSpec("video", size=256, refine="off")
+RECON, INTERP = HubFile("jiawei011/L4GM", "recon.safetensors"), HubFile("jiawei011/L4GM", "interp.safetensors")
+LGM = HubFile("ashawkey/LGM", "model_fp16_fixrot.safetensors")
 
 SPECS = (
     ModelSpec(
-        "l4gm",
-        "L4GM: video and first-frame views to Gaussians per frame (466M)",
-        L4GMConfig(),
-        VIDEO,
-        load_l4gm,
-        NON_COMMERCIAL,
-        hub=HubFile("jiawei011/L4GM", "recon.safetensors"),
+        "l4gm", "L4GM: video and first-frame views to Gaussians per frame (466M)", L4GMConfig(), VIDEO, load_l4gm, NON_COMMERCIAL, hub=RECON
     ),
     ModelSpec(
         "l4gm-interp",
@@ -27,7 +23,7 @@ SPECS = (
         VIDEO,
         load_l4gm,
         NON_COMMERCIAL,
-        hub=HubFile("jiawei011/L4GM", "interp.safetensors"),
+        hub=INTERP,
     ),
     ModelSpec(
         "lgm",
@@ -36,6 +32,6 @@ SPECS = (
         VIDEO,
         load_l4gm,
         "MIT",
-        hub=HubFile("ashawkey/LGM", "model_fp16_fixrot.safetensors"),
+        hub=LGM,
     ),
 )

@@ -1,7 +1,7 @@
-"""The asymmetric U-Net of LGM, with L4GM's temporal attention: V views of T frames in, one map per view and frame out.
+"""LGM's asymmetric U-Net with L4GM's temporal attention: V views of T frames to one map per view and frame.
 
-Attention alternates between two groupings of the same tokens (L4GM, section 4.1): across the views of one frame, and,
-right after it, across the frames of one view. Module names are those of the released checkpoints.
+Attention alternates between two groupings of the same tokens (L4GM, section 4.1): across the views of one frame, then
+across the frames of one view. Module names are those of the released checkpoints.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SKIP_SCALE = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class Grid:
-    """How the batch axis of a feature map [B * T * V, C, H, W] is made up, time before views."""
+    """The factors of a feature map's batch axis [B * T * V, C, H, W]."""
 
     batch: int
     frames: int
@@ -39,7 +39,7 @@ class SelfAttention(nn.Module):
         self.proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, L, C] to [B, L, C]."""
+        """Update x [B, L, C]."""
         B, L, C = x.shape
         q, k, v = self.qkv(x).view(B, L, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         out = attend(q, k, v)
@@ -56,19 +56,19 @@ class GridAttention(nn.Module):
         self.attn = SelfAttention(width, config.heads)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """[B * T * V, C, H, W] to the same."""
+        """Update x [B * T * V, C, H, W]."""
         _, C, H, W = x.shape
-        pixels = self.norm(x).view(grid.batch, grid.frames, grid.views, C, H, W)
-        order = (0, 2, 1, 4, 5, 3) if self.across_time else (0, 1, 2, 4, 5, 3)
-        tokens = pixels.permute(order).reshape(-1, (grid.frames if self.across_time else grid.views) * H * W, C)
-        first, second = (grid.views, grid.frames) if self.across_time else (grid.frames, grid.views)
-        back = self.attn(tokens).view(grid.batch, first, second, H, W, C)
-        back = back.permute((0, 2, 1, 5, 3, 4) if self.across_time else (0, 1, 2, 5, 3, 4)).reshape(x.shape)
-        return (x + back) * SKIP_SCALE
+        maps = self.norm(x).view(grid.batch, grid.frames, grid.views, C, H, W)
+        maps = maps.transpose(1, 2) if self.across_time else maps
+        _, groups, members = maps.shape[:3]
+        tokens = maps.permute(0, 1, 2, 4, 5, 3).reshape(-1, members * H * W, C)
+        mixed = self.attn(tokens).view(grid.batch, groups, members, H, W, C).permute(0, 1, 2, 5, 3, 4)
+        mixed = mixed.transpose(1, 2) if self.across_time else mixed
+        return (x + mixed.reshape(x.shape)) * SKIP_SCALE
 
 
 class ResBlock(nn.Module):
-    """Two normalised convolutions beside a shortcut."""
+    """Two normalised convolutions with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
@@ -79,13 +79,13 @@ class ResBlock(nn.Module):
         self.shortcut = Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H, W]."""
+        """Map [N, inputs, H, W] to [N, outputs, H, W]."""
         inner = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
         return (inner + self.shortcut(x)) * SKIP_SCALE
 
 
 class Level(nn.Module):
-    """Residual blocks, each followed by attention across views and then across time where the level has them."""
+    """Residual blocks, each followed by attention across views and then across time, if the level has them."""
 
     def __init__(self, widths: Sequence[tuple[int, int]], attention: int, config: UNetConfig) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Level(nn.Module):
         self.attention, self.temporal = attention, config.temporal
 
     def attend(self, index: int, x: Tensor, grid: Grid) -> Tensor:
-        """The attention after block ``index``, if the level has any."""
+        """Apply the attention after block ``index``, if the level has any."""
         if not self.attention:
             return x
         x = self.attns[index](x, grid)
@@ -106,7 +106,7 @@ class Level(nn.Module):
 
 
 class DownLevel(Level):
-    """One level on the way down; halves the size at its end except at the coarsest."""
+    """A level of the encoder; all but the coarsest end by halving the size."""
 
     def __init__(self, inputs: int, outputs: int, attention: bool, last: bool, config: UNetConfig) -> None:
         widths = [(inputs if i == 0 else outputs, outputs) for i in range(config.layers)]
@@ -114,7 +114,7 @@ class DownLevel(Level):
         self.downsample = None if last else Conv2d(outputs, outputs, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> tuple[Tensor, list[Tensor]]:
-        """The map, and all maps on the way for the skips."""
+        """Return the map, and the maps for the skips."""
         skips = []
         for i, net in enumerate(self.nets):
             x = self.attend(i, net(x), grid)
@@ -132,12 +132,12 @@ class MidLevel(Level):
         super().__init__([(width, width)] * 2, 1 if config.mid_attention else 0, config)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """[N, C, H, W] to the same."""
+        """Update x [N, C, H, W]."""
         return self.nets[1](self.attend(0, self.nets[0](x), grid))
 
 
 class UpLevel(Level):
-    """One level on the way up: blocks that take the skips; doubles the size at its end except at the finest."""
+    """A level of the decoder; all but the finest end by doubling the size."""
 
     def __init__(self, inputs: int, skip: int, outputs: int, attention: bool, last: bool, config: UNetConfig) -> None:
         count = config.layers + 1
@@ -146,7 +146,7 @@ class UpLevel(Level):
         self.upsample = None if last else Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, skips: list[Tensor], grid: Grid) -> Tensor:
-        """Takes its skips off the end of the list."""
+        """Update x; pops its skips off the end of the list."""
         for i, net in enumerate(self.nets):
             x = self.attend(i, net(torch.cat([x, skips.pop()], dim=1)), grid)
         if self.upsample is not None:
@@ -155,7 +155,7 @@ class UpLevel(Level):
 
 
 class UNet(nn.Module):
-    """Maps [B * T * V, in_channels, H, W] to [B * T * V, out_channels, h, w]; h is smaller than H by the missing up levels."""
+    """The encoder, the coarsest level and the decoder, which has fewer levels than the encoder."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -166,21 +166,14 @@ class UNet(nn.Module):
         )
         self.mid_block = MidLevel(down[-1], config)
         self.up_blocks = nn.ModuleList(
-            UpLevel(
-                down[-1] if i == 0 else up[i - 1],
-                down[max(-2 - i, -len(down))],
-                width,
-                config.up_attention[i],
-                i == len(up) - 1,
-                config,
-            )
+            UpLevel((down[-1:] + up)[i], down[max(-2 - i, -len(down))], width, config.up_attention[i], i == len(up) - 1, config)
             for i, width in enumerate(up)
         )
         self.norm_out = nn.GroupNorm(config.groups, up[-1], eps=1e-5)
         self.conv_out = Conv2d(up[-1], config.out_channels, 3, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """See the class."""
+        """Map [B * T * V, in_channels, H, W] to [B * T * V, out_channels, h, w]; h < H by the decoder's missing levels."""
         x = self.conv_in(x)
         skips = [x]
         for level in self.down_blocks:

@@ -1,4 +1,4 @@
-"""Transformer blocks as in GS-LRM and 4D-LRM: pre-norm, no bias anywhere, GELU, global attention through SDPA."""
+"""Transformer blocks as in GS-LRM and 4D-LRM: pre-norm, no bias, GELU, global attention."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all tokens of a scene; no mask, no positions."""
+    """Multi-head self-attention over all tokens, without mask or positional encoding."""
 
     def __init__(self, width: int, heads: int, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        norm = nn.LayerNorm(width // heads, bias=False)
-        self.q_norm, self.k_norm = (norm, nn.LayerNorm(width // heads, bias=False)) if qk_norm else (nn.Identity(), nn.Identity())
+        self.q_norm, self.k_norm = (nn.LayerNorm(width // heads, bias=False) if qk_norm else nn.Identity() for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix tokens [B, L, width]."""
+        """Update tokens [B, L, width]."""
         B, L, width = x.shape
         q, k, v = self.qkv(x).view(B, L, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)  # norms may run in fp32 under autocast
@@ -27,25 +26,24 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention, then a two-layer GELU network, each on a normalised residual stream."""
+    """One layer: self-attention, then a two-layer GELU network."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: int, qk_norm: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, bias=False)
         self.attention = SelfAttention(width, heads, qk_norm)
         self.norm2 = nn.LayerNorm(width, bias=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, mlp_ratio * width, bias=False), nn.GELU(), nn.Linear(mlp_ratio * width, width, bias=False)
-        )
+        expand, project = nn.Linear(width, mlp_ratio * width, bias=False), nn.Linear(mlp_ratio * width, width, bias=False)
+        self.mlp = nn.Sequential(expand, nn.GELU(), project)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Advance tokens [B, L, width]."""
+        """Update tokens [B, L, width]."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 def patchify(maps: Tensor, patch: int) -> Tensor:
-    """Pixel maps [B, F, H, W, C] to flat patches [B, F H/p W/p, p p C]."""
+    """Cut pixel maps [B, F, H, W, C] into flat patches [B, F H/p W/p, p p C]."""
     B, F_, H, W, C = maps.shape
     rows, columns = H // patch, W // patch
     tiles = maps.view(B, F_, rows, patch, columns, patch, C).permute(0, 1, 2, 4, 3, 5, 6)
@@ -53,7 +51,7 @@ def patchify(maps: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(tokens: Tensor, patch: int, frames: int, height: int, width: int) -> Tensor:
-    """The inverse of :func:`patchify`."""
+    """Invert :func:`patchify`."""
     B = tokens.shape[0]
     rows, columns = height // patch, width // patch
     tiles = tokens.view(B, frames, rows, columns, patch, patch, -1).permute(0, 1, 2, 4, 3, 5, 6)

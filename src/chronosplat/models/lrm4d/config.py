@@ -1,4 +1,4 @@
-"""The size and the variant of a 4D-LRM, and what it takes in."""
+"""Configs of 4D-LRMs, and their input."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from chronosplat.shapes import InputError, check_shape
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Depths of the sweep: ``depths`` samples within ``reach`` of each ray's closest point to the origin.
+    """Plane sweep: ``depths`` samples within ``reach`` of each ray's closest point to the origin.
 
-    ``stride`` is the cell size in pixels; ``windows`` are time constants over which silhouettes count, in network time.
+    Attributes:
+        stride: cell size in pixels. windows: time constants of the silhouette weights, in network time.
     """
 
     depths: int = 40
@@ -36,7 +37,7 @@ class PaperHeadConfig:
 
 @dataclass(frozen=True)
 class MovingHeadConfig:
-    """A head with priors: plane sweep, linear motion, alpha as the eleventh channel of the pixel maps."""
+    """A head with priors: plane sweep, linear motion, alpha as the eleventh input channel."""
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
@@ -46,9 +47,10 @@ HeadConfig = PaperHeadConfig | MovingHeadConfig
 
 @dataclass(frozen=True)
 class LRM4DConfig:
-    """The size and the variant of a 4D-LRM; the paper's Base by default.
+    """Sizes and variant of a 4D-LRM; the paper's Base by default.
 
-    ``frame_layers``: every other layer, the first one included, attends within each frame only, which is far cheaper.
+    Attributes:
+        frame_layers: every other layer, from the first, attends within each frame only, which is far cheaper.
     """
 
     layers: int = 12
@@ -62,11 +64,10 @@ class LRM4DConfig:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LRM4DConfig:
-    """A config from its JSON form (``asdict``), or from the form of earlier weights files: ``head`` is ``paper`` or ``moving``, and
-    ``sweep`` stands beside it.
+    """Read a config from its JSON form (``asdict``), or from the older one with ``head`` "paper" or "moving" and ``sweep`` beside it.
 
     Raises:
-        InputError: an unknown head.
+        InputError: unknown head.
     """
     sizes: dict[str, Any] = {name: value for name, value in data.items() if name not in ("head", "sweep")}
     head = data.get("head", "paper")
@@ -81,7 +82,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LRM4DConfig:
 
 @dataclass(frozen=True)
 class Frames:
-    """B samples of F posed pictures: what goes into the network.
+    """The network's input: B samples of F posed images.
 
     Attributes:
         rgb: [B, F, H, W, 3] in [0, 1] on white. alpha: [B, F, H, W, 1].
@@ -95,7 +96,7 @@ class Frames:
     Ks: Tensor
 
     def check(self, patch: int) -> None:
-        """Refuse shapes that do not fit each other or the patch size."""
+        """Raise InputError if shapes do not fit each other or the patch size."""
         sizes = check_shape("rgb", self.rgb, "B F H W 3")
         for name, shape in {"alpha": "B F H W 1", "times": "B F", "viewmats": "B F 4 4", "Ks": "B F 3 3"}.items():
             check_shape(name, getattr(self, name), shape, sizes)

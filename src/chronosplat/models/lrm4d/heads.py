@@ -1,15 +1,14 @@
-"""Heads: what the network sees of each pixel, and how its raw channels become named Gaussian fields.
+"""Heads: input features per pixel, and the activations from raw channels to named Gaussian fields.
 
-``PaperHead`` is 4D-LRM's own (appendix A.1, algorithm 1). ``MovingHead`` predicts linear motion directly, with priors
-that a small model would otherwise have to learn: opacity from the input's alpha, scale from the pixel's footprint, the
-frame's own time, colour as a residual to the pixel, and depth as the expected first hit along the ray.
-Heads run in float32 (docs/conventions.md).
+``PaperHead`` is 4D-LRM's own (appendix A.1, algorithm 1). ``MovingHead`` predicts linear motion directly, with priors for
+a small model: opacity from the input's alpha, scale from the pixel's footprint, the frame's own time, colour as a residual
+to the pixel, and depth as the expected first hit along the ray. Heads run in float32 (docs/conventions.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from chronosplat.shapes import InputError
 
 @dataclass(frozen=True)
 class PredictedGaussians:
-    """B clouds of N moving Gaussians in the normalised world and network time; fields as in ``Gaussians4D``.
+    """B samples of N moving Gaussians in the normalised world and network time; fields as in ``Gaussians4D``.
 
     Attributes:
         means, velocities, scales, colors: [B, N, 3]. quats: [B, N, 4]. time_centers, time_sigmas, opacities: [B, N].
@@ -41,13 +40,13 @@ class PredictedGaussians:
     colors: Tensor
 
     def fields(self) -> dict[str, Any]:
-        """The tensors by name."""
+        """Return the tensors by name."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class PixelContext:
-    """What a head knows of each input pixel. All [B, F, H, W, ...]; viewmats [B, F, 4, 4], times [B, F]."""
+    """A head's view of each input pixel. All [B, F, H, W, ...]; viewmats [B, F, 4, 4], times [B, F]."""
 
     rgb: Tensor
     alpha: Tensor
@@ -59,38 +58,11 @@ class PixelContext:
     sweep: Sweep | None = None
 
 
-class Head(Protocol):
-    """What the network needs of a head.
-
-    Attributes:
-        map_channels: of the pixel maps. cell_features: of each cell. channels: raw channels per pixel. cell_channels: per cell.
-        stride: pixels along the edge of a cell; 0 without cells.
-    """
-
-    map_channels: int
-    cell_features: int
-    channels: int
-    cell_channels: int
-    stride: int
-
-    def context(self, frames: Frames) -> PixelContext:
-        """What is known of each pixel."""
-        ...
-
-    def inputs(self, frames: Frames, context: PixelContext, patch: int) -> Tensor:
-        """Flat patches [B, L, patch * patch * map_channels + cells * cell_features]."""
-        ...
-
-    def __call__(self, raw: Tensor, cells: Tensor | None, context: PixelContext) -> PredictedGaussians:
-        """Activate raw channels [B, F, H, W, channels] and [B, F, h, w, cell_channels]."""
-        ...
-
-
 def build_head(config: HeadConfig) -> PaperHead | MovingHead:
-    """The head that a config describes.
+    """Build the head that a config describes.
 
     Raises:
-        InputError: not the config of a head.
+        InputError: not a head's config.
     """
     if isinstance(config, PaperHeadConfig):
         return PaperHead()
@@ -100,14 +72,14 @@ def build_head(config: HeadConfig) -> PaperHead | MovingHead:
 
 
 def pixel_context(frames: Frames, sweep: Sweep | None = None) -> PixelContext:
-    """Rays and footprints of all pixels, in float32."""
+    """Compute rays and footprints of all pixels, in float32."""
     H, W = frames.rgb.shape[2:4]
     origins, directions = pixel_rays(frames.viewmats, frames.Ks, W, H)
     return PixelContext(frames.rgb, frames.alpha, origins, directions, frames.times, frames.viewmats, 1 / frames.Ks[..., 0, 0], sweep)
 
 
 def pixel_maps(frames: Frames, context: PixelContext) -> list[Tensor]:
-    """[rgb, t, ray direction, nearest point] of every pixel (4D-LRM, section 2.2): ten channels."""
+    """Return [rgb, t, ray direction, nearest point] of every pixel (4D-LRM, section 2.2): ten channels."""
     t = frames.times[:, :, None, None, None].expand_as(frames.alpha)
     return [frames.rgb * 2 - 1, t, context.directions, nearest_points(context.origins, context.directions)]
 
@@ -123,16 +95,21 @@ def _split(channels: Tensor, table: dict[str, int]) -> dict[str, Tensor]:
 
 
 class PaperHead(nn.Module):
-    """20 channels per pixel to pixel-aligned 4D Gaussians (4D-LRM, algorithm 1)."""
+    """20 channels per pixel to pixel-aligned 4D Gaussians (4D-LRM, algorithm 1).
+
+    Attributes:
+        map_channels, cell_features: input channels per pixel and per cell. channels, cell_channels: raw channels per pixel and cell.
+        stride: pixels along the edge of a cell; 0 without cells.
+    """
 
     map_channels, cell_features, channels, cell_channels, stride = 10, 0, sum(PAPER_CHANNELS.values()), 0, 0
 
     def context(self, frames: Frames) -> PixelContext:
-        """See Head."""
+        """Compute rays and footprints."""
         return pixel_context(frames)
 
     def inputs(self, frames: Frames, context: PixelContext, patch: int) -> Tensor:
-        """See Head."""
+        """Return flat patches [B, L, patch * patch * map_channels]."""
         return patchify(torch.cat(pixel_maps(frames, context), -1), patch)
 
     def forward(self, raw: Tensor, cells: Tensor | None, context: PixelContext) -> PredictedGaussians:
@@ -157,14 +134,14 @@ class PaperHead(nn.Module):
         )
 
 
-EMPTY = 1e-3  # weight of a ray's middle: the fallback when no sample is occupied
+EMPTY = 1e-3  # weight of the middle sample: the fallback when no sample is occupied
 MOVING_CHANNELS = {
     "opacity": 1, "depth": 1, "velocity": 3, "time_center": 1, "time_sigma": 1, "scale": 3, "quat": 4, "color": 3,
 }  # fmt: skip
 
 
 class MovingHead(nn.Module):
-    """17 channels per pixel and D per cell to pixel-aligned Gaussians in linear motion."""
+    """17 channels per pixel and D per cell to pixel-aligned Gaussians in linear motion; attributes as in PaperHead."""
 
     map_channels, channels = 11, sum(MOVING_CHANNELS.values())
 
@@ -174,14 +151,14 @@ class MovingHead(nn.Module):
         self.stride, self.cell_features, self.cell_channels = sweep.stride, sweep.depths * sweep.channels, sweep.depths
         self.silhouette_gain = nn.Parameter(torch.tensor([3.0, 1.5][: len(sweep.windows)]))
         offsets = torch.linspace(-sweep.reach, sweep.reach, sweep.depths)
-        self.depth_prior = nn.Parameter((8 * (0.6 - offsets.abs())).clamp(-4, 3))  # objects stand around the look-at point
+        self.depth_prior = nn.Parameter((8 * (0.6 - offsets.abs())).clamp(-4, 3))  # objects surround the look-at point
 
     def context(self, frames: Frames) -> PixelContext:
-        """See Head: with a plane sweep."""
+        """Compute rays, footprints and the plane sweep."""
         return pixel_context(frames, plane_sweep(frames.rgb, frames.alpha, frames.times, frames.viewmats, frames.Ks, self.config))
 
     def inputs(self, frames: Frames, context: PixelContext, patch: int) -> Tensor:
-        """See Head: alpha as the eleventh channel, and the sweep's evidence of each cell."""
+        """Return flat patches [B, L, patch * patch * 11 + cells * cell_features], with alpha and the sweep's evidence."""
         assert context.sweep is not None
         pixels = patchify(torch.cat([*pixel_maps(frames, context), frames.alpha * 2 - 1], -1), patch)
         silhouettes = context.sweep.silhouettes.flatten(-2) * 0.5 + 1
@@ -202,7 +179,7 @@ class MovingHead(nn.Module):
             means=context.origins + distance * context.directions,
             velocities=0.3 * g["velocity"],
             time_centers=times + 0.3 * g["time_center"][..., 0],
-            time_sigmas=usual_sigma(context.times)[:, None, None, None] * torch.exp(1.5 * torch.tanh(g["time_sigma"][..., 0])),
+            time_sigmas=initial_sigma(context.times)[:, None, None, None] * torch.exp(1.5 * torch.tanh(g["time_sigma"][..., 0])),
             quats=multiply(camera.expand_as(g["quat"]), upright + g["quat"]),
             scales=0.4 * footprint * torch.exp(1.5 * torch.tanh(g["scale"])),
             opacities=context.alpha[..., 0] * torch.sigmoid(2.0 + 2 * g["opacity"][..., 0]),
@@ -210,20 +187,16 @@ class MovingHead(nn.Module):
         )
 
     def _surface(self, cells: Tensor, context: PixelContext) -> Tensor:
-        """Distance [B, F, H, W, 1] at which each pixel's ray meets the object.
-
-        Every depth of a cell's ray is occupied with some probability; the surface is where the first occupied one is
-        expected (front-to-back compositing, as in volume rendering).
-        """
+        """Return the ray distance [B, F, H, W, 1] of the surface: the expected first occupied depth, as in volume rendering."""
         sweep = context.sweep
         assert sweep is not None
         logits = (sweep.silhouettes * self.silhouette_gain).sum(-1) + self.depth_prior + cells
         occupied = torch.sigmoid(logits)
         free = torch.cumprod(torch.cat([torch.ones_like(occupied[..., :1]), 1 - occupied], -1), -1)[..., :-1]
         first = occupied * free
-        middle = sweep.distances[..., sweep.distances.shape[-1] // 2]  # where a ray that meets nothing is put
+        middle = sweep.distances[..., sweep.distances.shape[-1] // 2]
         surface = ((first * sweep.distances).sum(-1) + EMPTY * middle) / (first.sum(-1) + EMPTY)
-        # pixels take their cells' distances, those of cells on the object counting most
+        # upsample from cells to pixels, weighted by alpha
         B, frames, H, W, _ = context.alpha.shape
         h, w = surface.shape[2:4]
         weight = F.adaptive_avg_pool2d(context.alpha[..., 0].flatten(0, 1)[:, None], (h, w)) + 1e-3
@@ -232,12 +205,12 @@ class MovingHead(nn.Module):
         return (fine[:, :1] / fine[:, 1:]).view(B, frames, H, W, 1)
 
 
-def usual_sigma(times: Tensor) -> Tensor:
-    """[B] the starting time sigma: 0.9 of the mean spacing of the input moments, within [0.04, 1]."""
+def initial_sigma(times: Tensor) -> Tensor:
+    """Return the initial time sigma [B]: 0.9 of the mean spacing of the input times [B, F], within [0.04, 1]."""
     span = times.amax(1) - times.amin(1)
     return (0.9 * span / max(times.shape[1] - 1, 1)).clamp(0.04, 1.0)
 
 
 def _flatten(**fields: Tensor) -> PredictedGaussians:
-    """Frames, rows and columns become N: view-major, then row-major pixels."""
+    """Flatten [B, F, H, W, ...] to [B, N, ...]: view-major, then row-major pixels."""
     return PredictedGaussians(**{name: value.flatten(1, 3).float() for name, value in fields.items()})

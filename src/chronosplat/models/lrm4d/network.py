@@ -1,6 +1,6 @@
-"""4D-LRM: posed images at any times in, space-time Gaussians out (Ma et al., NeurIPS 2025, figure 2).
+"""4D-LRM: posed images at any times to space-time Gaussians (Ma et al., NeurIPS 2025, figure 2).
 
-The forward pass reads as the figure: pixel maps -> patches -> tokens -> transformer -> channels -> Gaussians.
+The forward pass follows the figure: pixel maps -> patches -> tokens -> transformer -> channels -> Gaussians.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LRM4D(
 
     def __init__(self, config: LRM4DConfig | Mapping[str, Any]) -> None:
         super().__init__()
-        config = config if isinstance(config, LRM4DConfig) else config_from_dict(config)  # a hub's config.json comes as a dict
+        config = config if isinstance(config, LRM4DConfig) else config_from_dict(config)  # the hub passes its config.json as a dict
         self.config = config
         self.head = build_head(config.head)
         cells = (config.patch // self.head.stride) ** 2 if self.head.stride else 0
@@ -54,14 +54,14 @@ class LRM4D(
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=INIT_STD)
         if isinstance(config.head, MovingHeadConfig):
-            nn.init.normal_(self.out.weight, std=INIT_STD / 4)  # begin near the priors
+            nn.init.normal_(self.out.weight, std=INIT_STD / 4)  # start near the priors
 
     def forward(self, frames: Frames, precision: torch.dtype | None = None) -> PredictedGaussians:
         """Predict F H W Gaussians from F images.
 
         Args:
-            precision: the transformer's type under autocast; None leaves it as it is. Rays, the sweep and the head stay in
-                float32: bf16 moves a ray by half a pixel at 64 pixels.
+            precision: the transformer's dtype under autocast; None leaves autocast as it is. Rays, the sweep and the head stay
+                in float32: bf16 moves a ray by half a pixel at 64 pixels.
 
         Raises:
             InputError: shapes that do not fit, or a size not divisible by the patch size.
@@ -77,19 +77,18 @@ class LRM4D(
             return self._gaussians(channels, frames, context)
 
     def reconstruct(self, views: Views) -> Gaussians4D:
-        """A scene in the capture's own world and seconds; see :func:`chronosplat.models.lrm4d.reconstruct.reconstruct`."""
+        """Reconstruct a scene; see :func:`chronosplat.models.lrm4d.reconstruct.reconstruct`."""
         device = next(self.parameters()).device
         precision = torch.bfloat16 if bf16_is_fast(device) else torch.float32
         return reconstruct(lambda frames: self(frames, precision), views, device)
 
     def _transform(self, patches: Tensor, frames: int) -> Tensor:
-        """Patches [B, L, C] to raw channels [B, L, ...], through the transformer."""
+        """Map patches [B, L, C] to raw channels [B, L, ...]."""
         tokens = self.embed_norm(self.embed(patches))
         for index, block in enumerate(self.blocks):
             within = self.config.frame_layers and index % 2 == 0
             x = tokens.view(-1, tokens.shape[1] // frames, tokens.shape[2]) if within else tokens
-            again = self.checkpointing and self.training
-            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.checkpointing and self.training else block(x)
             tokens = x.view(tokens.shape)
         return self.out(self.out_norm(tokens))
 
@@ -102,10 +101,5 @@ class LRM4D(
 
     @classmethod
     def _load_as_pickle(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
-        """Refuse what the mixin would load where a repository has no safetensors."""
+        """Override the mixin's fallback for repositories without safetensors."""
         raise InputError(f"{model_file}: pickled weights are not loaded; publish model.safetensors instead")
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

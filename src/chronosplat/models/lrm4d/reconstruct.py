@@ -1,4 +1,4 @@
-"""From views to a scene: normalise, predict in one forward pass, and hand over in the capture's world and seconds."""
+"""4D-LRM on a capture: normalise, predict in one forward pass, return a scene in the capture's world and seconds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chronosplat.models.lrm4d.config import Frames
 from chronosplat.models.lrm4d.heads import PredictedGaussians
 from chronosplat.scenes import Clock, Gaussians4D
 
-VISIBLE = 1 / 255  # fainter Gaussians are never drawn
+VISIBLE = 1 / 255  # smallest opacity that the renderers rasterise
 STATIC_SIGMA = 1e6  # a static capture's Gaussians never fade
 
 
 def network_clock(times: Tensor) -> Clock:
-    """The map from network time [-1, 1] to the seconds of the inputs; a single timestamp is 0."""
+    """Map network time [-1, 1] to the seconds of the inputs; a single timestamp is network time 0."""
     first, last = float(times.min()), float(times.max())
     return Clock((first + last) / 2, (last - first) / 2 if last > first else 1.0)
 
@@ -30,8 +30,7 @@ def reconstruct(network: Callable[[Frames], PredictedGaussians], views: Views, d
     Views whose size is not divisible by 8 are resized, with a notice in the log.
 
     Returns:
-        The scene, on ``device``. Gaussians too faint to be seen are left out; the others keep their order
-        (view-major, then row-major pixels).
+        The scene, on ``device``, without invisible Gaussians; view-major, then row-major pixels.
     """
     fitted = fit_size(views)
     for notice in fitted.notices[len(views.notices) :]:

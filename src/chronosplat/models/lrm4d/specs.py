@@ -1,4 +1,4 @@
-"""The 4D-LRMs: the small one that ships with the package, and the paper's sizes."""
+"""The 4D-LRMs: the small model that ships with the package, and the paper's sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chronosplat.models.lrm4d.weights import load_lrm4d
 from chronosplat.models.spec import InputSpec, ModelSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
-MAX_VIEWS = 48  # the paper's figure 10: more views gain nothing
+INPUTS, PAPER_INPUTS = (InputSpec("views", size, max_views=48) for size in (128, 256))  # more views gain nothing (paper, figure 10)
 UNPUBLISHED = "no weights were published, train it or pass weights="
 
 SPECS = (
@@ -17,23 +17,15 @@ SPECS = (
         "4d-lrm-mini",
         "small model with priors and a plane sweep; weights ship with the package",
         LRM4DConfig(layers=8, width=256, heads=4, head=MovingHeadConfig(), qk_norm=True, frame_layers=True),
-        InputSpec("views", size=128, max_views=MAX_VIEWS),
+        INPUTS,
         load_lrm4d,
         "Apache-2.0",
         SHIPPED / "4d-lrm-mini.safetensors",
     ),
     ModelSpec(
-        "4d-lrm-base",
-        f"the paper's Base (85M); {UNPUBLISHED}",
-        LRM4DConfig(layers=12, width=768, heads=12),
-        InputSpec("views", size=256, max_views=MAX_VIEWS),
-        load_lrm4d,
+        "4d-lrm-base", f"the paper's Base (85M); {UNPUBLISHED}", LRM4DConfig(layers=12, width=768, heads=12), PAPER_INPUTS, load_lrm4d
     ),
     ModelSpec(
-        "4d-lrm-large",
-        f"the paper's Large (300M); {UNPUBLISHED}",
-        LRM4DConfig(layers=24, width=1024, heads=16),
-        InputSpec("views", size=256, max_views=MAX_VIEWS),
-        load_lrm4d,
+        "4d-lrm-large", f"the paper's Large (300M); {UNPUBLISHED}", LRM4DConfig(layers=24, width=1024, heads=16), PAPER_INPUTS, load_lrm4d
     ),
 )

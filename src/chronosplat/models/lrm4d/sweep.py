@@ -1,9 +1,8 @@
-"""A plane sweep through the input views: where along each ray can the object be?
+"""Plane sweep over the input views: evidence of the surface along each ray.
 
-For coarse cells of every input frame, points at a row of depths are projected into all other frames. A point is
-plausible where the other silhouettes contain it (a soft visual hull, close moments counting more) and where colours
-agree. These are the only hand-made features of ``4d-lrm-mini``; they spare a small model from having to discover
-triangulation (measured in docs/results.md).
+For coarse cells of every input frame, points at several depths are projected into all other frames. A point is plausible
+where the other silhouettes contain it (a soft visual hull, weighted by nearness in time) and where colours agree. These
+hand-crafted features spare a small model learning triangulation (measured in docs/results.md).
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from chronosplat.models.lrm4d.config import SweepConfig
 
 @dataclass(frozen=True)
 class Sweep:
-    """Evidence along the rays of cells.
+    """Evidence along the cells' rays.
 
     Attributes:
         silhouettes: [B, F, h, w, D, windows] mean log coverage in the other frames; 0 is full agreement.
         colors: [B, F, h, w, D] mean squared colour difference where covered.
-        distances: [B, F, h, w, D] along the cell's ray.
+        distances: [B, F, h, w, D] along the ray.
     """
 
     silhouettes: Tensor
@@ -47,8 +46,8 @@ def plane_sweep(rgb: Tensor, alpha: Tensor, times: Tensor, viewmats: Tensor, Ks:
     offsets = torch.linspace(-config.reach, config.reach, D, device=rgb.device)
     distances = -(origins * directions).sum(-1, keepdim=True) + offsets
     points = (origins[..., None, :] + distances[..., None] * directions[..., None, :]).flatten(2, 4)  # [B, F, hwD, 3]
-    pictures = torch.cat([rgb, alpha], -1).flatten(0, 1).permute(0, 3, 1, 2)  # [B F, 4, H, W]
-    own = F.avg_pool2d(pictures[:, :3], step).view(B, frames, 3, h * w, 1)
+    images = torch.cat([rgb, alpha], -1).flatten(0, 1).permute(0, 3, 1, 2)  # [B F, 4, H, W]
+    own = F.avg_pool2d(images[:, :3], step).view(B, frames, 3, h * w, 1)
     weights = time_weights(times, config.windows)
     silhouettes = rgb.new_zeros(B, frames, h * w, D, len(config.windows))
     colors = rgb.new_zeros(B, frames, h * w, D)
@@ -57,17 +56,17 @@ def plane_sweep(rgb: Tensor, alpha: Tensor, times: Tensor, viewmats: Tensor, Ks:
     for i in range(frames):  # one source frame at a time bounds the memory to F times its points
         local = torch.einsum("bjmn,bpn->bjpm", viewmats[:, :, :3, :3], points[:, i]) + viewmats[:, :, None, :3, 3]
         grid = local[..., :2] / local[..., 2:].clamp_min(1e-3) * focal + center
-        seen = F.grid_sample(pictures, grid.flatten(0, 1)[:, None], align_corners=False)[:, :, 0].view(B, frames, 4, h * w, D)
-        covered = seen[:, :, 3]
+        sampled = F.grid_sample(images, grid.flatten(0, 1)[:, None], align_corners=False)[:, :, 0].view(B, frames, 4, h * w, D)
+        covered = sampled[:, :, 3]
         silhouettes[:, i] = torch.einsum("bjk,bjpd->bpdk", weights[:, :, i], covered.clamp_min(0.02).log())
-        difference = ((seen[:, :, :3] - own[:, i, None]) ** 2).sum(2) * covered
+        difference = ((sampled[:, :, :3] - own[:, i, None]) ** 2).sum(2) * covered
         colors[:, i] = torch.einsum("bj,bjpd->bpd", weights[:, :, i, -1], difference.clamp(max=1.0))
     shape = (B, frames, h, w, D)
     return Sweep(silhouettes.view(*shape, -1), colors.view(shape), distances)
 
 
 def time_weights(times: Tensor, windows: tuple[float, ...]) -> Tensor:
-    """[B, j, i, windows] how much frame j counts for frame i: close in time counts more, itself not at all."""
+    """Return the weight [B, j, i, windows] of frame j in the sweep of frame i: decays with the time difference, zero for j = i."""
     gap = (times[:, :, None] - times[:, None, :]).abs()
     nearness = torch.exp(-gap[..., None] / torch.tensor(windows, device=times.device))
     nearness = nearness * (1 - torch.eye(times.shape[1], device=times.device))[None, :, :, None]

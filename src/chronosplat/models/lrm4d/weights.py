@@ -12,7 +12,7 @@ from chronosplat.shapes import InputError
 
 
 def load_lrm4d(config: LRM4DConfig, path: Path | None) -> LRM4D:
-    """A network with the weights of a file, or with random ones.
+    """Build a network with a file's weights; None initialises at random.
 
     Raises:
         InputError: not a safetensors file, or weights of another architecture.
@@ -24,7 +24,7 @@ def load_lrm4d(config: LRM4DConfig, path: Path | None) -> LRM4D:
 
 
 def model_from_file(path: str | Path) -> LRM4D:
-    """A model from a weights file that carries its own config, in evaluation mode.
+    """Load a model from a weights file that carries its config, in evaluation mode.
 
     Raises:
         InputError: no config, not a safetensors file, or weights of another architecture.
