@@ -1,4 +1,4 @@
-"""A tiny multi-view diffusion model with random weights, in a folder as diffusers lays it out."""
+"""A tiny multi-view diffusion model with random weights, in diffusers' folder layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chronosplat.models import to_imagedream
 from chronosplat.models.imagedream import ImageDreamConfig, ImageDreamUNet
 
 SIDE = 8  # of the latents
-DRAWN = 2 * SIDE  # pixels of what is drawn: the tiny autoencoder halves
+VIEW_SIZE = 2 * SIDE  # pixels of the generated views: the tiny autoencoder halves
 CLIP = 16  # pixels that the image encoder sees
 WIDTH = 32  # of the text's tokens
 IMAGE_WIDTH = 48  # of the image encoder's tokens
@@ -80,12 +80,12 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def coloured_picture(size: int, seed: int = 0) -> Tensor:
+def coloured_image(size: int, seed: int = 0) -> Tensor:
     """[size, size, 3]: a block of random colours on white."""
-    picture = torch.ones(size, size, 3)
+    image = torch.ones(size, size, 3)
     inner = slice(size // 4, 3 * size // 4)
-    picture[inner, inner] = torch.rand(size // 2, size // 2, 3, generator=torch.Generator().manual_seed(seed))
-    return picture
+    image[inner, inner] = torch.rand(size // 2, size // 2, 3, generator=torch.Generator().manual_seed(seed))
+    return image
 
 
 def _write_unet(folder: Path, tokens: int) -> None:
@@ -93,7 +93,7 @@ def _write_unet(folder: Path, tokens: int) -> None:
     model = ImageDreamUNet(ImageDreamConfig(**sizes, ip_dim=tokens, image_width=IMAGE_WIDTH))  # pyright: ignore[reportArgumentType]
     for name, parameter in model.named_parameters():
         if ".attn2.to_" in name:
-            parameter.data *= 4  # so that text and picture show in what is drawn
+            parameter.data *= 4  # so that text and image affect the generated views
     write_json(folder / "config.json", {**UNET, "ip_dim": tokens, "_class_name": "MultiViewUNetModel"})
     save_file(to_imagedream(model), folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
 
@@ -109,7 +109,7 @@ def _write_vae(folder: Path) -> None:
         layers_per_block=1,
         latent_channels=4,
         scaling_factor=0.18215,
-        sample_size=DRAWN,
+        sample_size=VIEW_SIZE,
     )
     vae.save_pretrained(folder)
 

@@ -1,4 +1,4 @@
-"""``chronosplat multiview``: a picture or a text to files, and what ends with one clear line."""
+"""``chronosplat multiview``: an image or a text to files, and bad input to one clear line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from chronosplat.export import read_ply
 from chronosplat.models import find_model, hub
 from chronosplat.multiview import VIEW_NAMES, Diffusion, load_given
 from tests.l4gm_kit import TINY_LGM, tiny_file
-from tests.multiview.kit import DRAWN, coloured_picture, diffusion_folder, needs_extra
+from tests.multiview.kit import VIEW_SIZE, coloured_image, diffusion_folder, needs_extra
 
-FILES = sorted(["back.png", "drawn.png", "front.png", "left.png", "object.ply", "report.json", "right.png"])
+FILES = sorted([".chronosplat.json", "back.png", "drawn.png", "front.png", "left.png", "object.ply", "report.json", "right.png"])
 SIZE = TINY_LGM.input_size
 
 
@@ -34,9 +34,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cat(tmp_path: Path) -> Path:
-    """A picture of an object on white."""
+    """An image of an object on white."""
     path = tmp_path / "cat.png"
-    Image.fromarray((coloured_picture(64) * 255).byte().numpy()).save(path)
+    Image.fromarray((coloured_image(64) * 255).byte().numpy()).save(path)
     return path
 
 
@@ -44,7 +44,7 @@ def networks(models: Path, kind: str = "imagedream", steps: int = 1) -> list[str
     return ["--diffusion", str(models / kind), "--lgm-weights", str(models / "lgm.safetensors"), "--steps", str(steps)]
 
 
-def test_a_picture_becomes_files(models: Path, cat: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_image_becomes_files(models: Path, cat: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "views"
     assert main(["multiview", str(cat), "-o", str(out), *networks(models, steps=2), "--json", "--seed", "3", "--prompt", "a cat"]) == 0
     said = capfd.readouterr()
@@ -58,14 +58,14 @@ def test_a_picture_becomes_files(models: Path, cat: Path, tmp_path: Path, capfd:
     assert (report["input"], report["matting"], report["seed"]) == (str(cat), "auto", 3)
     assert report["drawing"] == {"prompt": "a cat", "negative": "", "steps": 2, "guidance": None, "elevation": 0.0}
     with Image.open(out / "drawn.png") as sheet:
-        assert sheet.size == (4 * DRAWN, DRAWN)
+        assert sheet.size == (4 * VIEW_SIZE, VIEW_SIZE)
     views = load_given([out], SIZE, "none")  # what reconstruct --views reads
     assert views.has_front
     assert views.views.shape == (4, SIZE, SIZE, 3)
     assert float(views.views.std()) > 0.02
     assert len(read_ply(out / "object.ply").opacities) > 10
     assert f"four views in {out}" in said.err
-    assert "cat.png: uniform background rgb(255, 255, 255) found and cut away" in said.err
+    assert "cat.png: uniform background rgb(255, 255, 255) found and removed" in said.err
     assert [path.name for path in out.parent.iterdir()] == ["views"]
 
 
@@ -89,7 +89,7 @@ def test_the_same_twice_gives_the_same_bytes(models: Path, cat: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["mvdream", "imagedream"])
-def test_a_text_alone_becomes_files(models: Path, tmp_path: Path, kind: str) -> None:
+def test_a_text_becomes_files(models: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
     assert main(["multiview", "--prompt", "a toy robot", "-o", str(out), *networks(models, kind)]) == 0
     assert sorted(path.name for path in out.iterdir()) == FILES
@@ -114,17 +114,20 @@ def empty_folder(path: Path) -> Path:
     return path
 
 
-# what is wrong: (arguments after the verb, from a picture and a folder; words in the message)
+# case: (arguments after the verb, from an image and a folder; words in the message)
 TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
-    "neither picture nor text": (lambda c, t: [], "multiview: give a picture, or a text with --prompt"),
+    "neither image nor text": (lambda c, t: [], "multiview: no image and no text; give an image, or a --prompt"),
     "no such file": (lambda c, t: [str(t / "nothing.png")], "nothing.png: no such file"),
-    "a folder": (lambda c, t: [str(t)], "no such file"),
-    "not a picture": (lambda c, t: [str(put(t / "a.png", b"nope" * 50))], "a.png: cannot be decoded as a picture"),
-    "empty picture": (lambda c, t: [str(blank(t / "a.png"))], "a.png: no object found in"),
+    "a folder": (lambda c, t: [str(t)], "the output lies inside the input"),
+    "not an image": (lambda c, t: [str(put(t / "a.png", b"nope" * 50))], "a.png: cannot be decoded as an image"),
+    "blank image": (lambda c, t: [str(blank(t / "a.png"))], "a.png: no object found in"),
     "unknown matting": (lambda c, t: [str(c), "--matting", "magic"], "matting: expected auto, alpha, uniform, rembg, none"),
     "no alpha": (lambda c, t: [str(c), "--matting", "alpha"], "cat.png: has no alpha channel"),
-    "other files at the output": (lambda c, t: [str(c), "-o", str(put(t / "full" / "a.txt", b"mine").parent)], "with other files in it"),
-    "a file at the output": (lambda c, t: [str(c), "-o", str(put(t / "file", b"mine"))], "is a file; give a folder"),
+    "other files at the output": (
+        lambda c, t: [str(c), "-o", str(put(t / "full" / "a.txt", b"mine").parent)],
+        "a.txt was not written by chronosplat",
+    ),
+    "a file at the output": (lambda c, t: [str(c), "-o", str(put(t / "file", b"mine"))], "is a file; choose a folder as --output"),
     "no steps": (lambda c, t: [str(c), "--steps", "0"], "steps: expected at least 1, got 0"),
     "little guidance": (lambda c, t: [str(c), "--guidance", "0.5"], "guidance: expected 1 or more, got 0.5"),
     "from right above": (lambda c, t: [str(c), "--elevation", "90"], "elevation: expected degrees between -90 and 90, got 90"),
@@ -152,7 +155,7 @@ def test_bad_input(what: str, cat: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert check_refused(make(cat, tmp_path), message, tmp_path, capsys) == []
 
 
-@pytest.mark.parametrize("what", ["a folder without a model", "a picture for a model that takes a text", "pickled weights"])
+@pytest.mark.parametrize("what", ["a folder without a model", "an image for a text-only model", "pickled weights"])
 def test_models_that_do_not_fit(what: str, models: Path, cat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = ["--diffusion", str(models / "imagedream"), "--lgm-weights"]
     arguments, message = {
@@ -179,31 +182,35 @@ def test_without_a_network_repository_and_place_are_named(
     assert main(["multiview", *arguments, "-o", str(tmp_path / "out")]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith(f"chronosplat: {repo} ")
-    for word in ("not on this machine and cannot be downloaded (no route to host)", "--diffusion FOLDER", "hub's cache into /a/cache"):
+    for word in (
+        "not on this machine and cannot be downloaded (no route to host)",
+        "give it as --diffusion",
+        "the hub's cache is /a/cache",
+    ):
         assert word in line
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_without_a_network_lgm_is_named_before_anything_is_drawn(
+def test_without_a_network_lgm_is_named_before_anything_is_generated(
     models: Path, cat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("no route to host")
 
-    drawn: list[object] = []
+    generated: list[object] = []
     monkeypatch.setattr(hub, "hf_hub_download", nowhere)
     monkeypatch.setattr(hub, "get_hf_file_metadata", nowhere)
-    monkeypatch.setattr(Diffusion, "draw", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(Diffusion, "generate", lambda *arguments: generated.append(arguments))
     lgm = find_model("lgm").hub
     assert lgm is not None
     check_refused([str(cat), "--diffusion", str(models / "imagedream")], f"{lgm.repo}/{lgm.name} is not on this machine", tmp_path, capsys)
-    assert drawn == []
+    assert generated == []
 
 
 def test_the_example_in_the_help_stands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["multiview", "--help"])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     for word in ("--diffusion", "--lgm-weights", "--prompt", "--negative", "--elevation", "chronosplat multiview cat.png -o views/"):
-        assert word in told
+        assert word in shown

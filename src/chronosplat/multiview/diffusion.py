@@ -1,8 +1,8 @@
-"""Four views of an object drawn by multi-view diffusion: ImageDream from a picture, MVDream from a text.
+"""Multi-view diffusion: generate four views of an object from an image (ImageDream) or a text (MVDream).
 
-The U-Net is :mod:`chronosplat.models.imagedream`; the variational autoencoder and the scheduler are diffusers', the text
-and image encoders transformers' (extra ``multiview``). Each part is loaded when its turn comes and let go afterwards, so
-that the largest alone decides how much memory it takes.
+The U-Net is :mod:`chronosplat.models.imagedream`; the autoencoder and the scheduler are diffusers', the text and image
+encoders transformers' (extra ``multiview``). Each part is loaded when it is needed and freed afterwards, so that the
+largest part determines the memory.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from chronosplat.models.imagedream.weights import from_imagedream
 from chronosplat.models.weights import read_weights
 from chronosplat.shapes import InputError, UnavailableError
 
-FACES = (90.0, 180.0, 270.0, 0.0)  # what L4GM calls front, right, back, left, in the azimuths that the U-Net was trained with
+AZIMUTHS = (90.0, 180.0, 270.0, 0.0)  # of L4GM's front, right, back, left in the U-Net's training
 REPOS = {"imagedream": "ashawkey/imagedream-ipmv-diffusers", "mvdream": "ashawkey/mvdream-sd2.1-diffusers"}
 LICENCE = "CreativeML Open RAIL-M: use is restricted, see its attachment A"
 GUIDANCE = {"imagedream": 5.0, "mvdream": 7.5}  # of the released L4GM and LGM
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model", "image_encoder": "model"}
-Step = Callable[[int, int], None]  # told how many denoising steps are done, and how many there are
-LATENTS = 32  # of the released models' pictures along an edge, where the U-Net's config does not say
+StepCallback = Callable[[int, int], None]  # called with the finished denoising steps and their total
+LATENTS = 32  # side of the released models' latents, if the U-Net's config does not state it
 
 
 @dataclass(frozen=True)
 class DiffusionOptions:
-    """How to draw.
+    """Options of multi-view diffusion.
 
     Attributes:
-        prompt: what to see, in words.
-        negative: what not to see.
-        steps: of denoising.
-        guidance: how strictly picture and text are followed; by default 5 with a picture, 7.5 without.
-        elevation: of the picture's camera in degrees, upwards.
+        prompt: description of the object.
+        negative: description of what to avoid.
+        steps: denoising steps.
+        guidance: classifier-free guidance scale; by default 5 with an image, 7.5 without.
+        elevation: of the image's camera in degrees, upwards.
     """
 
     prompt: str = ""
@@ -64,10 +64,10 @@ class DiffusionOptions:
 
 
 def fetch_diffusion(kind: str) -> Path:
-    """The folder of the released ``imagedream`` or ``mvdream``, downloaded once.
+    """Return the folder of the released ``imagedream`` or ``mvdream``, downloaded once.
 
     Raises:
-        UnavailableError: not here, and no way to get it: names the files and where they go.
+        UnavailableError: neither cached nor downloadable.
     """
     parts = [*PARTS, "image_encoder", "feature_extractor"] if kind == "imagedream" else PARTS
     patterns = [f"{part}/*.{suffix}" for part in parts for suffix in ("json", "txt", "safetensors")]
@@ -76,7 +76,7 @@ def fetch_diffusion(kind: str) -> Path:
 
 
 class Diffusion:
-    """Multi-view diffusion from a folder as diffusers lays it out."""
+    """Multi-view diffusion from a folder in diffusers' layout."""
 
     def __init__(self, folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         """Raises: InputError: parts are missing. UnavailableError: the extra is not installed."""
@@ -87,49 +87,51 @@ class Diffusion:
             raise InputError(f"{self.folder}: not a multi-view diffusion model (no {', '.join(missing)} in it)")
 
     @torch.no_grad()
-    def draw(self, picture: Tensor | None, options: DiffusionOptions, seed: int = 0, step: Step = lambda _done, _all: None) -> Tensor:
-        """[4, S, S, 3] in [0, 1]: front, right, back, left; with a picture, on white as it is.
+    def generate(
+        self, image: Tensor | None, options: DiffusionOptions, seed: int = 0, on_step: StepCallback = lambda _done, _total: None
+    ) -> Tensor:
+        """Generate [4, S, S, 3] in [0, 1]: front, right, back, left; on white if there is an image.
 
         Args:
-            picture: [H, W, 3] on white, the front; None draws from the text alone.
-            seed: of the noise. step: called after every denoising step.
+            image: [H, W, 3] on white, the front; None generates from the text alone.
+            seed: of the noise. on_step: called after every denoising step.
 
         Raises:
-            InputError: a picture for a model that takes only text, or parts that do not fit.
+            InputError: an image for a text-only model, or parts that do not fit.
         """
         side = int(self._json("unet/config.json").get("image_size", LATENTS))
         text = self._text([options.negative, options.prompt])
         tokens = image_latents = None
-        if picture is not None:
-            tokens, image_latents = self._image_tokens(picture), self._encode(resized(picture[None], side * self._shrink()))
+        if image is not None:
+            tokens, image_latents = self._image_tokens(image), self._encode(resize_square(image[None], side * self._downsampling()))
         unet = self._unet()
-        if picture is not None and unet.config.ip_dim == 0:
-            raise InputError(f"{self.folder}: takes a text only; use ImageDream for a picture")
-        count = 4 if picture is None else 5
-        kind = "mvdream" if picture is None else "imagedream"
+        if image is not None and unet.config.ip_dim == 0:
+            raise InputError(f"{self.folder}: accepts text only; use ImageDream for images")
+        count = 4 if image is None else 5
+        kind = "mvdream" if image is None else "imagedream"
         guidance = GUIDANCE[kind] if options.guidance is None else options.guidance
-        cameras = view_cameras(options.elevation, picture is not None).to(self.device, self.dtype)
+        cameras = view_cameras(options.elevation, image is not None).to(self.device, self.dtype)
         scheduler = self._scheduler(options.steps)
         generator = torch.Generator().manual_seed(seed)
         latents = torch.randn(count, unet.config.in_channels, side, side, generator=generator) * scheduler.init_noise_sigma
         latents = latents.to(self.device, self.dtype)
         contexts = text.repeat_interleave(count, 0)
-        if tokens is not None:  # the first half is drawn without picture and text
+        if tokens is not None:  # the first half is unconditional
             tokens = torch.cat([torch.zeros_like(tokens), tokens]).repeat_interleave(count, 0)
         if image_latents is not None:
             image_latents = torch.cat([torch.zeros_like(image_latents), image_latents])
-        for done, moment in enumerate(scheduler.timesteps, 1):
-            both = scheduler.scale_model_input(torch.cat([latents, latents]), moment)
-            moments = moment.to(self.device).expand(2 * count)
-            without, with_ = unet(both, moments, contexts, cameras.repeat(2, 1), tokens, image_latents, count).chunk(2)
-            noise = without + guidance * (with_ - without)
-            latents = scheduler.step(noise, moment, latents, return_dict=False)[0]
-            step(done, len(scheduler.timesteps))
+        for done, timestep in enumerate(scheduler.timesteps, 1):
+            both = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+            timesteps = timestep.to(self.device).expand(2 * count)
+            uncond, cond = unet(both, timesteps, contexts, cameras.repeat(2, 1), tokens, image_latents, count).chunk(2)
+            noise = uncond + guidance * (cond - uncond)
+            latents = scheduler.step(noise, timestep, latents, return_dict=False)[0]
+            on_step(done, len(scheduler.timesteps))
         del unet
         return self._decode(latents[:4])
 
     def _text(self, texts: list[str]) -> Tensor:
-        """[B, L, C] of the text encoder."""
+        """Encode texts as [B, L, C]."""
         from transformers import CLIPTextModel, CLIPTokenizer
 
         tokenizer: Any = self._part(CLIPTokenizer, "tokenizer")
@@ -139,15 +141,15 @@ class Diffusion:
         mask = found.attention_mask.to(self.device) if getattr(encoder.config, "use_attention_mask", False) else None
         return encoder(found.input_ids.to(self.device), attention_mask=mask)[0]
 
-    def _image_tokens(self, picture: Tensor) -> Tensor:
-        """[1, L, C] of the image encoder's last layer but one."""
+    def _image_tokens(self, image: Tensor) -> Tensor:
+        """Encode an image as [1, L, C], by the image encoder's penultimate layer."""
         from transformers import CLIPVisionModel
 
         if not (self.folder / "image_encoder").is_dir():
-            raise InputError(f"{self.folder}: takes a text only (no image_encoder in it); use ImageDream for a picture")
+            raise InputError(f"{self.folder}: accepts text only (no image_encoder in it); use ImageDream for images")
         encoder: Any = self._network(CLIPVisionModel, "image_encoder")
         options = self._json("feature_extractor/preprocessor_config.json", "image_mean", "image_std")
-        pixels = clip_pixels(picture, options).to(self.device, self.dtype)
+        pixels = clip_pixels(image, options).to(self.device, self.dtype)
         return encoder(pixels, output_hidden_states=True).hidden_states[-2]
 
     def _vae(self) -> Any:
@@ -155,29 +157,29 @@ class Diffusion:
 
         return self._network(AutoencoderKL, "vae")
 
-    def _encode(self, pictures: Tensor) -> Tensor:
-        """[B, 4, h, w] latents of pictures [B, H, W, 3]; their mean, so that the same picture gives the same views."""
+    def _encode(self, images: Tensor) -> Tensor:
+        """Encode images [B, H, W, 3] as latents [B, 4, h, w], without sampling, so that the result is deterministic."""
         vae = self._vae()
-        pixels = (2 * pictures - 1).movedim(-1, 1).to(self.device, self.dtype)
+        pixels = (2 * images - 1).movedim(-1, 1).to(self.device, self.dtype)
         return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
 
     def _decode(self, latents: Tensor) -> Tensor:
-        """[B, H, W, 3] of latents [B, 4, h, w]."""
+        """Decode latents [B, 4, h, w] to images [B, H, W, 3]."""
         vae = self._vae()
-        pictures = torch.cat([vae.decode(one[None] / vae.config.scaling_factor).sample for one in latents])
-        return (pictures.float().movedim(1, -1).cpu() / 2 + 0.5).clamp(0, 1)
+        images = torch.cat([vae.decode(one[None] / vae.config.scaling_factor).sample for one in latents])
+        return (images.float().movedim(1, -1).cpu() / 2 + 0.5).clamp(0, 1)
 
-    def _shrink(self) -> int:
-        """Pixels per latent along an edge."""
+    def _downsampling(self) -> int:
+        """Return the pixels per latent along an edge."""
         return 2 ** (len(self._json("vae/config.json", "block_out_channels")["block_out_channels"]) - 1)
 
     def _scheduler(self, steps: int) -> Any:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
         scheduler: Any = DDIMScheduler.from_config(self._json("scheduler/scheduler_config.json"), steps_offset=1, clip_sample=False)
-        most = scheduler.config.num_train_timesteps - 1
-        if steps > most:
-            raise InputError(f"steps: expected at most {most}, which the model was trained with; got {steps}")
+        limit = scheduler.config.num_train_timesteps - 1
+        if steps > limit:
+            raise InputError(f"steps: expected at most {limit}, the model's training steps; got {steps}")
         scheduler.set_timesteps(steps)
         return scheduler
 
@@ -186,7 +188,7 @@ class Diffusion:
         return from_imagedream(tensors, self._json("unet/config.json")).to(self.device, self.dtype)
 
     def _network(self, kind: Any, part: str) -> Any:
-        """A network of diffusers or transformers, from safetensors only, with all of its weights."""
+        """Load a network of diffusers or transformers, from safetensors only; all weights must be present."""
         self._weights(part)
         model, found = self._part(kind, part, use_safetensors=True, output_loading_info=True)
         if found["missing_keys"]:
@@ -202,7 +204,7 @@ class Diffusion:
     def _part(self, kind: Any, part: str, **options: bool) -> Any:
         try:
             return kind.from_pretrained(str(self.folder / part), local_files_only=True, **options)
-        except Exception as error:  # of several libraries, for damaged files of many kinds
+        except Exception as error:  # diffusers and transformers raise many types for damaged files
             first = (str(error).strip() or repr(error)).splitlines()[0]
             raise InputError(f"{self.folder / part}: cannot be loaded ({first})") from error
 
@@ -217,35 +219,35 @@ class Diffusion:
         return found
 
 
-def view_cameras(elevation: float, with_picture: bool) -> Tensor:
-    """[4 or 5, 16] what the U-Net is told of its views: camera-to-world at distance 1 in a +Z-up world; zeros for the picture."""
+def view_cameras(elevation: float, with_image: bool) -> Tensor:
+    """Return the U-Net's camera inputs [4 or 5, 16]: camera-to-world at distance 1 in a +Z-up world; zeros for the input image."""
     to_z_up = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
-    poses = torch.stack([(to_z_up @ orbit_pose(azimuth, elevation, 1.0)).flatten() for azimuth in FACES]).float()
-    return torch.cat([poses, torch.zeros_like(poses[:1])]) if with_picture else poses
+    poses = torch.stack([(to_z_up @ orbit_pose(azimuth, elevation, 1.0)).flatten() for azimuth in AZIMUTHS]).float()
+    return torch.cat([poses, torch.zeros_like(poses[:1])]) if with_image else poses
 
 
-def clip_pixels(picture: Tensor, options: dict[str, Any]) -> Tensor:
-    """[1, 3, S, S] for the image encoder from [H, W, 3] in [0, 1]: the shorter side to S, the middle, normalised.
+def clip_pixels(image: Tensor, options: dict[str, Any]) -> Tensor:
+    """Preprocess an image [H, W, 3] in [0, 1] for CLIP: resize the shorter side, crop the centre, normalise; [1, 3, S, S].
 
-    Written out because the released processor's class needs packages that the encoder itself does not.
+    The released processor needs packages that the encoder itself does not.
     """
     size, crop = options.get("size", 224), options.get("crop_size", 224)
     short = size["shortest_edge"] if isinstance(size, dict) else size
     side = crop["height"] if isinstance(crop, dict) else crop
-    image = Image.fromarray((picture.clamp(0, 1) * 255).byte().numpy())
-    wide, high = (short * n // min(image.size) for n in image.size)
-    left, top = (wide - side) // 2, (high - side) // 2
-    image = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
-    pixels = torch.from_numpy(np.array(image)).float() / 255
+    pil = Image.fromarray((image.clamp(0, 1) * 255).byte().numpy())
+    width, height = (short * n // min(pil.size) for n in pil.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    pil = pil.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+    pixels = torch.from_numpy(np.array(pil)).float() / 255
     mean, std = (torch.tensor(options[name]) for name in ("image_mean", "image_std"))
     return ((pixels - mean) / std).movedim(-1, 0)[None]
 
 
-def resized(pictures: Tensor, size: int) -> Tensor:
-    """Pictures [B, H, W, 3] at another size, anti-aliased."""
-    if pictures.shape[1:3] == (size, size):
-        return pictures
-    small = F.interpolate(pictures.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False)
+def resize_square(images: Tensor, size: int) -> Tensor:
+    """Resize images [B, H, W, 3] to [B, size, size, 3], anti-aliased."""
+    if images.shape[1:3] == (size, size):
+        return images
+    small = F.interpolate(images.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False)
     return small.movedim(1, -1).clamp(0, 1)
 
 
@@ -256,6 +258,6 @@ def _require_extra() -> None:
     except ImportError as error:
         install = "pip install 'chronosplat[multiview]', or give {views}"
         raise UnavailableError(f"multiview: {error}", install, views=...) from error
-    for library in (diffusers, transformers):  # every part is loaded for itself: their bars and hints would drown ours
+    for library in (diffusers, transformers):  # each part would show its own bar
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()

@@ -1,7 +1,7 @@
-"""One picture, or a text, to four views that fit together: ImageDream, then LGM, then its Gaussians from four sides.
+"""From generated views to consistent ones: LGM fuses them into Gaussians, which are aligned and rendered.
 
-What the diffusion draws need not agree from view to view, nor face as the picture does. LGM makes one object of it, which
-is turned until it looks like the picture and then rendered (L4GM, section 4.1 and appendix E).
+The diffusion's views need not agree with each other, nor with the input image's heading. LGM makes one object of them. It is
+turned until it matches the input image, then rendered at the four azimuths (L4GM, section 4.1 and appendix E).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chronosplat.captures.object_image import find_object
 from chronosplat.captures.views import on_white
 from chronosplat.models.l4gm import L4GM, L4GMConfig, input_maps
 from chronosplat.multiview.align import best_azimuth
-from chronosplat.multiview.diffusion import Diffusion, DiffusionOptions, Step, resized
+from chronosplat.multiview.diffusion import resize_square
 from chronosplat.render import render
 from chronosplat.scenes import Gaussians3D
-from chronosplat.shapes import InputError, check_shape
+from chronosplat.shapes import InputError
 
 
 @dataclass(frozen=True)
@@ -27,80 +27,50 @@ class Generated:
     """Views of an object.
 
     Attributes:
-        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270 from where the picture was taken.
-        drawn: [4, D, D, 3] what the diffusion drew, before LGM.
-        gaussians: LGM's object. azimuth: degrees from LGM's front to the picture's.
+        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270 from the input image's camera.
+        generated: [4, D, D, 3] the diffusion's views, before LGM.
+        gaussians: LGM's object. azimuth: degrees from LGM's front to the input image's.
     """
 
     views: Tensor
-    drawn: Tensor
+    generated: Tensor
     gaussians: Gaussians3D
     azimuth: int
 
 
-def generate_views(
-    diffusion: Diffusion,
-    lgm: L4GM,
-    picture: Tensor | None,
-    options: DiffusionOptions = DiffusionOptions(),
-    seed: int = 0,
-    step: Step = lambda _done, _all: None,
-) -> Generated:
-    """Views of the object in a picture, or of a text alone.
-
-    Args:
-        lgm: makes Gaussians of four views.
-        picture: [S, S, 3] on white; None: the text alone.
-        seed: of the diffusion's noise. step: called after every denoising step with how many are done, and how many there are.
-
-    Raises:
-        InputError: no picture and no text; a picture of another shape; an LGM that takes another number of views.
-    """
-    if picture is None and not options.prompt:
-        raise InputError("multiview: no image and no text", "give an image, or a {prompt}", prompt=...)
-    if picture is not None:
-        check_shape("picture", picture, f"{lgm.config.input_size} {lgm.config.input_size} 3")
-    check_views(lgm.config)
-    return consistent_views(lgm, diffusion.draw(picture, options, seed, step), picture, options.elevation)
-
-
 @torch.no_grad()
-def consistent_views(lgm: L4GM, drawn: Tensor, picture: Tensor | None, elevation: float = 0.0) -> Generated:
-    """One object out of four drawn views, seen from where the picture was taken and from the other sides, at elevation 0.
+def consistent_views(lgm: L4GM, generated: Tensor, image: Tensor | None, elevation: float = 0.0) -> Generated:
+    """Fuse four generated views into one object, and render it from the input image's azimuth and the three others, at elevation 0.
 
     Args:
-        drawn: [4, D, D, 3] front, right, back, left, at ``elevation`` degrees. Those of a text alone are cut out and framed first:
-            unlike ImageDream's they are not on white.
-        picture: [S, S, 3] on white; None keeps the drawing's own front.
+        generated: [4, D, D, 3] front, right, back, left, at ``elevation`` degrees. Views of a text prompt are matted and framed
+            first: unlike ImageDream's they are not on white.
+        image: [S, S, 3] the input image on white; None keeps the generated front.
 
     Raises:
-        InputError: an LGM that takes another number of views.
+        InputError: an LGM with another number of views.
     """
     check_views(lgm.config)
-    config = lgm.config
-    views = resized(drawn, config.input_size) if picture is not None else torch.stack([framed(v, config.input_size) for v in drawn])
+    config, size = lgm.config, lgm.config.input_size
+    views = resize_square(generated, size) if image is not None else torch.stack([frame_view(v, size) for v in generated])
     predicted = lgm(input_maps(views[None, None], config, elevation).to(next(lgm.parameters()).device))
     gaussians = Gaussians3D(**{name: value[0, 0] for name, value in predicted.fields().items()})
-    azimuth = 0 if picture is None else best_azimuth(gaussians, picture, config, elevation)
-    cameras = orbit([azimuth + 90.0 * i for i in range(4)], 0.0, config.input_size, config.radius, config.fovy)
-    return Generated(render(gaussians, cameras).rgb.clamp(0, 1).cpu(), drawn, gaussians, azimuth)
+    azimuth = 0 if image is None else best_azimuth(gaussians, image, config, elevation)
+    cameras = orbit([azimuth + 90.0 * i for i in range(4)], 0.0, size, config.radius, config.fovy)
+    return Generated(render(gaussians, cameras).rgb.clamp(0, 1).cpu(), generated, gaussians, azimuth)
 
 
 def check_views(config: L4GMConfig) -> None:
-    """Refuse a model of another number of views than are drawn.
-
-    Raises:
-        InputError: saying the number.
-    """
+    """Raise InputError unless the model takes four views."""
     if config.views != 4:
         raise InputError(f"lgm: expected a model of 4 views, got one of {config.views}")
 
 
-def framed(drawing: Tensor, size: int) -> Tensor:
-    """A drawing [D, D, 3] as LGM wants it, [size, size, 3]: its object cut out, framed, and on white; as it is if none is found."""
-    pixels = (drawing.clamp(0, 1) * 255 + 0.5).byte().numpy()
+def frame_view(view: Tensor, size: int) -> Tensor:
+    """Matte and frame a generated view [D, D, 3] to [size, size, 3] on white; only resize it if no object is found."""
+    pixels = (view.clamp(0, 1) * 255 + 0.5).byte().numpy()
     try:
-        images, alphas = find_object(pixels, "auto", "drawing").framed(size)
+        images, alphas = find_object(pixels, "auto", "generated view").framed(size)
     except InputError:
-        return resized(drawing[None], size)[0]
+        return resize_square(view[None], size)[0]
     return on_white(images, alphas)

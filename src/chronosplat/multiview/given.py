@@ -1,4 +1,4 @@
-"""Given views of the first frame: four images, or the three that the video does not show."""
+"""User-given views of the first frame: four images, or the three besides the video's own."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class GivenViews:
     """Four views of one timestamp.
 
     Attributes:
-        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270. With three images the first is white.
-        has_front: whether the first was given.
+        views: [4, S, S, 3] on white, azimuths 0, 90, 180, 270; the first is blank if only three were given.
+        has_front: whether the front view was given.
         box: left, top, right, bottom of the object in the front view, as fractions of the image; without a front view, the
-            middle of the image and the mean height in the others.
-        notices: what was found.
+            image's centre column and the mean rows of the others.
+        notices: what was detected.
     """
 
     views: Tensor
@@ -40,13 +40,12 @@ class GivenViews:
 
 
 def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") -> GivenViews:
-    """Read views of the first frame.
+    """Load views of the first frame.
 
     Args:
-        paths: a folder, or four images in the order front, right, back, left, or three without the front. In a folder, files
-            of these names are taken, else its images in the order of their names.
-        size: pixels.
-        matting: see choose_matte.
+        paths: four images in the order front, right, back, left, or three without the front; or a folder with files of these
+            names, or else with images in alphabetical order.
+        size: pixels. matting: see choose_matte.
 
     Raises:
         InputError: another number of images, undecodable ones, different sizes, or no object in one.
@@ -55,22 +54,21 @@ def load_given(paths: Sequence[str | Path], size: int, matting: str = "auto") ->
     if len(files) not in (3, 4):
         found = f"{len(files)} ({', '.join(f.name for f in files[:6])}{', ...' if len(files) > 6 else ''})" if files else "none"
         raise InputError(f"views: expected 4 images (front right back left), or 3 without the front; got {found}")
-    pictures = [read_pixels(path) for path in files]
-    sizes = {p.shape[1::-1] for p in pictures}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{f.name} {p.shape[1]}x{p.shape[0]}" for f, p in zip(files, pictures, strict=True))
+    images = [read_pixels(path) for path in files]
+    if len({image.shape[:2] for image in images}) > 1:
+        listed = ", ".join(f"{f.name} {image.shape[1]}x{image.shape[0]}" for f, image in zip(files, images, strict=True))
         raise InputError(f"views: images of different sizes ({listed}); they must have one framing and one size")
     white, boxes, notices = [], [], []
     network: Matte | None = None  # loaded once for all
-    for path, picture in zip(files, pictures, strict=True):
-        matte = network or choose_matte(matting, [picture], path.name)
+    for path, image in zip(files, images, strict=True):
+        matte = network or choose_matte(matting, [image], path.name)
         network = matte if matte.slow else None
-        images, alphas = frame_image(picture, whole_window(*picture.shape[1::-1]), matte, size)
+        colors, alphas = frame_image(image, whole_window(*image.shape[1::-1]), matte, size)
         box = object_box(alphas[..., 0].numpy())
         if box is None:
             raise InputError(f"{path}: no object found in it", "try another {matting}", matting=...)
         boxes.append(box)
-        white.append(on_white(images, alphas))
+        white.append(on_white(colors, alphas))
         if matte.kind != "alpha":
             notices.append(matte.notice)
     has_front = len(files) == 4

@@ -47,10 +47,10 @@ def generate(config: MultiviewConfig, image: Callable[[int], Tensor] | None, eve
     if size is not None and network.input_size != size:
         raise InputError(f"lgm: takes {network.input_size} pixels, the model {size}")
     check_views(network)
-    seen = None if image is None else image(network.input_size)
-    drawn = diffusion.draw(seen, config.drawing, config.seed, lambda done, steps: events.progress("generating views", done, steps))
+    front = None if image is None else image(network.input_size)
+    views = diffusion.generate(front, config.drawing, config.seed, lambda done, steps: events.progress("generating views", done, steps))
     model = load_l4gm(lgm, lgm_file).to(config.device).eval()  # after the diffusion has freed its memory
-    return consistent_views(model, drawn, seen, config.drawing.elevation)
+    return consistent_views(model, views, front, config.drawing.elevation)
 
 
 def make_views(config: MultiviewConfig, output: Path, events: Events) -> Generated:
@@ -74,7 +74,7 @@ def make_views(config: MultiviewConfig, output: Path, events: Events) -> Generat
     made = generate(config, None if source is None else framed, events)
     with result_folder(output, inputs) as folder:
         save_views(made.views, folder)
-        sheet = torch.cat(list(made.drawn), 1)
+        sheet = torch.cat(list(made.generated), 1)
         Image.fromarray((sheet.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(folder / "drawn.png")
         write_ply(visible(made.gaussians), folder / "object.ply")
         report = {"version": chronosplat.__version__, **asdict(config), "azimuth": made.azimuth}
