@@ -60,9 +60,9 @@ def test_a_chunk_is_one_call_with_the_sides_copied() -> None:
 
 def test_chunk_shapes_are_checked() -> None:
     model, pictures = tiny_model(), torch.ones(2, 32, 32, 3)
-    with pytest.raises(InputError, match="pictures: expected shape"):
+    with pytest.raises(InputError, match="images: expected shape"):
         reconstruct_chunk(model, torch.ones(2, 16, 16, 3), side_views(32))
-    with pytest.raises(InputError, match=r"views: expected shape .* one picture for each of the model's 4 azimuths"):
+    with pytest.raises(InputError, match=r"views: expected shape .* give one image for each of the model's 4 azimuths"):
         reconstruct_chunk(model, pictures, side_views(32)[:3])
 
 

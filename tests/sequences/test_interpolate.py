@@ -7,7 +7,7 @@ import torch
 
 from chronosplat.models.l4gm import input_maps
 from chronosplat.sequences import interpolate_pair
-from chronosplat.sequences.between import between_times
+from chronosplat.sequences.interpolate import interpolated_times
 from chronosplat.shapes import InputError
 from tests.l4gm_kit import TINY, tiny_model
 from tests.sequences.kit import side_views
@@ -49,9 +49,9 @@ def test_a_still_pair_gives_the_network_four_times_the_same() -> None:
 
 def test_times_are_even_between_uneven_frames() -> None:
     times = torch.tensor([0.0, 0.3, 0.9], dtype=torch.float64)
-    torch.testing.assert_close(between_times(times), torch.tensor([0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64))
-    assert torch.equal(between_times(times)[::3], times)
-    assert torch.equal(between_times(times[:1]), times[:1])
+    torch.testing.assert_close(interpolated_times(times), torch.tensor([0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64))
+    assert torch.equal(interpolated_times(times)[::3], times)
+    assert torch.equal(interpolated_times(times[:1]), times[:1])
 
 
 def test_shapes_are_checked() -> None:
