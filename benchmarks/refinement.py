@@ -93,8 +93,8 @@ def main() -> None:
     model, found, rows = load_model("4d-lrm-mini"), [], []
     for name in arguments.models:
         studio = MeshStudio(GltfModel(arguments.assets / f"{name}.glb", clips[name]), name, 128)
-        shots = SETUPS[arguments.setup].shots(studio, 24) if arguments.views is None else random_inputs(studio, arguments.views)
-        split = split_of(studio, shots)
+        specs = SETUPS[arguments.setup](studio, 24) if arguments.views is None else random_inputs(studio, arguments.views)
+        split = split_of(studio, specs)
         predicted = model.reconstruct(split.inputs)
         began = time.perf_counter()
         done = fit(split.inputs, config) if arguments.scratch else refine_scene(predicted, split.inputs, config)

@@ -81,7 +81,7 @@ def one_camera_per_moment(folder: Path) -> str:
     """As in D-NeRF, with other moments held back."""
     mesh = mesh_studio(8)
     for split, first in (("train", 0), ("test", 1)):
-        views = mesh.shoot([mesh.random_shot(t, "capture") for t in range(first, 8, 2)])
+        views = mesh.get_views([mesh.random_view(t, "capture") for t in range(first, 8, 2)])
         save_transforms(views, folder / "dnerf", split)
         path = folder / "dnerf" / f"transforms_{split}.json"
         meta = json.loads(path.read_text())
@@ -112,7 +112,7 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no methods": (lambda _: ["procedural:blob", "--methods"], "nothing to evaluate: give a method"),
     "no set-ups": (lambda _: ["procedural:blob", "--setup"], "nothing to evaluate: give a set-up"),
     "no views": (lambda _: ["procedural:blob", "--views", "0"], "views: expected at least one input view, got 0"),
-    "a video": (lambda t: [put(t / "a.mp4")], "a.mp4: a video shows one side and its camera is unknown"),
+    "a video": (lambda t: [put(t / "a.mp4")], "a.mp4: a video has one viewpoint of unknown pose"),
     "a missing file": (lambda t: [str(t / "gone.glb")], "gone.glb: no such file"),
     "a missing folder": (lambda t: [str(t / "gone")], "gone: no such file or folder"),
     "a broken model": (lambda t: [put(t / "a.glb")], "a.glb: not a glTF file"),

@@ -29,7 +29,7 @@ def mesh_studio(times: int = 24, seed: int = 0) -> MeshStudio:
 @cache
 def ring(times: int = 8) -> Views:
     """All of the ring's cameras at each timestamp of the mesh."""
-    return mesh_studio(times).shoot([ViewSpec(azimuth, 0.0, t) for t in range(times) for azimuth in RING])
+    return mesh_studio(times).get_views([ViewSpec(azimuth, 0.0, t) for t in range(times) for azimuth in RING])
 
 
 def moved(views: Views, world: Similarity | None = None) -> Views:
@@ -53,18 +53,18 @@ class SceneStudio:
         self.name, self.scene, self.size = "gaussians", scene, size
         first, last = scene.seconds
         self.seconds = torch.linspace(first, last, times, dtype=torch.float64)
-        self.input_moments = self.target_moments = list(range(times))
+        self.input_frames = self.target_frames = list(range(times))
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
+    def random_view(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
         return ViewSpec(*random_angles(0, self.name, purpose, moment, again), moment)
 
     def has(self, shot: ViewSpec) -> bool:
-        return shot.moment in self.input_moments
+        return shot.frame in self.input_frames
 
-    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
+    def get_views(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         assert purpose in ("inputs", "targets")
         cameras = orbit([s.azimuth for s in shots], [s.elevation for s in shots], self.size)
-        times = self.seconds[[s.moment for s in shots]]
+        times = self.seconds[[s.frame for s in shots]]
         with torch.no_grad():
             shown = render(self.scene, cameras, times, cull=False)
         straight = (shown.rgb - 1 + shown.alpha) / shown.alpha.clamp_min(1e-6)

@@ -16,7 +16,7 @@ import torch
 from chronosplat.captures import save_transforms
 from chronosplat.evaluate import benchmark
 from chronosplat.evaluate.baselines import nearest_inputs
-from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, open_studio, perceptual
+from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, load_perceptual, open_studio
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, split_of
 from chronosplat.events import Events, Notice
@@ -84,7 +84,7 @@ def test_figures_are_of_the_right_images() -> None:
         assert math.isnan(found.lpips)
     studio = open_studio(BLOB, changed(seed=3))
     for setup in ("alternating", "video"):
-        split = split_of(studio, SETUPS[setup].shots(studio, 8))
+        split = split_of(studio, SETUPS[setup](studio, 8))
         wanted, views = split.targets.on_white(), split.targets
         for method, shown in (("white", torch.ones_like(wanted)), ("nearest", nearest_inputs(split.inputs, views))):
             found = rows[setup, method]
@@ -102,14 +102,14 @@ def test_figures_are_of_the_right_images() -> None:
 
 def test_images_for_the_report() -> None:
     results = evaluated()[0]
-    assert [s.setup for s in results.shown] == ["alternating", "video", "random, 1 views", "random, 2 views"]
-    for shown in results.shown:
+    assert [s.setup for s in results.images] == ["alternating", "video", "random, 1 views", "random, 2 views"]
+    for shown in results.images:
         assert shown.targets.shape == (4, 32, 32, 3)
         assert all(t.shape == shown.targets.shape for t in shown.rendered.values())
         assert float(shown.targets.std()) > 0.01
-    assert list(results.shown[0].rendered) == ["white", "nearest", "feed-forward"]
-    assert [len(s.inputs) for s in results.shown] == [4, 4, 1, 2]
-    two = results.shown[3].inputs
+    assert list(results.images[0].rendered) == ["white", "nearest", "feed-forward"]
+    assert [len(s.inputs) for s in results.images] == [4, 4, 1, 2]
+    two = results.images[3].inputs
     assert not torch.equal(two[0], two[1])  # both inputs are shown, not one of them twice
 
 
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Callable[[Path], EvalConfig], str]] = {
     "too small": (lambda _: changed(size=8), "^expected at least 2 times and 16 pixels, got 8 and 8$"),
     "unknown model": (lambda _: changed(model="4d-lrm-mimi"), "did you mean 4d-lrm-mini"),
     "unknown family": (lambda _: changed(captures=("procedural:dragon",)), "^procedural:dragon: unknown family; known: creature"),
-    "a video": (lambda t: changed(captures=(str(t / "a.mp4"),)), "a video shows one side and its camera is unknown"),
+    "a video": (lambda t: changed(captures=(str(t / "a.mp4"),)), "a video has one viewpoint of unknown pose"),
     "missing folder": (lambda t: changed(captures=(str(t / "gone"),)), "gone: no such file or folder$"),
     "missing model file": (lambda t: changed(captures=(str(t / "gone.glb@Run"),)), "gone.glb: no such file$"),
     "folder without a capture": (lambda t: changed(captures=(str(t),)), "no capture in it; expected transforms_train.json"),
@@ -188,11 +188,11 @@ def test_lpips_that_must_be_there_is_refused_without_its_weights() -> None:
 
 def test_lpips_is_left_out_with_a_notice() -> None:
     notices: list[Notice] = []
-    assert perceptual(changed(lpips="auto"), notices) is None
+    assert load_perceptual(changed(lpips="auto"), notices) is None
     (notice,) = notices
     assert notice.code == "no-lpips"
     assert str(notice).startswith("LPIPS left out: timm/vgg16.tv_in1k/model.safetensors is not on this machine and cannot be downloaded")
-    assert perceptual(changed(lpips="off"), kept := list(notices)) is None
+    assert load_perceptual(changed(lpips="off"), kept := list(notices)) is None
     assert kept == notices
     results = evaluate(changed(lpips="auto", setup=("alternating",), methods=("white",)))
     assert results.notices == notices
@@ -215,7 +215,7 @@ def test_studios_by_name(tmp_path: Path) -> None:
     posed = open_studio(str(tmp_path / "posed"), changed(size=16))
     assert isinstance(posed, CaptureStudio)
     assert posed.name == "posed"
-    assert posed.input_moments == list(range(8))
+    assert posed.input_frames == list(range(8))
     mesh = open_studio(BLOB, changed(size=24))
     assert isinstance(mesh, MeshStudio)
     assert (mesh.name, mesh.size, len(mesh.seconds)) == (BLOB, 24, 8)
@@ -228,7 +228,7 @@ def test_a_capture_on_disk_is_what_was_saved(tmp_path: Path) -> None:
     rows = evaluate(config).rows
     assert [r.inputs for r in rows] == [8, 8]
     studio = mesh_studio(8)
-    split = split_of(studio, SETUPS["rotating"].shots(studio, 8))
+    split = split_of(studio, SETUPS["rotating"](studio, 8))
     wanted = split.targets.on_white()[split.canonical]
     assert all(len(wanted) < r.targets <= len(wanted) + 8 for r in rows)
     assert rows[0].psnr_canonical == pytest.approx(mean_psnr(torch.ones_like(wanted), wanted), abs=1e-5)

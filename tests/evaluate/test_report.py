@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chronosplat.evaluate.benchmark import EvalConfig, Results, Shown
+from chronosplat.evaluate.benchmark import EvalConfig, ReportImages, Results
 from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.evaluate.report import clip_plot, markdown, table, time_plot, views_plot, write_report
 from chronosplat.events import info
@@ -95,10 +95,10 @@ def results() -> Results:
     for capture, more in (("a", 0.0), ("b&<b>", 2.0)):
         for setup in SETUPS:
             found.rows += [row(capture, setup, m, psnr=20.0 + i + more, lpips=NAN, seconds=float(i)) for i, m in enumerate(METHODS)]
-            found.shown.append(Shown(capture, setup, pictures[:3], pictures, {m: pictures.flip(0) for m in METHODS}))
+            found.images.append(ReportImages(capture, setup, pictures[:3], pictures, {m: pictures.flip(0) for m in METHODS}))
         for views in (1, 4):
             found.rows.append(row(capture, f"random, {views} views", "fast", psnr=15.0 + views + more))
-            found.shown.append(Shown(capture, f"random, {views} views", pictures, pictures, {"fast": pictures}))
+            found.images.append(ReportImages(capture, f"random, {views} views", pictures, pictures, {"fast": pictures}))
     return found
 
 

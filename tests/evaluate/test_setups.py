@@ -11,7 +11,7 @@ import torch
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL, orbit
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import MeshStudio, Split, ViewSpec, split_of, thinned
+from chronosplat.evaluate.studio import MeshStudio, Split, ViewSpec, split_of, subsample
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import SIZE, mesh_studio
 
@@ -26,7 +26,7 @@ COUNTS = {
 
 
 def shots(name: str, times: int = 24) -> list[ViewSpec]:
-    return SETUPS[name].shots(mesh_studio(times), times)
+    return SETUPS[name](mesh_studio(times), times)
 
 
 @cache
@@ -36,12 +36,11 @@ def split(name: str) -> Split:
 
 def random_shots() -> list[ViewSpec]:
     """The random views that are asked for at every moment."""
-    return [mesh_studio().random_shot(t, "targets") for t in range(24)]
+    return [mesh_studio().random_view(t, "targets") for t in range(24)]
 
 
 def test_all_five_are_there() -> None:
     assert list(SETUPS) == list(COUNTS)
-    assert all(name == setup.name for name, setup in SETUPS.items())
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -50,7 +49,7 @@ def test_counts(name: str) -> None:
     chosen = shots(name)
     assert len(chosen) == len(set(chosen)) == inputs
     assert len({(shot.azimuth % 360, shot.elevation) for shot in chosen}) == poses
-    assert len({shot.moment for shot in chosen}) == moments
+    assert len({shot.frame for shot in chosen}) == moments
     assert len(split(name).inputs) == inputs
     assert len(torch.unique(split(name).inputs.cameras.viewmats, dim=0)) == poses
     assert len(torch.unique(split(name).inputs.times)) == moments
@@ -62,14 +61,14 @@ def test_alternating_walks_around_the_object() -> None:
 
 def test_interpolation_leaves_every_other_moment_out() -> None:
     chosen = shots("interpolation")
-    assert [shot.moment for shot in chosen] == [t for t in range(0, 24, 2) for _ in range(2)]
+    assert [shot.frame for shot in chosen] == [t for t in range(0, 24, 2) for _ in range(2)]
     assert [shot.azimuth for shot in chosen] == [0.0, 90.0, 180.0, 270.0] * 6
     assert {shot.elevation for shot in chosen} == {0.0}
 
 
 def test_rotating_cameras_walk_in_steps_of_15_degrees_on_either_side() -> None:
     chosen = shots("rotating")
-    assert [shot.moment for shot in chosen] == list(range(24))
+    assert [shot.frame for shot in chosen] == list(range(24))
     assert [shot.azimuth for shot in chosen[::2]] == [15.0 * i for i in range(12)]
     assert [shot.azimuth for shot in chosen[1::2]] == [360 - 15.0 * (i + 1) for i in range(12)]
     assert sorted(shot.azimuth for shot in chosen) == [15.0 * i for i in range(24)]
@@ -77,7 +76,7 @@ def test_rotating_cameras_walk_in_steps_of_15_degrees_on_either_side() -> None:
 
 def test_random_takes_one_view_per_moment_from_anywhere() -> None:
     chosen = shots("random")
-    assert [shot.moment for shot in chosen] == list(range(24))
+    assert [shot.frame for shot in chosen] == list(range(24))
     assert all(0 <= shot.azimuth < 360 and -5 <= shot.elevation <= 60 for shot in chosen)
     assert len({int(shot.azimuth // 90) for shot in chosen}) == 4
     assert not set(chosen) & set(random_shots())
@@ -100,7 +99,7 @@ def test_targets_are_four_canonical_and_a_random_view_per_moment_less_the_inputs
     assert len(targets) == len(expected)
     wanted = orbit([s.azimuth for s in expected], [s.elevation for s in expected], SIZE)
     torch.testing.assert_close(targets.cameras.viewmats, wanted.viewmats)
-    assert targets.times.tolist() == [seconds[s.moment] for s in expected]
+    assert targets.times.tolist() == [seconds[s.frame] for s in expected]
     assert split(name).canonical.tolist() == [True] * len(canonical) + [False] * 24
     taken = {"rotating": 4, "random": 0, "video": 27}.get(name, 24)  # a rotating camera passes the front, the sides and the back
     assert len(canonical) == 96 - taken
@@ -129,18 +128,18 @@ def test_the_random_targets_are_the_same_in_all_setups() -> None:
 
 def test_random_shots_depend_on_seed_name_purpose_and_moment_only() -> None:
     fresh = MeshStudio(procedural_object(3, "blob"), "blob", SIZE, 24, samples=1)
-    backwards = [fresh.random_shot(t, "targets") for t in reversed(range(24))][::-1]
+    backwards = [fresh.random_view(t, "targets") for t in reversed(range(24))][::-1]
     assert backwards == random_shots()
     other_size = MeshStudio(procedural_object(5, "blob"), "blob", 2 * SIZE, 24, samples=1)
-    assert [other_size.random_shot(t, "targets") for t in range(24)] == random_shots()
+    assert [other_size.random_view(t, "targets") for t in range(24)] == random_shots()
     renamed = MeshStudio(procedural_object(3, "blob"), "other", SIZE, 2, samples=1)
     found = [
-        fresh.random_shot(1, "targets"),
-        fresh.random_shot(0, "targets"),
-        fresh.random_shot(1, "inputs"),
-        fresh.random_shot(1, "targets", 1),
-        renamed.random_shot(1, "targets"),
-        mesh_studio(24, 1).random_shot(1, "targets"),
+        fresh.random_view(1, "targets"),
+        fresh.random_view(0, "targets"),
+        fresh.random_view(1, "inputs"),
+        fresh.random_view(1, "targets", 1),
+        renamed.random_view(1, "targets"),
+        mesh_studio(24, 1).random_view(1, "targets"),
     ]
     assert len({(shot.azimuth, shot.elevation) for shot in found}) == len(found)
 
@@ -149,7 +148,7 @@ def test_random_shots_depend_on_seed_name_purpose_and_moment_only() -> None:
 def test_random_inputs_are_as_many_as_asked_and_spread_over_time(count: int) -> None:
     chosen = random_inputs(mesh_studio(), count)
     assert len(chosen) == len(set(chosen)) == count
-    seen = Counter(shot.moment for shot in chosen)
+    seen = Counter(shot.frame for shot in chosen)
     assert len(seen) == min(count, 24)
     assert max(seen.values()) - min(seen.values()) <= (1 if count > 1 else 0)
     if count > 1:
@@ -160,7 +159,7 @@ def test_random_inputs_are_as_many_as_asked_and_spread_over_time(count: int) -> 
 def test_random_inputs_with_few_moments() -> None:
     chosen = random_inputs(mesh_studio(8), 48)
     assert len(set(chosen)) == 48
-    assert Counter(shot.moment for shot in chosen) == dict.fromkeys(range(8), 6)
+    assert Counter(shot.frame for shot in chosen) == dict.fromkeys(range(8), 6)
 
 
 def test_as_many_random_inputs_as_moments_are_the_random_setup() -> None:
@@ -169,21 +168,21 @@ def test_as_many_random_inputs_as_moments_are_the_random_setup() -> None:
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_random_inputs_are_refused(count: int) -> None:
-    with pytest.raises(InputError, match=f"^views: expected at least one input picture, got {count}$"):
+    with pytest.raises(InputError, match=f"^views: expected at least one input view, got {count}$"):
         random_inputs(mesh_studio(), count)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_fewer_moments_of_a_long_film_are_spread_evenly(name: str) -> None:
-    chosen = SETUPS[name].shots(mesh_studio(), 8)
-    moments = sorted({shot.moment for shot in chosen})
+    chosen = SETUPS[name](mesh_studio(), 8)
+    moments = sorted({shot.frame for shot in chosen})
     assert moments[0] == 0
-    assert moments == thinned(range(24), 8)[:: 2 if name == "interpolation" else 1]
+    assert moments == subsample(range(24), 8)[:: 2 if name == "interpolation" else 1]
 
 
 @pytest.mark.parametrize(("length", "count"), [(5, 5), (5, 9), (24, 8), (100, 24), (3, 1), (7, 2)])
 def test_thinning_keeps_the_ends(length: int, count: int) -> None:
-    found = thinned(range(length), count)
+    found = subsample(range(length), count)
     assert len(found) == min(length, count)
     assert found == sorted(set(found))
     assert found[0] == 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
-from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, measured
+from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, evaluate_setup
 from chronosplat.evaluate.setups import SETUPS, random_inputs
 from chronosplat.evaluate.studio import CaptureStudio, Split, ViewSpec, split_of
 from chronosplat.scenes import quats_to_matrices
@@ -29,7 +29,7 @@ PLACED = ("alternating", "interpolation", "rotating", "video")  # set-ups that a
 def dnerf(held_out: bool = True) -> CaptureStudio:
     """One camera per moment, as in D-NeRF: even moments may go in, odd ones are held back."""
     mesh = mesh_studio()
-    some = [mesh.shoot([mesh.random_shot(t, "capture") for t in range(first, 24, 2)]) for first in (0, 1)]
+    some = [mesh.get_views([mesh.random_view(t, "capture") for t in range(first, 24, 2)]) for first in (0, 1)]
     return CaptureStudio("dnerf", moved(some[0]), moved(some[1]) if held_out else None)
 
 
@@ -42,9 +42,9 @@ def seen(views: Views) -> set[bytes]:
 @pytest.mark.parametrize("name", PLACED)
 def test_a_capture_in_any_world_has_the_pictures_that_a_mesh_has(world: str, name: str) -> None:
     studio = CaptureStudio("ring", moved(ring(), WORLDS[world]))
-    assert studio.input_moments == studio.target_moments == list(range(8))
-    ours = studio.shoot(SETUPS[name].shots(studio, 8))
-    theirs = mesh_studio(8).shoot(SETUPS[name].shots(mesh_studio(8), 8))
+    assert studio.input_frames == studio.target_frames == list(range(8))
+    ours = studio.get_views(SETUPS[name](studio, 8))
+    theirs = mesh_studio(8).get_views(SETUPS[name](mesh_studio(8), 8))
     assert torch.equal(ours.images, theirs.images)
     assert torch.equal(ours.alphas, theirs.alphas)
     assert ours.times.tolist() == theirs.times.tolist()
@@ -53,12 +53,12 @@ def test_a_capture_in_any_world_has_the_pictures_that_a_mesh_has(world: str, nam
 @pytest.mark.parametrize("name", SETUPS)
 def test_a_whole_capture_is_split_as_a_mesh_is(name: str) -> None:
     """The random target of a moment may be one of the cameras that went in: then it is left out, as is a picture that was asked for."""
-    found = split_of(ring_studio(), SETUPS[name].shots(ring_studio(), 8))
+    found = split_of(ring_studio(), SETUPS[name](ring_studio(), 8))
     assert len(seen(found.inputs)) == len(found.inputs)
     assert len(seen(found.targets)) == len(found.targets) == len(found.canonical)
     assert not seen(found.inputs) & seen(found.targets)
     if name in PLACED:
-        theirs = split_of(mesh_studio(8), SETUPS[name].shots(mesh_studio(8), 8))
+        theirs = split_of(mesh_studio(8), SETUPS[name](mesh_studio(8), 8))
         assert torch.equal(found.targets[found.canonical].images, theirs.targets[theirs.canonical].images)
 
 
@@ -66,28 +66,30 @@ def test_a_whole_capture_is_split_as_a_mesh_is(name: str) -> None:
 def test_cameras_a_little_off_go_in_or_are_asked_for_but_once(name: str) -> None:
     """A set-up asks for a place, a random target for the camera that stands near it: both are the same picture."""
     mesh = mesh_studio(8)
-    views = mesh.shoot([ViewSpec(azimuth, elevation, t) for t in range(8) for azimuth, elevation in ((0, 0), (92, 1), (179, -2), (271, 0))])
+    views = mesh.get_views(
+        [ViewSpec(azimuth, elevation, t) for t in range(8) for azimuth, elevation in ((0, 0), (92, 1), (179, -2), (271, 0))]
+    )
     studio = CaptureStudio("off", moved(views))
-    found = split_of(studio, SETUPS[name].shots(studio, 8))
+    found = split_of(studio, SETUPS[name](studio, 8))
     assert not seen(found.inputs) & seen(found.targets)
     assert len(seen(found.targets)) == len(found.targets) == len(views) - len(found.inputs)
     assert bool(found.canonical.all())
 
 
 def test_random_shots_of_a_capture_are_its_own_and_always_the_same() -> None:
-    first = [ring_studio().random_shot(t, "inputs") for t in range(8)]
-    assert [CaptureStudio("ring", moved(ring())).random_shot(t, "inputs") for t in range(8)] == first
+    first = [ring_studio().random_view(t, "inputs") for t in range(8)]
+    assert [CaptureStudio("ring", moved(ring())).random_view(t, "inputs") for t in range(8)] == first
     assert all(ring_studio().has(shot) for shot in first)
     assert len({round(shot.azimuth) for shot in first}) > 3
-    assert [CaptureStudio("other", moved(ring())).random_shot(t, "inputs") for t in range(8)] != first
-    assert [CaptureStudio("ring", moved(ring()), seed=1).random_shot(t, "inputs") for t in range(8)] != first
+    assert [CaptureStudio("other", moved(ring())).random_view(t, "inputs") for t in range(8)] != first
+    assert [CaptureStudio("ring", moved(ring()), seed=1).random_view(t, "inputs") for t in range(8)] != first
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 30])
 def test_random_inputs_of_a_capture(count: int) -> None:
     shots = random_inputs(ring_studio(), count)
     assert 0.5 * count < len(shots) == len(set(shots)) <= count
-    assert len(seen(ring_studio().shoot(shots))) == len(shots)
+    assert len(seen(ring_studio().get_views(shots))) == len(shots)
 
 
 @pytest.mark.parametrize(("off", "there"), [(0.0, True), (4.0, True), (-4.0, True), (6.0, False), (7.5, False)])
@@ -104,19 +106,19 @@ def test_the_missing_camera_is_named() -> None:
     place = rf"azimuth 180, elevation 0 degrees at {float(at):g} s"
     missing = r"within 5 degrees \(1 of 8 views missing\); use setup=random$"
     with pytest.raises(InputError, match=rf"^cut: the set-up needs a camera at {place}, .* {missing}"):
-        split_of(studio, SETUPS["alternating"].shots(studio, 8))
-    assert len(split_of(studio, SETUPS["random"].shots(studio, 8)).inputs) == 8
+        split_of(studio, SETUPS["alternating"](studio, 8))
+    assert len(split_of(studio, SETUPS["random"](studio, 8)).inputs) == 8
 
 
 def test_a_capture_with_one_camera_per_moment() -> None:
     studio = dnerf()
-    assert studio.input_moments == list(range(0, 24, 2))
-    assert studio.target_moments == list(range(24))
-    found = split_of(studio, SETUPS["random"].shots(studio, 24))
-    assert torch.equal(found.inputs.times, studio.pictures.times[: studio.inputs])
-    assert torch.equal(found.targets.images, studio.pictures.images[studio.inputs :])  # all that were held back, and nothing else
+    assert studio.input_frames == list(range(0, 24, 2))
+    assert studio.target_frames == list(range(24))
+    found = split_of(studio, SETUPS["random"](studio, 24))
+    assert torch.equal(found.inputs.times, studio.views.times[: studio.num_inputs])
+    assert torch.equal(found.targets.images, studio.views.images[studio.num_inputs :])  # all that were held back, and nothing else
     with pytest.raises(InputError, match=r"^dnerf: the set-up needs a camera at azimuth .* use setup=random$"):
-        split_of(studio, SETUPS["alternating"].shots(studio, 24))
+        split_of(studio, SETUPS["alternating"](studio, 24))
 
 
 def test_pictures_held_back_never_go_in() -> None:
@@ -127,23 +129,23 @@ def test_pictures_held_back_never_go_in() -> None:
     studio = CaptureStudio("held", views[others], views[canonical])
     held = seen(views[canonical])
     for again in range(4):
-        assert not seen(studio.shoot([studio.random_shot(t, "inputs", again) for t in range(8)])) & held
-    assert held <= seen(split_of(studio, SETUPS["random"].shots(studio, 8)).targets)
+        assert not seen(studio.get_views([studio.random_view(t, "inputs", again) for t in range(8)])) & held
+    assert held <= seen(split_of(studio, SETUPS["random"](studio, 8)).targets)
     with pytest.raises(InputError, match="needs a camera at azimuth 90"):
-        split_of(studio, SETUPS["alternating"].shots(studio, 8))
+        split_of(studio, SETUPS["alternating"](studio, 8))
 
 
 def test_nothing_left_to_ask_for_is_refused() -> None:
     studio = dnerf(held_out=False)
-    with pytest.raises(InputError, match=r"^dnerf: every picture goes in, none is left to ask for; give a capture with more views"):
-        split_of(studio, SETUPS["random"].shots(studio, 24))
+    with pytest.raises(InputError, match=r"^dnerf: every view is an input, no target is left; give a capture with more views"):
+        split_of(studio, SETUPS["random"](studio, 24))
 
 
 @pytest.mark.parametrize("which", [[0, 5], [3]])
 def test_a_split_refuses_targets_that_are_inputs(which: list[int]) -> None:
     views = ring()
     inputs, targets = views[list(range(6))], views[[*range(6, 10), *which]]
-    with pytest.raises(InputError, match=f"^targets: {len(which)} of {4 + len(which)} are also inputs; ask for other pictures$"):
+    with pytest.raises(InputError, match=f"^targets: {len(which)} of {4 + len(which)} are also inputs; choose other targets$"):
         Split(inputs, targets, torch.ones(len(targets), dtype=torch.bool))
 
 
@@ -153,13 +155,13 @@ def test_the_same_camera_at_another_moment_is_another_picture() -> None:
     assert len(Split(inputs, targets, torch.ones(24, dtype=torch.bool)).targets) == 24
 
 
-def test_a_mesh_is_photographed_once() -> None:
+def test_a_view_of_a_mesh_is_rendered_once() -> None:
     studio = mesh_studio(8)
-    shots = SETUPS["video"].shots(studio, 8)
-    first = studio.shoot(shots)
-    kept = dict(studio.taken)
-    assert torch.equal(studio.shoot(shots[::-1]).images.flip(0), first.images)
-    assert all(studio.taken[shot] is kept[shot] for shot in shots)
+    shots = SETUPS["video"](studio, 8)
+    first = studio.get_views(shots)
+    kept = dict(studio.rendered)
+    assert torch.equal(studio.get_views(shots[::-1]).images.flip(0), first.images)
+    assert all(studio.rendered[shot] is kept[shot] for shot in shots)
 
 
 def rows_of(model: Knowing, setup: str) -> tuple[Row, Results, Tensor]:
@@ -167,8 +169,8 @@ def rows_of(model: Knowing, setup: str) -> tuple[Row, Results, Tensor]:
     studio = scene_studio()
     config = EvalConfig(("gaussians",))
     results = Results(config)
-    shots = SETUPS[setup].shots(studio, 24)
-    rows = list(measured(studio, setup, shots, model, ("feed-forward",), config, None, results))
+    shots = SETUPS[setup](studio, 24)
+    rows = list(evaluate_setup(studio, setup, shots, model, ("feed-forward",), config, None, results))
     assert len(rows) == 1
     return rows[0], results, split_of(studio, shots).canonical
 
@@ -181,7 +183,7 @@ def test_a_perfect_prediction_scores_as_such(setup: str) -> None:
     assert row.flicker < 1e-6
     assert row.targets == len(canonical)
     assert row.gaussians == scene_studio().scene.num_gaussians
-    assert len(results.shown[0].rendered["feed-forward"]) == len(results.shown[0].targets) == 4
+    assert len(results.images[0].rendered["feed-forward"]) == len(results.images[0].targets) == 4
 
 
 def test_a_wrong_prediction_does_not() -> None:

@@ -1,1 +1,1 @@
-"""Evaluation: the set-ups of the benchmark and its baselines."""
+"""Evaluation: set-ups, methods and baselines, metrics and the report."""

@@ -1,4 +1,4 @@
-"""Baselines that any model has to beat: pictures that need no model."""
+"""Baselines that need no model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from chronosplat.captures import Views
 
 
 def white(targets: Views) -> Tensor:
-    """An empty picture for each target [F, H, W, 3]."""
+    """Return a white image for each target, [F, H, W, 3]."""
     return torch.ones_like(targets.images)
 
 
 def nearest_inputs(inputs: Views, targets: Views) -> Tensor:
-    """The input picture nearest to each target [F, H, W, 3], on white: nearest in camera, then in time."""
+    """Return the nearest input image for each target, [F, H, W, 3] on white: nearest in camera, then in time."""
     camera = (inputs.cameras.viewmats[None] - targets.cameras.viewmats[:, None]).abs().amax((2, 3))
-    moment = (inputs.times[None] - targets.times[:, None]).abs()
-    order = camera / camera.max().clamp_min(1e-9) * 1e3 + moment / moment.max().clamp_min(1e-9)
+    time = (inputs.times[None] - targets.times[:, None]).abs()
+    order = camera / camera.max().clamp_min(1e-9) * 1e3 + time / time.max().clamp_min(1e-9)
     return inputs.on_white()[order.argmin(1)]

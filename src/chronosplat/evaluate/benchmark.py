@@ -1,4 +1,4 @@
-"""The benchmark: captures x set-ups x methods -> one row of figures each, and images for the report."""
+"""The benchmark: captures x set-ups x methods to one row of metrics each, and images for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chronosplat.captures import is_video, load_splits
 from chronosplat.data.render import PROCEDURAL, open_mesh
 from chronosplat.evaluate.methods import DEFAULT, Bench, Run, check_methods
 from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Split, Studio, ViewSpec, split_of, thinned
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Split, Studio, ViewSpec, split_of, subsample
 from chronosplat.events import Events, Notice, info
 from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
 from chronosplat.metrics.lpips import LPIPS, load_lpips, mean_lpips
@@ -26,9 +26,9 @@ from chronosplat.models import Reconstructor, load_model
 from chronosplat.shapes import InputError, UnavailableError
 
 MODELS = (".glb", ".gltf")
-SHOWN = 4  # targets of a clip in the report
+REPORT_VIEWS = 4  # per clip
 COUNTS_SETUP = "random, {} views"
-COUNTED = ("feed-forward", "fast")  # methods of the curve over the number of input views
+COUNTED = ("feed-forward", "fast")  # methods in the curve over the number of input views
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class EvalConfig:
         weights: a safetensors file instead of the model's weights.
         setup: alternating, interpolation, rotating, random, video.
         methods: white, nearest, feed-forward, fast, best, SECONDS of refinement; scratch=fast, scratch=best, scratch=SECONDS for
-            per-scene optimisation from random points, as long as ours takes in all or so many seconds.
-        views: numbers of random input views with which to measure feed-forward and fast, too.
+            per-scene optimisation from random initialisation, with the total time of fast or best, or for SECONDS.
+        views: numbers of random input views for which to evaluate feed-forward and fast, too.
         size: pixels of the longer side.
-        times: timestamps of an animated model.
+        times: number of timestamps of an animated model.
         lpips: auto, on or off; its weights (0.5 GB) come from the hub.
-        seed: of everything random.
+        seed: random seed.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
     """
 
@@ -93,8 +93,8 @@ class Row:
 
 
 @dataclass
-class Shown:
-    """Images of one capture in one set-up, for the report: inputs, targets, and each method's renderings [K, H, W, 3]."""
+class ReportImages:
+    """Images of one capture in one set-up for the report: inputs, targets, and each method's renderings [K, H, W, 3]."""
 
     capture: str
     setup: str
@@ -109,7 +109,7 @@ class Results:
 
     config: EvalConfig
     rows: list[Row] = field(default_factory=list)
-    shown: list[Shown] = field(default_factory=list)
+    images: list[ReportImages] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
 
@@ -117,14 +117,14 @@ def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[R
     """Run an evaluation.
 
     Args:
-        keep: called with every row as it is measured, so that a run that is interrupted keeps its finished rows.
+        keep: called with every finished row, so that an interrupted run keeps its results.
 
     Raises:
-        InputError: nothing to evaluate, unknown names, a capture that lacks what a set-up needs.
+        InputError: nothing to evaluate, unknown names, or a capture without the views of a set-up.
     """
     check(config)
     events, results = events or Events(), Results(config)
-    network = perceptual(config, results.notices)
+    lpips = load_perceptual(config, results.notices)
     model = load_model(config.model, config.weights or None, config.device)
     jobs = [(capture, setup) for capture in config.captures for setup in (*config.setup, *config.views)]
     studios: dict[str, Studio] = {}
@@ -133,11 +133,12 @@ def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[R
         if capture not in studios:
             studios = {capture: open_studio(capture, config)}  # one at a time is in memory
         studio = studios[capture]
-        counted = isinstance(setup, int)
-        shots = random_inputs(studio, setup) if isinstance(setup, int) else SETUPS[setup].shots(studio, config.times)
-        methods = tuple(m for m in config.methods if m in COUNTED) if counted else config.methods
-        name = COUNTS_SETUP.format(setup) if counted else str(setup)
-        for row in measured(studio, name, shots, model, methods, config, network, results):
+        if isinstance(setup, int):
+            name, specs = COUNTS_SETUP.format(setup), random_inputs(studio, setup)
+            methods = tuple(m for m in config.methods if m in COUNTED)
+        else:
+            name, specs, methods = setup, SETUPS[setup](studio, config.times), config.methods
+        for row in evaluate_setup(studio, name, specs, model, methods, config, lpips, results):
             results.rows.append(row)
             keep(row)
             events.notice(info("row", f"{row.capture}, {row.setup}, {row.method}: {row.psnr:.2f} dB in {row.seconds:.1f} s"))
@@ -145,37 +146,36 @@ def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[R
     return results
 
 
-def measured(
+def evaluate_setup(
     studio: Studio,
     setup: str,
-    shots: list[ViewSpec],
+    specs: list[ViewSpec],
     model: Reconstructor,
     methods: tuple[str, ...],
     config: EvalConfig,
-    network: LPIPS | None,
+    lpips: LPIPS | None,
     results: Results,
 ) -> Iterator[Row]:
-    """Rows of one capture in one set-up, method by method."""
-    split = split_of(studio, shots)
+    """Yield the rows of one capture in one set-up, method by method; add their images to the results."""
+    split = split_of(studio, specs)
     bench = Bench(model, split.inputs, split.targets, config.seed, config.device)
-    white = split.targets.on_white()
-    chosen = [round((i + 0.5) * len(white) / SHOWN) for i in range(SHOWN)] if len(white) > SHOWN else list(range(len(white)))
-    some = thinned(range(len(split.inputs)), SHOWN)
-    shown = Shown(studio.name, setup, split.inputs.on_white()[some], white[chosen])
-    results.shown.append(shown)
+    targets, inputs = split.targets.on_white(), split.inputs.on_white()
+    count = len(targets)
+    chosen = [round((i + 0.5) * count / REPORT_VIEWS) for i in range(REPORT_VIEWS)] if count > REPORT_VIEWS else list(range(count))
+    images = ReportImages(studio.name, setup, inputs[subsample(range(len(inputs)), REPORT_VIEWS)], targets[chosen])
+    results.images.append(images)
     for method in methods:
         run = bench.run(method)
-        shown.rendered[method] = run.images[chosen].clamp(0, 1)
-        yield row_of(studio.name, setup, method, run, split, config, network)
+        images.rendered[method] = run.images[chosen].clamp(0, 1)
+        yield measure(studio.name, setup, method, run, split, config, lpips)
 
 
-def row_of(capture: str, setup: str, method: str, run: Run, split: Split, config: EvalConfig, network: LPIPS | None) -> Row:
-    """Measure a run's pictures against the targets."""
-    targets = split.targets
-    wanted, kinds = targets.on_white(), split.canonical
+def measure(capture: str, setup: str, method: str, run: Run, split: Split, config: EvalConfig, lpips: LPIPS | None) -> Row:
+    """Compare a run's renderings with the targets."""
+    targets, truth, canonical = split.targets, split.targets.on_white(), split.canonical
 
     def psnr_of(which: Tensor) -> float:
-        return mean_psnr(run.images[which], wanted[which]) if bool(which.any()) else math.nan
+        return mean_psnr(run.images[which], truth[which]) if bool(which.any()) else math.nan
 
     return Row(
         capture=capture,
@@ -185,13 +185,13 @@ def row_of(capture: str, setup: str, method: str, run: Run, split: Split, config
         targets=len(targets),
         width=targets.cameras.width,
         height=targets.cameras.height,
-        psnr=mean_psnr(run.images, wanted),
-        psnr_canonical=psnr_of(kinds),
-        psnr_random=psnr_of(~kinds),
-        psnr_foreground=foreground_psnr(run.images, wanted, targets.alphas),
-        ssim=ssim(run.images, wanted),
-        lpips=math.nan if network is None else mean_lpips(network, run.images, wanted),
-        flicker=flicker(run.images, wanted, targets.cameras, targets.times),
+        psnr=mean_psnr(run.images, truth),
+        psnr_canonical=psnr_of(canonical),
+        psnr_random=psnr_of(~canonical),
+        psnr_foreground=foreground_psnr(run.images, truth, targets.alphas),
+        ssim=ssim(run.images, truth),
+        lpips=math.nan if lpips is None else mean_lpips(lpips, run.images, truth),
+        flicker=flicker(run.images, truth, targets.cameras, targets.times),
         seconds=round(run.seconds, 3),
         gaussians=run.gaussians,
         steps=run.steps,
@@ -205,7 +205,7 @@ def row_of(capture: str, setup: str, method: str, run: Run, split: Split, config
 
 
 def check(config: EvalConfig) -> None:
-    """Refuse what cannot be evaluated, before anything runs."""
+    """Raise InputError for what cannot be evaluated, before anything runs."""
     if not config.captures:
         raise InputError("captures: none given; expected .glb files, procedural:FAMILY, or folders with a posed capture")
     for setup in config.setup:
@@ -224,8 +224,8 @@ def check(config: EvalConfig) -> None:
         raise InputError(f"nothing to evaluate: give a method (with numbers of views alone: {' or '.join(COUNTED)})")
 
 
-def perceptual(config: EvalConfig, notices: list[Notice]) -> LPIPS | None:
-    """LPIPS, if it is requested and its weights are available."""
+def load_perceptual(config: EvalConfig, notices: list[Notice]) -> LPIPS | None:
+    """Load LPIPS if it is requested and its weights are available."""
     if config.lpips == "off":
         return None
     try:
@@ -238,37 +238,34 @@ def perceptual(config: EvalConfig, notices: list[Notice]) -> LPIPS | None:
 
 
 def open_studio(capture: str, config: EvalConfig) -> Studio:
-    """The source of views that a capture's name means.
+    """Open the source of a capture's views.
 
     Raises:
-        InputError: no such capture, or a video, whose camera and other sides are unknown.
+        InputError: no such capture, or a video, whose camera and other views are unknown.
     """
     file, _, clip = capture.rpartition("@")
     if not file.lower().endswith(MODELS):  # an @ in the name of a folder
         file, clip = capture, ""
     path = Path(file)
-    if capture.startswith(PROCEDURAL) or path.suffix.lower() in MODELS:
-        mesh = (
-            GltfModel(path, int(clip) if clip.isdigit() else clip or 0)
-            if path.suffix.lower() in MODELS
-            else open_mesh(capture, None, config.seed)
-        )
-        named = f"{path.stem}@{clip}" if clip else path.stem
-        return MeshStudio(mesh, named if path.suffix else capture, config.size, config.times, seed=config.seed)
+    if path.suffix.lower() in MODELS:
+        mesh = GltfModel(path, int(clip) if clip.isdigit() else clip or 0)
+        return MeshStudio(mesh, f"{path.stem}@{clip}" if clip else path.stem, config.size, config.times, seed=config.seed)
+    if capture.startswith(PROCEDURAL):
+        return MeshStudio(open_mesh(capture, None, config.seed), capture, config.size, config.times, seed=config.seed)
     if is_video(path):
-        raise InputError(f"{capture}: a video shows one side and its camera is unknown; an evaluation needs a posed capture or a .glb")
-    inputs, held_back = load_splits(path, config.size)
-    return CaptureStudio(path.name, inputs, held_back, config.seed)
+        raise InputError(f"{capture}: a video has one viewpoint of unknown pose; an evaluation needs a posed capture or a .glb")
+    inputs, held_out = load_splits(path, config.size)
+    return CaptureStudio(path.name, inputs, held_out, config.seed)
 
 
 @cache
 def commit() -> str:
-    """The commit of the source that runs, with ``-dirty`` if it was changed; empty outside a checkout of chronosplat."""
+    """Return the commit of the running source, with ``-dirty`` if modified; empty outside a checkout of chronosplat."""
     return commit_of(Path(chronosplat.__file__))
 
 
 def commit_of(file: Path) -> str:
-    """The commit of the repository that tracks a file; empty where none does, such as for an installed package."""
+    """Return the commit of the repository that tracks a file; empty if none does, as for an installed package."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -284,8 +281,5 @@ def commit_of(file: Path) -> str:
 
 
 def as_dict(row: Row) -> dict[str, object]:
-    """A row for JSON: null where nothing was measured."""
+    """Convert a row for JSON; NaN becomes null."""
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in asdict(row).items()}
-
-
-__all__ = ["COUNTS_SETUP", "EvalConfig", "Results", "Row", "Shown", "as_dict", "evaluate", "open_studio"]

@@ -1,4 +1,4 @@
-"""The compared methods: the model, the model with refinement, and baselines, each with its wall time."""
+"""The compared methods: the model, the refined model, per-scene optimisation and baselines, each with its wall time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
-BASELINES = {"white": "an empty image", "nearest": "the input view nearest in camera, then in time"}
+BASELINES = ("white", "nearest")
 DEFAULT = ("white", "nearest", "feed-forward", "fast", "best", "scratch=fast", "scratch=best")
 SCRATCH = "scratch="
 ABOUT = (
     "methods: white, nearest, feed-forward, fast, best, SECONDS (of refinement), scratch=fast and scratch=best (per-scene optimisation "
-    "from random points for as long as the whole of ours took), scratch=SECONDS"
+    "from random initialisation, in the total time of fast or best), scratch=SECONDS"
 )
 
 
 @dataclass
 class Run:
-    """A method's result: renderings of the targets, and the wall time from images to scene."""
+    """A method's result: renderings of the targets [F, H, W, 3], and the wall time from images to scene."""
 
     images: Tensor
     seconds: float
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass
 class Bench:
-    """One capture in one set-up: runs methods on it and keeps what later ones need."""
+    """One capture in one set-up; keeps the prediction and the times for later methods."""
 
     model: Reconstructor
     inputs: Views
@@ -51,7 +51,7 @@ class Bench:
         """Run one method.
 
         Raises:
-            InputError: an unknown method, or one that must come after another.
+            InputError: unknown method, or a method that another must precede.
         """
         if method in BASELINES:
             return Run(white(self.targets) if method == "white" else nearest_inputs(self.inputs, self.targets), 0.0)
@@ -59,16 +59,16 @@ class Bench:
             seconds = self._seconds_of(method.removeprefix(SCRATCH))
             began = time.perf_counter()
             done = fit(self.inputs, scratch_config(seconds, self.seed), device=self.device)
-            return self._shown(method, done.scene, time.perf_counter() - began, done.facts["steps"])
+            return self._rendered(method, done.scene, time.perf_counter() - began, done.facts["steps"])
         scene, seconds = self._predicted()
         if method == "feed-forward":
-            return self._shown(method, scene, seconds)
+            return self._rendered(method, scene, seconds)
         config = refinement(method)
         if config is None:
             raise InputError(f"methods: 'off' is called feed-forward here; {ABOUT}")
         began = time.perf_counter()
         done = refine_scene(scene, self.inputs, replace(config, seed=self.seed))
-        return self._shown(method, done.scene, seconds + time.perf_counter() - began, done.facts["steps"])
+        return self._rendered(method, done.scene, seconds + time.perf_counter() - began, done.facts["steps"])
 
     def _predicted(self) -> tuple[Scene, float]:
         if self.predicted is None:
@@ -83,28 +83,24 @@ class Bench:
             return self.spent[what]
         return float(what)
 
-    def _shown(self, method: str, scene: Scene, seconds: float, steps: int = 0) -> Run:
-        """Render the targets, without the paper's filter of faint Gaussians, which trades quality for speed."""
+    def _rendered(self, method: str, scene: Scene, seconds: float, steps: int = 0) -> Run:
+        """Render the targets, without the paper's culling of faint Gaussians, which trades quality for speed."""
         self.spent[method] = seconds
         with torch.no_grad():
             images = render(scene, self.targets.cameras, self.targets.times, cull=False, device=self.device).rgb.cpu()
         return Run(images, seconds, scene.num_gaussians, steps)
 
 
-SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # as BEST, and a wider one: without a prediction, longer lives help where one side is seen
+SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # BEST's and a wider one: without a prediction, longer lifetimes help single-view captures
 
 
 def scratch_config(seconds: float, seed: int) -> RefineConfig:
-    """Per-scene optimisation for so many seconds."""
+    """Return the config of per-scene optimisation for a number of seconds."""
     return replace(BEST, steps=None, seconds=seconds, free=replace(BEST.free, widths=SCRATCH_WIDTHS), seed=seed)
 
 
 def check_methods(methods: tuple[str, ...]) -> None:
-    """Refuse unknown methods before anything runs.
-
-    Raises:
-        InputError: naming the first one.
-    """
+    """Raise InputError for an unknown method, before anything runs."""
     for index, method in enumerate(methods):
         rest = method.removeprefix(SCRATCH)
         if method in BASELINES or method == "feed-forward":

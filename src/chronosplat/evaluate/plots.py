@@ -1,4 +1,4 @@
-"""Plots as SVG text: lines over an axis, and bars by group."""
+"""SVG plots: lines, and grouped bars."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 310, 70, 130, 28, 64
-NAME_MOST = 20  # letters of a group's name
+MAX_NAME = 20  # letters of a group's name
 COLORS = ("#3366cc", "#dc3912", "#109618", "#ff9900", "#990099", "#0099c6", "#888888", "#b82e2e", "#66aa00", "#316395")
 Points = Sequence[tuple[float, float]]
 
 
 def line_plot(title: str, x_label: str, y_label: str, series: Mapping[str, Points], log_x: bool = False, joined: bool = True) -> str:
-    """Named series of (x, y) as lines with dots, or as dots alone."""
+    """Plot named series of (x, y) as lines with dots, or as dots only."""
     points = [p for s in series.values() for p in s if all(math.isfinite(v) for v in p)]
     if not points:
         return ""
@@ -42,7 +42,7 @@ def line_plot(title: str, x_label: str, y_label: str, series: Mapping[str, Point
 
 
 def bar_plot(title: str, y_label: str, groups: Mapping[str, Mapping[str, float]]) -> str:
-    """Bars of named values, group by group: group -> name -> value."""
+    """Plot grouped bars: group -> name -> value."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     values = [v for group in groups.values() for v in group.values() if math.isfinite(v)]
     if not values:
@@ -63,7 +63,7 @@ def bar_plot(title: str, y_label: str, groups: Mapping[str, Mapping[str, float]]
             parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{thick:.1f}" height="{height:.1f}" fill="{color}">')
             parts.append(f"<title>{escape(group)}, {escape(name)}: {value:.2f}</title></rect>")
         middle, y = start + slot * 0.42, HEIGHT - BOTTOM + 11
-        short = group if len(group) <= NAME_MOST else group[: NAME_MOST - 2] + ".."
+        short = group if len(group) <= MAX_NAME else group[: MAX_NAME - 2] + ".."
         turn = f'transform="rotate(-24 {middle:.1f} {y})"'
         parts.append(f'<text x="{middle:.1f}" y="{y}" text-anchor="end" font-size="9" {turn}>{escape(short)}</text>')
     parts += [_legend(index, name, COLORS[index % len(COLORS)]) for index, name in enumerate(names)]
@@ -84,7 +84,7 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of every decade in the range; its ends, where that leaves fewer than two."""
+    """Return 1, 2 and 5 of every decade in the range, or its ends if these are fewer than two."""
     low = max(low, 1e-3)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(max(high, low))) + 1)
     found = [m * 10.0**d for d in decades for m in (1, 2, 5) if low * 0.99 <= m * 10.0**d <= high * 1.01]

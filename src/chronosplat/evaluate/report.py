@@ -15,21 +15,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chronosplat.evaluate.benchmark import COUNTS_SETUP, Results, Row, Shown
+from chronosplat.evaluate.benchmark import COUNTS_SETUP, ReportImages, Results, Row
 from chronosplat.evaluate.methods import BASELINES
 from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.files import atomic_file
 
-ERROR_GAIN = 3.0  # errors are shown brighter than they are
+ERROR_GAIN = 3.0  # of the error images
 COLUMNS: dict[str, tuple[str, Callable[[Row], float], str]] = {
     "PSNR": ("dB, all targets", lambda r: r.psnr, "{:.2f}"),
     "canonical": ("PSNR of the canonical views", lambda r: r.psnr_canonical, "{:.2f}"),
     "random": ("PSNR of the random views", lambda r: r.psnr_random, "{:.2f}"),
     "foreground": ("PSNR of the object alone", lambda r: r.psnr_foreground, "{:.2f}"),
     "SSIM": ("structural similarity", lambda r: r.ssim, "{:.4f}"),
-    "LPIPS": ("less is better", lambda r: r.lpips, "{:.4f}"),
-    "flicker": ("wrong change between pictures, less is better", lambda r: r.flicker, "{:.4f}"),
-    "seconds": ("wall time from pictures to scene", lambda r: r.seconds, "{:.1f}"),
+    "LPIPS": ("lower is better", lambda r: r.lpips, "{:.4f}"),
+    "flicker": ("wrong change between frames, lower is better", lambda r: r.flicker, "{:.4f}"),
+    "seconds": ("wall time from images to scene", lambda r: r.seconds, "{:.1f}"),
 }
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1180px;margin:2em auto;padding:0 1em}
@@ -47,7 +47,7 @@ def write_report(results: Results, path: str | Path) -> None:
     setups = list(dict.fromkeys(row.setup for row in results.rows))
     first = results.rows[0]
     about = (
-        f"model {config.model}, {len(config.captures)} captures, pictures of {first.width}x{first.height}, seed {config.seed}, "
+        f"model {config.model}, {len(config.captures)} captures, images of {first.width}x{first.height}, seed {config.seed}, "
         f"{first.device} with {first.threads} threads, version {first.version} {first.commit}"
     )
     parts = [f"<h1>chronosplat evaluation</h1><p>{escape(about)}</p>", *(f"<p>{escape(note)}</p>" for note in map(str, results.notices))]
@@ -59,14 +59,14 @@ def write_report(results: Results, path: str | Path) -> None:
     if len(named) < len(setups):
         parts.append(f'<h2>Quality against the number of views</h2><div class="plots">{views_plot(results.rows)}</div>')
     parts.append('<h2>Clip by clip</h2><div class="plots">' + "".join(clip_plot(results.rows, s) for s in named) + "</div>")
-    parts.append("<h2>Images</h2>" + "".join(images(shown, results.rows) for shown in results.shown if shown.setup in named))
+    parts.append("<h2>Images</h2>" + "".join(image_strip(some, results.rows) for some in results.images if some.setup in named))
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>chronosplat evaluation</title><style>{STYLE}</style>'
     with atomic_file(Path(path)) as fresh:
         fresh.write_text(page + "".join(parts) + "</html>\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Means over captures by method; the best of each column that is a quality is bold."""
+    """Format the means over captures by method; the best of each quality column is bold."""
     methods = list(dict.fromkeys(row.method for row in rows))
     means = {m: {c: _mean([get(r) for r in rows if r.method == m]) for c, (_, get, _) in COLUMNS.items()} for m in methods}
     columns = [c for c in COLUMNS if any(math.isfinite(means[m][c]) for m in methods)]
@@ -85,7 +85,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The means over captures as a Markdown table: set-ups down, methods across, PSNR (canonical views alone)."""
+    """Format the mean PSNR over captures (of the canonical views) as a Markdown table of set-ups and methods."""
     methods = list(dict.fromkeys(row.method for row in rows))
     setups = list(dict.fromkeys(row.setup for row in rows))
     lines = ["| set-up | " + " | ".join(methods) + " |", "|---|" + "---|" * len(methods)]
@@ -103,7 +103,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def time_plot(rows: Sequence[Row], setup: str) -> str:
-    """Mean PSNR of each method against its mean wall time."""
+    """Plot the mean PSNR of each method over its mean wall time."""
     some = [r for r in _of(rows, setup) if r.method not in BASELINES]
     methods = list(dict.fromkeys(r.method for r in some))
     points = {m: [(_mean([r.seconds for r in some if r.method == m]), _mean([r.psnr for r in some if r.method == m]))] for m in methods}
@@ -111,7 +111,7 @@ def time_plot(rows: Sequence[Row], setup: str) -> str:
 
 
 def views_plot(rows: Sequence[Row]) -> str:
-    """Mean PSNR against the number of random input views."""
+    """Plot the mean PSNR over the number of random input views."""
     series: dict[str, list[tuple[float, float]]] = {}
     counted = [(count, r) for r in rows if (count := _count_of(r.setup)) is not None]
     for method in dict.fromkeys(r.method for _, r in counted):
@@ -121,24 +121,24 @@ def views_plot(rows: Sequence[Row]) -> str:
 
 
 def clip_plot(rows: Sequence[Row], setup: str) -> str:
-    """PSNR of each method on each capture."""
-    some = _of(rows, setup)
-    return bar_plot(
-        setup, "PSNR (dB)", {c: {r.method: r.psnr for r in some if r.capture == c} for c in dict.fromkeys(r.capture for r in some)}
-    )
+    """Plot the PSNR of each method on each capture."""
+    groups: dict[str, dict[str, float]] = {}
+    for row in _of(rows, setup):
+        groups.setdefault(row.capture, {})[row.method] = row.psnr
+    return bar_plot(setup, "PSNR (dB)", groups)
 
 
-def images(shown: Shown, rows: Sequence[Row]) -> str:
-    """Inputs, targets, and for each method its renderings and their errors, folded away."""
-    measured = {r.method: r.psnr for r in rows if r.capture == shown.capture and r.setup == shown.setup}
+def image_strip(images: ReportImages, rows: Sequence[Row]) -> str:
+    """Format inputs, targets, and each method's renderings and errors, collapsed."""
+    psnr = {r.method: r.psnr for r in rows if r.capture == images.capture and r.setup == images.setup}
     lines = [
-        f"<span>inputs</span>{_image(shown.inputs)}<span></span>",
-        f"<span>targets</span>{_image(shown.targets)}<span>error, 3x</span>",
+        f"<span>inputs</span>{_image(images.inputs)}<span></span>",
+        f"<span>targets</span>{_image(images.targets)}<span>error, 3x</span>",
     ]
-    for method, rendered in shown.rendered.items():
-        error = ((rendered - shown.targets).abs() * ERROR_GAIN).clamp(0, 1)
-        lines.append(f"<span>{escape(method)}<br>{measured[method]:.2f} dB</span>{_image(rendered)}{_image(error)}")
-    title = f"{escape(shown.capture)}, {escape(shown.setup)}"
+    for method, rendered in images.rendered.items():
+        error = ((rendered - images.targets).abs() * ERROR_GAIN).clamp(0, 1)
+        lines.append(f"<span>{escape(method)}<br>{psnr[method]:.2f} dB</span>{_image(rendered)}{_image(error)}")
+    title = f"{escape(images.capture)}, {escape(images.setup)}"
     return f'<details><summary>{title}</summary><figure class="strip">{"".join(lines)}</figure></details>'
 
 

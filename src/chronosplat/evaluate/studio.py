@@ -1,6 +1,6 @@
-"""Studios: where the pictures of an evaluation come from. A moving mesh can be photographed from anywhere; a capture has what it has.
+"""Studios: sources of an evaluation's views. A moving mesh renders any view; a posed capture has its own cameras only.
 
-Both answer in :class:`ViewSpec`: an azimuth and an elevation around the object, and a moment.
+Both address views by :class:`ViewSpec`: azimuth and elevation around the object, and a frame.
 """
 
 from __future__ import annotations
@@ -23,200 +23,202 @@ from chronosplat.data.clips import ELEVATIONS, pose_clip
 from chronosplat.shapes import InputError
 
 TIMES = 24
-NEAR = 5.0  # degrees by which a capture's camera may miss the place that a set-up asks for
+NEAR = 5.0  # tolerance in degrees between a capture's camera and a set-up's view
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """A picture by where it is taken from (degrees; azimuth 0 is the front) and at which of the studio's moments."""
+    """A view by its camera (degrees; azimuth 0 is the front, 90 the right) and its frame, an index of the studio's timestamps."""
 
     azimuth: float
     elevation: float
-    moment: int
+    frame: int
 
 
 @dataclass(frozen=True)
 class Split:
-    """What the model sees, and what it is asked for.
+    """Input and target views.
+
+    Attributes:
+        canonical: [F] bool, whether a target is a canonical view (else a random one).
 
     Raises:
-        InputError: a picture that is asked for also goes in.
+        InputError: a target is also an input.
     """
 
     inputs: Views
     targets: Views
-    canonical: Tensor  # [F] bool: which targets are canonical views, not random ones
+    canonical: Tensor
 
     def __post_init__(self) -> None:
-        same = alike(self.targets, self.inputs)
+        same = same_views(self.targets, self.inputs)
         if bool(same.any()):
-            raise InputError(f"targets: {int(same.any(1).sum())} of {len(self.targets)} are also inputs; ask for other pictures")
+            raise InputError(f"targets: {int(same.any(1).sum())} of {len(self.targets)} are also inputs; choose other targets")
 
 
 class Studio(Protocol):
-    """What a set-up needs of a source of pictures."""
+    """A source of views."""
 
     name: str
-    input_moments: list[int]
-    target_moments: list[int]
+    input_frames: list[int]
+    target_frames: list[int]
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
-        """A random view of a moment: the same for the same studio, seed and purpose, independent of other draws."""
+    def random_view(self, frame: int, purpose: str, again: int = 0) -> ViewSpec:
+        """Draw a random view of a frame, reproducibly by studio, seed, purpose and ``again``, independent of other draws."""
         ...
 
-    def has(self, shot: ViewSpec) -> bool:
-        """Whether there is such a picture."""
+    def has(self, spec: ViewSpec) -> bool:
+        """Whether the view exists."""
         ...
 
-    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
-        """The pictures of the shots, in their order; for ``inputs``, of those that may go in."""
+    def get_views(self, specs: Sequence[ViewSpec], purpose: str = "targets") -> Views:
+        """Return views in the given order; for the purpose ``inputs``, only those that may be inputs."""
         ...
 
 
 def split_of(studio: Studio, inputs: Sequence[ViewSpec]) -> Split:
-    """The inputs, and as targets the canonical and one random view at every moment, less the inputs (the paper's protocol).
+    """Split into inputs, and as targets the canonical and one random view per frame, without the inputs (the paper's protocol).
 
     Raises:
         InputError: no target is left.
     """
-    asked = [ViewSpec(a, 0.0, t) for t in studio.target_moments for a in CANONICAL]
-    canonical = [shot for shot in asked if studio.has(shot) and shot not in set(inputs)]
-    others = [studio.random_shot(t, "targets") for t in studio.target_moments]
-    others = [shot for shot in others if shot not in set(inputs) and shot not in set(canonical)]
-    given, flags = studio.shoot(inputs, "inputs"), torch.tensor([True] * len(canonical) + [False] * len(others))
+    all_canonical = [ViewSpec(a, 0.0, t) for t in studio.target_frames for a in CANONICAL]
+    canonical = [spec for spec in all_canonical if studio.has(spec) and spec not in set(inputs)]
+    random = [studio.random_view(t, "targets") for t in studio.target_frames]
+    random = [spec for spec in random if spec not in set(inputs) and spec not in set(canonical)]
+    input_views, flags = studio.get_views(inputs, "inputs"), torch.tensor([True] * len(canonical) + [False] * len(random))
     if len(flags):
-        targets = studio.shoot([*canonical, *others])
-        left = ~(alike(targets, given).any(1) | alike(targets, targets).tril(-1).any(1))  # different shots may be one picture of a capture
+        targets = studio.get_views([*canonical, *random])
+        # different specs may be one camera of a capture
+        left = ~(same_views(targets, input_views).any(1) | same_views(targets, targets).tril(-1).any(1))
         if bool(left.any()):
-            return Split(given, targets[left], flags[left])
-    raise InputError(f"{studio.name}: every picture goes in, none is left to ask for; give a capture with more views, or use fewer")
+            return Split(input_views, targets[left], flags[left])
+    raise InputError(f"{studio.name}: every view is an input, no target is left; give a capture with more views, or use fewer")
 
 
-def alike(these: Views, those: Views) -> Tensor:
-    """[F, G] bool: whether two pictures are of one camera and one moment."""
-    apart = (these.cameras.viewmats[:, None] - those.cameras.viewmats[None]).abs().amax((2, 3))
-    return ((these.times[:, None] - those.times[None]).abs() < 1e-9) & (apart < 1e-6)
+def same_views(a: Views, b: Views) -> Tensor:
+    """Compare views by camera and timestamp, [F, G] bool."""
+    distance = (a.cameras.viewmats[:, None] - b.cameras.viewmats[None]).abs().amax((2, 3))
+    return ((a.times[:, None] - b.times[None]).abs() < 1e-9) & (distance < 1e-6)
 
 
 class MeshStudio:
-    """Photographs of a moving mesh: ``times`` moments over all of its motion, from L4GM's distance, lens and light.
+    """Renderings of a moving mesh at ``times`` timestamps over its whole motion, with L4GM's distance, lens and light.
 
-    Pictures are kept, so that several set-ups of one clip cost little more than one.
+    Rendered views are kept, so that further set-ups of a clip cost little.
     """
 
     def __init__(self, mesh: MovingMesh, name: str, size: int = 128, times: int = TIMES, samples: int = 3, seed: int = 0) -> None:
         self.name, self.size, self.samples, self.seed = name, size, samples, seed
         self.seconds = np.linspace(0, mesh.duration, times)
-        self.input_moments = self.target_moments = list(range(times))
+        self.input_frames = self.target_frames = list(range(times))
         poses, placement = pose_clip(mesh, self.seconds)
         self.surface = PreparedSurface(mesh.surface)
         self.poses = [(placement.apply(positions), normals) for positions, normals in poses]
-        self.taken: dict[ViewSpec, Tensor] = {}
+        self.rendered: dict[ViewSpec, Tensor] = {}
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
+    def random_view(self, frame: int, purpose: str, again: int = 0) -> ViewSpec:
         """See Studio: azimuth uniform, elevation uniform in L4GM's range."""
-        return ViewSpec(*random_angles(self.seed, self.name, purpose, moment, again), moment)
+        return ViewSpec(*random_angles(self.seed, self.name, purpose, frame, again), frame)
 
-    def has(self, shot: ViewSpec) -> bool:
-        """Always, at a moment that there is."""
-        return shot.moment in self.input_moments
+    def has(self, spec: ViewSpec) -> bool:
+        """See Studio: any camera, at the mesh's frames."""
+        return spec.frame in self.input_frames
 
-    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
+    def get_views(self, specs: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         """See Studio."""
-        for moment in sorted({shot.moment for shot in shots}):
-            fresh = [shot for shot in dict.fromkeys(shots) if shot.moment == moment and shot not in self.taken]
-            if fresh:
-                pictures = rasterize_mesh(
-                    self.surface, *self.poses[moment], self._cameras(fresh), None, self.samples, torch.get_num_threads()
-                )
-                self.taken |= dict(zip(fresh, torch.from_numpy(pictures), strict=True))
-        rgba = torch.stack([self.taken[shot] for shot in shots]).float() / 255
-        times = torch.tensor([self.seconds[shot.moment] for shot in shots], dtype=torch.float64)
-        return Views(rgba[..., :3], rgba[..., 3:], self._cameras(shots), times, torch.tensor([0.0, 1.0, 0.0]))
+        for frame in sorted({spec.frame for spec in specs}):
+            new = [spec for spec in dict.fromkeys(specs) if spec.frame == frame and spec not in self.rendered]
+            if new:
+                images = rasterize_mesh(self.surface, *self.poses[frame], self._cameras(new), None, self.samples, torch.get_num_threads())
+                self.rendered |= dict(zip(new, torch.from_numpy(images), strict=True))
+        rgba = torch.stack([self.rendered[spec] for spec in specs]).float() / 255
+        times = torch.tensor([self.seconds[spec.frame] for spec in specs], dtype=torch.float64)
+        return Views(rgba[..., :3], rgba[..., 3:], self._cameras(specs), times, torch.tensor([0.0, 1.0, 0.0]))
 
-    def _cameras(self, shots: Sequence[ViewSpec]) -> Cameras:
-        return orbit([s.azimuth for s in shots], [s.elevation for s in shots], self.size)
+    def _cameras(self, specs: Sequence[ViewSpec]) -> Cameras:
+        return orbit([s.azimuth for s in specs], [s.elevation for s in specs], self.size)
 
 
 class CaptureStudio:
-    """The pictures of a posed capture, by the angles at which its cameras stand around the object.
+    """The views of a posed capture, by the angles of its cameras around the object.
 
     Args:
-        inputs: pictures that may go in; the first camera is the front.
-        held_back: pictures that may only be asked for (a test split), if the capture has such.
+        inputs: views that may be inputs; the first camera is the front.
+        held_out: views that may only be targets (a test split), if there are any.
     """
 
-    def __init__(self, name: str, inputs: Views, held_back: Views | None = None, seed: int = 0) -> None:
+    def __init__(self, name: str, inputs: Views, held_out: Views | None = None, seed: int = 0) -> None:
         self.name, self.seed = name, seed
-        parts = [inputs] if held_back is None else [inputs, held_back]
+        parts = [inputs] if held_out is None else [inputs, held_out]
         cameras = Cameras.cat([part.cameras for part in parts])
         images, alphas, seconds = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "alphas", "times"))
-        self.pictures = Views(images, alphas, cameras, seconds, inputs.up)
-        self.inputs = len(inputs)  # the first ones; the others may only be asked for
-        self.seconds, moments = torch.unique(seconds, return_inverse=True)
+        self.views = Views(images, alphas, cameras, seconds, inputs.up)
+        self.num_inputs = len(inputs)  # the first ones; the others may only be targets
+        self.seconds, frames = torch.unique(seconds, return_inverse=True)
         world = normalizing_similarity(distinct(inputs.cameras), inputs.up)
         centers = cameras.transformed(world.inverse()).centers.double()
-        azimuth = torch.rad2deg(torch.atan2(centers[:, 0], centers[:, 2])) % 360
-        elevation = torch.rad2deg(torch.asin((centers[:, 1] / centers.norm(dim=-1)).clamp(-1, 1)))
-        self.places = [
-            ViewSpec(round(float(a), 3), round(float(e), 3), int(t)) for a, e, t in zip(azimuth, elevation, moments, strict=True)
-        ]
-        self.input_moments = sorted({shot.moment for shot in self.places[: len(inputs)]})
-        later = sorted({shot.moment for shot in self.places[len(inputs) :]})
-        self.target_moments = sorted({*thinned(self.input_moments, TIMES), *thinned(later, TIMES)})
+        azimuths = torch.rad2deg(torch.atan2(centers[:, 0], centers[:, 2])) % 360
+        elevations = torch.rad2deg(torch.asin((centers[:, 1] / centers.norm(dim=-1)).clamp(-1, 1)))
+        angles = zip(azimuths.tolist(), elevations.tolist(), frames.tolist(), strict=True)
+        self.specs = [ViewSpec(round(azimuth, 3), round(elevation, 3), frame) for azimuth, elevation, frame in angles]
+        self.input_frames = sorted({spec.frame for spec in self.specs[: len(inputs)]})
+        held_out_frames = sorted({spec.frame for spec in self.specs[len(inputs) :]})
+        self.target_frames = sorted({*subsample(self.input_frames, TIMES), *subsample(held_out_frames, TIMES)})
 
-    def random_shot(self, moment: int, purpose: str, again: int = 0) -> ViewSpec:
-        """See Studio: one of the moment's pictures; of those that may go in, if it is to go in."""
-        count = self.inputs if purpose == "inputs" else len(self.places)
-        there = [shot for shot in self.places[:count] if shot.moment == moment]
-        return there[int(generator(self.seed, self.name, purpose, moment, again).integers(len(there)))]
+    def random_view(self, frame: int, purpose: str, again: int = 0) -> ViewSpec:
+        """See Studio: one of the frame's views; for inputs, one of those that may be inputs."""
+        candidates = [spec for spec in self._candidates(purpose) if spec.frame == frame]
+        return candidates[int(rng_for(self.seed, self.name, purpose, frame, again).integers(len(candidates)))]
 
-    def has(self, shot: ViewSpec) -> bool:
-        """Whether a camera of the capture stands there, within five degrees."""
-        return self._find(shot) is not None
+    def has(self, spec: ViewSpec) -> bool:
+        """See Studio: the capture has a camera within five degrees."""
+        return self._find(spec) is not None
 
-    def shoot(self, shots: Sequence[ViewSpec], purpose: str = "targets") -> Views:
+    def get_views(self, specs: Sequence[ViewSpec], purpose: str = "targets") -> Views:
         """See Studio.
 
         Raises:
-            InputError: the capture has no such picture; says which.
+            InputError: the capture lacks a view; names the first.
         """
-        found = {shot: self._find(shot, purpose) for shot in shots}
-        if missing := [shot for shot, index in found.items() if index is None]:
+        found = {spec: self._find(spec, purpose) for spec in specs}
+        if missing := [spec for spec, index in found.items() if index is None]:
             first = missing[0]
             raise InputError(
                 f"{self.name}: the set-up needs a camera at azimuth {first.azimuth:g}, elevation {first.elevation:g} degrees "
-                f"at {float(self.seconds[first.moment]):g} s, and the capture has none within {NEAR:g} degrees "
+                f"at {float(self.seconds[first.frame]):g} s, and the capture has none within {NEAR:g} degrees "
                 f"({len(missing)} of {len(found)} views missing)",
                 "use {setup}",
                 setup="random",
             )
-        chosen = [index for shot in shots if (index := found[shot]) is not None]
-        return self.pictures[chosen]
+        return self.views[[index for spec in specs if (index := found[spec]) is not None]]
 
-    def _find(self, shot: ViewSpec, purpose: str = "targets") -> int | None:
-        best, where = NEAR, None
-        for index, place in enumerate(self.places[: self.inputs] if purpose == "inputs" else self.places):
-            if place.moment == shot.moment:
-                off = max(abs((place.azimuth - shot.azimuth + 180) % 360 - 180), abs(place.elevation - shot.elevation))
+    def _candidates(self, purpose: str) -> list[ViewSpec]:
+        return self.specs[: self.num_inputs] if purpose == "inputs" else self.specs
+
+    def _find(self, spec: ViewSpec, purpose: str = "targets") -> int | None:
+        best, found = NEAR, None
+        for index, other in enumerate(self._candidates(purpose)):
+            if other.frame == spec.frame:
+                off = max(abs((other.azimuth - spec.azimuth + 180) % 360 - 180), abs(other.elevation - spec.elevation))
                 if off < best:
-                    best, where = off, index
-        return where
+                    best, found = off, index
+        return found
 
 
-def generator(seed: int, *what: object) -> np.random.Generator:
-    """Random numbers that depend on the seed and on what they are for, and on nothing that was drawn before."""
+def rng_for(seed: int, *what: object) -> np.random.Generator:
+    """Return a generator seeded by the seed and its purpose, independent of earlier draws."""
     digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def random_angles(seed: int, *what: object) -> tuple[float, float]:
-    """Azimuth and elevation of a random view in degrees, by L4GM's ranges."""
-    rng = generator(seed, *what)
+    """Draw azimuth and elevation of a random view in degrees, in L4GM's ranges."""
+    rng = rng_for(seed, *what)
     return float(rng.uniform(0, 360)), float(rng.uniform(*ELEVATIONS))
 
 
-def thinned(items: Sequence[T], count: int) -> list[T]:
-    """At most ``count`` of the items, evenly chosen, first and last among them."""
-    return [items[i] for i in evenly(len(items), count)]
+def subsample(items: Sequence[T], limit: int) -> list[T]:
+    """Return up to ``limit`` items, evenly spaced, the first and last included."""
+    return [items[i] for i in evenly(len(items), limit)]
