@@ -65,7 +65,7 @@ def test_state_of_another_model_is_refused(tmp_path: Path) -> None:
     save_state(tmp_path / "state.safetensors", model, optimizer, ema, 1, CONFIG)
     other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1))
     weights = {name: p.detach().clone() for name, p in other.named_parameters()}
-    with pytest.raises(InputError, match=r"the state of another model \(model\.2\.bias is missing\); choose another folder"):
+    with pytest.raises(InputError, match=r"a checkpoint of another model \(model\.2\.bias is missing\); choose another folder"):
         load_state(tmp_path / "state.safetensors", other, torch.optim.AdamW(other.parameters()), weights)
 
 

@@ -1,1 +1,1 @@
-"""Training: the config, the objective, the loop and its checkpoint."""
+"""Training: config, objective, loop and checkpoint."""

@@ -1,4 +1,4 @@
-"""The checkpoint of a run: weights, EMA, AdamW's moments, the step and the config in one safetensors file."""
+"""Training checkpoints: weights, EMA, AdamW's moments, step and config in one safetensors file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def save_state(
     path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor], step: int, config: Mapping[str, Any]
 ) -> None:
-    """Write the state by atomic rename; ``config`` is what :func:`changed` compares."""
+    """Write a checkpoint by atomic rename."""
     tensors: dict[str, Tensor] = {}
     for name, p in model.named_parameters():
         tensors[f"model.{name}"], tensors[f"ema.{name}"] = p, ema[name]
@@ -31,20 +31,19 @@ def save_state(
 
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: dict[str, Tensor]) -> int:
-    """Restore everything and return the step.
+    """Restore a checkpoint and return its step.
 
     Raises:
-        InputError: a state of another model.
+        InputError: a checkpoint of another model.
     """
     with safe_open(path, framework="pt") as file:
         step, names = int(file.metadata()["step"]), set(file.keys())
-        wanted = {f"model.{name}" for name, _ in model.named_parameters()}
-        if wanted - names:
-            raise InputError(f"{path}: the state of another model ({sorted(wanted - names)[0]} is missing); choose another folder")
-        for name, p in model.named_parameters():  # all of them, before anything is overwritten
-            shape = file.get_slice(f"model.{name}").get_shape()
-            if list(shape) != list(p.shape):
-                raise InputError(f"{path}: the state of another model ({name} is {shape}, expected {list(p.shape)}); choose another folder")
+        shapes = {f"model.{name}": list(p.shape) for name, p in model.named_parameters()}
+        problems = [f"{name} is missing" for name in sorted(shapes.keys() - names)] or [
+            f"{name} is {found}, expected {shape}" for name, shape in shapes.items() if (found := file.get_slice(name).get_shape()) != shape
+        ]
+        if problems:  # before anything is overwritten
+            raise InputError(f"{path}: a checkpoint of another model ({problems[0]}); choose another folder")
         with torch.no_grad():
             for name, p in model.named_parameters():
                 p.copy_(file.get_tensor(f"model.{name}"))
@@ -56,7 +55,7 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, ema: 
 
 
 def changed(path: Path, config: Mapping[str, Any]) -> list[str]:
-    """The settings that differ between a checkpoint and ``config``, as ``name: old -> new``; none if it recorded no config."""
+    """List the settings that differ between a checkpoint and ``config``, as ``name: old -> new``."""
     with safe_open(path, framework="pt") as file:
         before = json.loads(file.metadata().get("config", "null"))
     now = json.loads(json.dumps(config))

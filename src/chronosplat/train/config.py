@@ -1,4 +1,4 @@
-"""The config of a training run: all that its result depends on."""
+"""Training configs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chronosplat.data.bank import BankRecipe
 from chronosplat.data.sampling import Phase
 from chronosplat.train.objective import LossWeights
 
-# static scenes first: geometry is learned faster without motion; small images first: they cost less (docs/results.md, "Training")
+# static scenes first: geometry trains faster without motion; small images first: they are cheaper (docs/results.md, "Training")
 SCHEDULE = (
     Phase(until=0.08, size=64, images=48, static=0.5),
     Phase(until=0.55, size=64, images=48, static=0.1),
@@ -23,23 +23,23 @@ class TrainConfig:
     Attributes:
         preset: the model to train.
         init: weights file to start from; random weights if empty.
-        steps: length of the run and of the cosine.
+        steps: length of the run and of the cosine schedule.
         lr: peak learning rate.
         lr_floor: final learning rate as a fraction of the peak.
         warmup: steps of linear warm-up.
-        betas: AdamW's.
-        weight_decay: AdamW's, on matrices only.
-        clip_norm: largest norm of the gradient.
+        betas: of AdamW.
+        weight_decay: of AdamW, on matrices only.
+        clip_norm: maximum gradient norm.
         ema: decay of the averaged weights.
         loss: weights of the loss terms.
         clips_start: clips in the bank at step 0.
-        clips_per_step: clips that join with every step.
-        phases: image size, number of inputs and share of static scenes, by stretch of the run.
+        clips_per_step: clips added with every step.
+        phases: image size, number of inputs and fraction of static scenes, by phase of the run.
         bank: the clips.
-        workers: processes that make data.
+        workers: data loader processes.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
         backend: renderer.
-        seed: of everything random but the clips.
+        seed: random seed of everything but the clips.
         log_every: steps between log rows.
         save_every: steps between checkpoints.
         sample_every: steps between sample images.
@@ -69,9 +69,9 @@ class TrainConfig:
     sample_every: int = 1000
 
     def phase(self, step: int) -> Phase:
-        """The phase that a step belongs to."""
+        """Return the phase of a step."""
         return next((p for p in self.phases if step < p.until * self.steps), self.phases[-1])
 
     def clips(self, step: int) -> int:
-        """How many clips of the bank a step draws from."""
+        """Return the number of clips that a step samples from."""
         return self.clips_start + int(step * self.clips_per_step)

@@ -1,7 +1,7 @@
 """The training loop: one process, data from worker processes, exact resume.
 
-A step's batch is a pure function of (seed, step), and a checkpoint holds weights, optimiser, EMA, step and config, so a run
-that was interrupted resumes with the same numbers. Checkpoints are written between steps, never within one.
+A step's batch is a pure function of (seed, step), and a checkpoint holds weights, optimiser, EMA, step and config, so a
+resumed run gives identical numbers. Checkpoints are written between steps only.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from chronosplat.models.weights import save_weights
 from chronosplat.shapes import InputError
 from chronosplat.train.checkpoint import changed, load_state, save_state
 from chronosplat.train.config import TrainConfig
-from chronosplat.train.objective import LossTerms, compute_loss
+from chronosplat.train.objective import compute_loss
 
 log = logging.getLogger("chronosplat")
-INCIDENTAL = ("bank", "device", "workers", "backend", "log_every", "save_every", "sample_every")  # change no result, or are told otherwise
+# settings that change no result; the bank is compared by its folder's name
+INCIDENTAL = ("bank", "device", "workers", "backend", "log_every", "save_every", "sample_every")
 
 
 class BatchStream(IterableDataset[TrainingBatch]):
-    """The batches from a step on, dealt out to the workers in turn so that their order does not depend on them."""
+    """The batches from a step on; workers take turns, so that the order does not depend on their number."""
 
     def __init__(self, config: TrainConfig, folder: Path, first: int) -> None:
         self.config, self.first = config, first
@@ -49,12 +50,11 @@ class BatchStream(IterableDataset[TrainingBatch]):
         if info:
             torch.set_num_threads(1)
         for step in range(self.first + worker, self.config.steps, workers):
-            c = self.config
-            yield training_batch(self.bank, step, c.phase(step), c.clips(step), c.seed)
+            yield training_batch(self.bank, step, self.config.phase(step), self.config.clips(step), self.config.seed)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine down to ``lr_floor`` of the peak."""
+    """Return the learning rate: linear warm-up, then a cosine down to ``lr_floor`` of the peak."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
@@ -62,7 +62,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def make_optimizer(model: LRM4D, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices only (GS-LRM, appendix A.3)."""
+    """Create AdamW with weight decay on matrices only (GS-LRM, appendix A.3)."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -70,7 +70,7 @@ def make_optimizer(model: LRM4D, config: TrainConfig) -> torch.optim.AdamW:
 
 
 class Ema:
-    """An exponential moving average of the weights, quick at first."""
+    """An exponential moving average of the weights, with a smaller decay in the first steps."""
 
     def __init__(self, model: LRM4D, decay: float) -> None:
         self.decay = decay
@@ -78,14 +78,14 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: LRM4D, step: int) -> None:
-        """Move towards the model's weights after a step."""
+        """Update the average after a step."""
         rate = 1 - min(self.decay, (step + 1) / (step + 10))
         for name, p in model.named_parameters():
             self.weights[name].lerp_(p.detach(), rate)
 
 
 class Trainer:
-    """A run in a folder: ``state.safetensors``, ``weights.safetensors`` (EMA), ``log.jsonl``, ``samples/``, ``bank/``.
+    """A run in a folder: ``state.safetensors`` (checkpoint), ``weights.safetensors`` (EMA), ``log.jsonl``, ``samples/``, ``bank/``.
 
     Args:
         allow_changes: resume a checkpoint of another config, for example with a smaller learning rate.
@@ -99,9 +99,9 @@ class Trainer:
         architecture = find_model(config.preset).config
         if not isinstance(architecture, LRM4DConfig):
             raise InputError(f"preset: {config.preset} has no training recipe; train a 4d-lrm model")
-        bank = ClipBank(config.bank, self.folder / "bank")  # refuses a recipe without data before anything is written
+        bank = ClipBank(config.bank, self.folder / "bank")  # raises without data, before anything is written
         self.settings = {name: value for name, value in asdict(config).items() if name not in INCIDENTAL}
-        self.settings["bank"] = bank.folder.name  # the clips themselves, wherever their files lie
+        self.settings["bank"] = bank.folder.name  # identifies the clips, wherever their files are
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         if config.bank.assets:
@@ -122,16 +122,17 @@ class Trainer:
         (self.folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
 
     def batches(self) -> Iterator[TrainingBatch]:
-        """The remaining batches."""
+        """Iterate over the remaining batches."""
         stream = BatchStream(self.config, self.folder / "bank", self.step)
         workers = self.config.workers
         loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         return iter(loader)
 
     def run(self, stop_at: int | None = None, events: Events | None = None) -> Iterator[dict[str, float]]:
-        """Train to the end (or to a step), yielding log rows; saves as it goes, and when it ends or is cancelled.
+        """Train to the end or to step ``stop_at``; yield log rows.
 
-        An exception within a step leaves the last checkpoint as it is: the state may be half updated.
+        Saves at intervals, at the end and when cancelled. After an exception within a step the last checkpoint stays, because the
+        state may be half updated.
         """
         end = min(self.config.steps, stop_at or self.config.steps)
         if self.step >= end:
@@ -142,7 +143,7 @@ class Trainer:
             with cancel.watched():
                 for batch in self.batches():
                     is_whole = False
-                    rows.append(self._advance(batch.to(self.config.device)))
+                    rows.append(self._train_step(batch.to(self.config.device)))
                     self.step += 1
                     is_whole = True
                     if self.step % self.config.log_every == 0 or self.step == end:
@@ -157,7 +158,7 @@ class Trainer:
             if is_whole:
                 self.save()
 
-    def _advance(self, batch: TrainingBatch) -> dict[str, float]:
+    def _train_step(self, batch: TrainingBatch) -> dict[str, float]:
         c, rate = self.config, learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -166,13 +167,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
-        if torch.isfinite(norm):  # one bad batch must not spoil the run
+        if torch.isfinite(norm):  # one bad batch must not corrupt the run
             self.optimizer.step()
             self.ema.update(self.model, self.step)
         else:
             log.warning("step %d: gradients are not finite, step skipped", self.step)
         if self.step % c.sample_every == 0:
-            self._save_sample(loss)
+            strip = torch.cat([loss.target[0], loss.rendered[0].detach()], 1).float().cpu()  # targets above, renderings below
+            save_strip(strip, self.folder / "samples" / f"{self.step:06d}.png")
         parts = {name: float(getattr(loss, name).detach()) for name in ("total", "rgb", "alpha", "structure", "surface", "motion")}
         return {**parts, "gradient": float(norm), "lr": rate, "samples": float(len(batch.rgba)), "inputs": float(batch.inputs)}
 
@@ -183,24 +185,15 @@ class Trainer:
             file.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
         return row
 
-    def _save_sample(self, loss: LossTerms) -> None:
-        strip = torch.cat([loss.target[0], loss.rendered[0].detach()], 1).float().cpu()  # targets above, predictions below
-        save_strip(strip, self.folder / "samples" / f"{self.step:06d}.png")
-
     def save(self) -> None:
-        """Write the state for resuming and the EMA weights for use, each by atomic rename."""
+        """Write the checkpoint, and the EMA weights for use, each by atomic rename."""
         save_state(self.folder / "state.safetensors", self.model, self.optimizer, self.ema.weights, self.step, self.settings)
-        save_weights(
-            asdict(self.model.config),
-            self.config.preset,
-            self.ema.weights,
-            self.folder / "weights.safetensors",
-            {"step": str(self.step)},
-        )
+        path, notes = self.folder / "weights.safetensors", {"step": str(self.step)}
+        save_weights(asdict(self.model.config), self.config.preset, self.ema.weights, path, notes)
 
 
 def save_strip(images: Tensor, path: Path) -> None:
-    """Write images [F, H, W, 3] side by side."""
+    """Write images [F, H, W, 3] side by side as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     strip = torch.cat(list(images.clamp(0, 1)), 1).numpy()
     Image.fromarray((strip * 255 + 0.5).astype(np.uint8)).save(path)

@@ -1,4 +1,4 @@
-"""One training step's loss: predict Gaussians from the inputs, render the targets, compare."""
+"""The training loss: predict Gaussians from the inputs, render the targets, compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chronosplat.render import RasterInputs, RasterOutputs, rasterize
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the loss terms beside the mean squared error on rgb, which has weight one."""
+    """Weights of the loss terms; the mean squared error on rgb has weight one."""
 
     alpha: float = 0.5
     structure: float = 0.05
@@ -26,7 +26,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The total, its parts, and the images behind it."""
+    """The total loss, its terms, and the rendered and ground-truth targets [B, F, H, W, 3]."""
 
     total: Tensor
     rgb: Tensor
@@ -39,38 +39,31 @@ class LossTerms:
 
 
 def input_frames(batch: TrainingBatch) -> Frames:
-    """The network's input: the first images of a batch, on white."""
+    """Return the network's input: a batch's input images on white."""
     n = batch.inputs
     rgb, alpha = batch.rgba[:, :n, ..., :3], batch.rgba[:, :n, ..., 3:]
     return Frames(rgb * alpha + 1 - alpha, alpha, batch.times[:, :n], batch.viewmats[:, :n], batch.Ks[:, :n])
 
 
 def render_targets(gaussians: PredictedGaussians, batch: TrainingBatch, backend: str) -> RasterOutputs:
-    """Render the predictions at the target views' cameras and times."""
+    """Render the predictions at the targets' cameras and times."""
     n = batch.inputs
     height, width = batch.rgba.shape[2:4]
-    return rasterize(
-        RasterInputs(
-            **gaussians.fields(),
-            viewmats=batch.viewmats[:, n:],
-            Ks=batch.Ks[:, n:],
-            times=batch.times[:, n:],
-            width=width,
-            height=height,
-        ),
-        backend,
-    )
+    cameras = {"viewmats": batch.viewmats[:, n:], "Ks": batch.Ks[:, n:], "width": width, "height": height}
+    return rasterize(RasterInputs(**gaussians.fields(), **cameras, times=batch.times[:, n:]), backend)
 
 
 def geometry_errors(gaussians: PredictedGaussians, frames: Frames, geometry: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean distances of the pixels' Gaussians from the surface at their own frame's time, and from its velocity.
+    """Compute the mean Euclidean errors of the Gaussians' positions, at their own frame's time, and velocities over covered pixels.
 
-    Both are Euclidean, over the covered pixels. Synthetic data has depth and motion, and direct supervision trains far faster
-    than images alone.
+    Synthetic data has ground-truth depth and motion; this supervision trains far faster than images alone.
+
+    Args:
+        geometry: [B, F, H, W, 4] depth and velocity; see TrainingBatch.
     """
     B, F, H, W, _ = geometry.shape
     origins, directions = pixel_rays(frames.viewmats, frames.Ks, W, H)
-    along = (directions * frames.viewmats[:, :, None, None, 2, :3]).sum(-1, keepdim=True)  # cosine to the axis
+    along = (directions * frames.viewmats[:, :, None, None, 2, :3]).sum(-1, keepdim=True)  # cosine to the optical axis
     points = origins + directions * geometry[..., :1] / along
     covered = ((geometry[..., 0] > 0) & (frames.alpha[..., 0] > 0.5)).float()
     dt = frames.times[:, :, None, None] - gaussians.time_centers.view(B, F, H, W)
@@ -85,10 +78,10 @@ def geometry_errors(gaussians: PredictedGaussians, frames: Frames, geometry: Ten
 def compute_loss(
     model: LRM4D, batch: TrainingBatch, weights: LossWeights, backend: str = "auto", precision: torch.dtype | None = None
 ) -> LossTerms:
-    """MSE on rgb (on white) and alpha, the structural term, and the geometry of synthetic data; all in float32.
+    """Compute the loss: MSE on rgb (on white) and alpha, image gradients, and geometry, in float32.
 
     Args:
-        precision: the transformer's type.
+        precision: the transformer's dtype.
     """
     frames = input_frames(batch)
     gaussians = model(frames, precision)
