@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chronosplat.cameras import RADIUS, rigid_inverse
 from chronosplat.data import sampling
 from chronosplat.data.bank import BankRecipe, ClipBank
-from chronosplat.data.sampling import PATTERNS, Pairs, Phase, sample_pairs, input_count, shrink, training_batch
+from chronosplat.data.sampling import PATTERNS, Pairs, Phase, input_count, sample_pairs, shrink, training_batch
 from chronosplat.shapes import InputError
 
 PHASE = Phase(until=1.0, size=16, images=12, targets=3, static=0.2)
