@@ -1,4 +1,4 @@
-"""Frames of video files: upright, square pixels, at the moments that were asked for, and damage named."""
+"""Frames of video files: upright, square pixels, at the timestamps that were asked for, and damage named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chronosplat.captures.decode import VideoFrame, sampled_frames, video_fps
 
 Pixels = NDArray[np.uint8]
 BITS = 10
-WIDTH, HEIGHT = 48, 32  # of the picture of four colours
+WIDTH, HEIGHT = 48, 32  # of the image of four colours
 FULL = 1 << 16  # 1 in the numbers of a display matrix
 
 
@@ -37,7 +37,7 @@ def write(
     aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A video file of pictures [H, W, 3 or 4]; ``pts`` are milliseconds, ``turn`` is in degrees counter-clockwise."""
+    """A video file of images [H, W, 3 or 4]; ``pts`` are milliseconds, ``turn`` is in degrees counter-clockwise."""
     usual = {"preset": "ultrafast", "crf": "10"} if codec == "libx264" else {}
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream: Any = container.add_stream(codec, rate=fps, options=options or usual)
@@ -90,7 +90,7 @@ def count_to(n: int) -> list[Pixels]:
 
 
 def read(path: Path, fps: float | None = None, start: float = 0.0, end: float | None = None) -> tuple[list[float], list[int]]:
-    """Moments and numbers."""
+    """Timestamps and numbers."""
     shots = [(shot.seconds, number(shot)) for shot in sampled_frames(path, fps, start, end)]
     return [seconds for seconds, _ in shots], [n for _, n in shots]
 
@@ -141,7 +141,7 @@ MATRICES = {
 
 
 @pytest.mark.parametrize("kind", MATRICES)
-def test_a_phones_display_matrix_turns_and_mirrors_the_picture(tmp_path: Path, kind: str) -> None:
+def test_a_phones_display_matrix_turns_and_mirrors_the_image(tmp_path: Path, kind: str) -> None:
     matrix, shown = MATRICES[kind]
     set_matrix(path := write(tmp_path / "a.mp4", [four_colors()] * 3), matrix)
     assert_looks_like(first_picture(path), shown)
@@ -169,7 +169,7 @@ def test_variable_frame_rate_comes_out_even(tmp_path: Path, suffix: str) -> None
     assert read(path) == (pytest.approx([t / 1000 for t in pts]), list(range(len(pts))))
 
 
-def test_a_frame_that_is_held_for_long_does_not_blur_the_moments_of_others(tmp_path: Path) -> None:
+def test_a_frame_that_is_held_for_long_does_not_blur_the_timestamps_of_others(tmp_path: Path) -> None:
     pts = [0, 30, 70, 130, 240, *range(5060, 5260, 40)]
     path = write(tmp_path / "a.mp4", count_to(len(pts)), pts=pts)
     times, numbers = read(path, fps=10)

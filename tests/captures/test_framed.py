@@ -1,4 +1,4 @@
-"""Views as square pictures of a given field of view around the principal point."""
+"""Views as square images of a given field of view around the principal point."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_framed(views: Views, fovy: float, size: int) -> Views:
 
 @pytest.mark.parametrize(("fovy", "size"), [(FOVY, 32), (FOVY, 256), (30.0, 17), (90.0, 64)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pictures_that_are_framed_already_stay_as_they_are(fovy: float, size: int, dtype: torch.dtype) -> None:
+def test_images_that_are_framed_already_stay_as_they_are(fovy: float, size: int, dtype: torch.dtype) -> None:
     views = seen(camera(size, size, fovy).to(dtype), size, size)
     found = views.framed(fovy, size)
     assert torch.equal(found.images, views.images)
@@ -81,7 +81,7 @@ def test_pictures_that_are_framed_already_stay_as_they_are(fovy: float, size: in
     torch.testing.assert_close(found.cameras.Ks, views.cameras.Ks, rtol=1e-6, atol=0)
 
 
-def test_what_is_not_in_the_pictures_stays() -> None:
+def test_what_is_not_in_the_images_stays() -> None:
     views = seen(torch.cat([camera(48, 36, fovy) for fovy in (40.0, 50.0, 60.0)]), 48, 36)
     found = views.framed(FOVY, 16)
     assert torch.equal(found.cameras.viewmats, views.cameras.viewmats)
@@ -114,7 +114,7 @@ def test_a_narrower_field_of_view_crops() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 54), (54, 96), (33, 70)])
-def test_pictures_that_are_not_square(width: int, height: int) -> None:
+def test_images_that_are_not_square(width: int, height: int) -> None:
     check_framed(seen(camera(width, height, 50.0), width, height), FOVY, 40)
 
 
@@ -140,7 +140,7 @@ def test_any_pinhole_camera(width: int, height: int, fovy: float, stretch: float
 
 @pytest.mark.parametrize("fovy", [20.0, FOVY])
 @pytest.mark.parametrize(("dx", "dy"), [(40, 0), (-40, 0), (0, 70), (0, -300)])
-def test_a_window_beside_the_picture_is_empty(fovy: float, dx: float, dy: float) -> None:
+def test_a_window_beside_the_image_is_empty(fovy: float, dx: float, dy: float) -> None:
     """TrainingViews that were cut out of larger ones may have their principal point outside."""
     found = seen(camera(32, 32, 60.0, 1.0, dx, dy), 32, 32).framed(fovy, 16)
     assert found.alphas.shape == (1, 16, 16, 1)

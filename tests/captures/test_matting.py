@@ -140,7 +140,7 @@ def test_enclosed_background_colour_stays_opaque_and_what_is_open_goes() -> None
     torch.testing.assert_close(straight * alphas + (1 - alphas) * color, pictures)
 
 
-def test_soft_edges_give_the_picture_again_on_their_background() -> None:
+def test_soft_edges_give_the_image_again_on_their_background() -> None:
     color = torch.tensor([0.9, 0.8, 0.1])
     coverage = torch.linspace(0, 1, 33)[None, None, :, None].expand(1, 20, 33, 1)
     picture = coverage * torch.tensor([0.1, 0.4, 0.6]) + (1 - coverage) * color
@@ -210,7 +210,7 @@ def test_a_uniform_background_is_cut_away(monkeypatch: pytest.MonkeyPatch, mode:
     assert network.made == []
 
 
-def test_uniform_takes_the_colours_of_pictures_with_alpha() -> None:
+def test_uniform_takes_the_colours_of_images_with_alpha() -> None:
     matte = choose_matte("uniform", [with_alpha(on_color(), 7)] * 2, "a")
     assert matte.kind == "uniform"
     assert float(matte(with_alpha(on_color(), 7))[1].sum()) == 400
@@ -222,7 +222,7 @@ def test_uniform_without_a_uniform_background_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pictures", [[on_noise(0), on_noise(1)], [on_color()], [with_alpha(on_color(), 3)]])
-def test_none_takes_the_whole_picture(pictures: list[Pixels]) -> None:
+def test_none_takes_the_whole_image(pictures: list[Pixels]) -> None:
     matte = choose_matte("none", pictures, "a.mp4")
     assert (matte.kind, matte.slow, matte.sees_background) == ("none", False, True)
     assert str(matte.notice) == "a.mp4: the whole image is taken as the object"
@@ -256,7 +256,7 @@ def test_rembg_cuts_the_object_out(monkeypatch: pytest.MonkeyPatch, mode: str, m
     torch.testing.assert_close(alphas, expected)
     assert matte(with_alpha(on_noise(2), 9))[1].shape == (40, 48, 1)
     assert network.shapes == [(40, 48, 3)] * 2
-    assert network.made == [model]  # one session for all pictures
+    assert network.made == [model]  # one session for all images
 
 
 def test_rembg_wins_over_alpha_and_a_uniform_background_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_models_that_cannot_be_downloaded_are_unavailable(monkeypatch: pytest.Mo
     ],
     ids=["usual", "rembg", "u2net", "both", "xdg"],
 )
-def test_where_a_model_goes_is_told(monkeypatch: pytest.MonkeyPatch, places: dict[str, str], home: str) -> None:
+def test_where_a_model_goes_is_reported(monkeypatch: pytest.MonkeyPatch, places: dict[str, str], home: str) -> None:
     """Where rembg 2.0.86 looks: U2NET_HOME comes before REMBG_HOME, which comes before XDG_DATA_HOME."""
     install(monkeypatch, Network(ConnectionError("no route")))
     for name in ("REMBG_HOME", "U2NET_HOME", "XDG_DATA_HOME"):

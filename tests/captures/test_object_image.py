@@ -1,4 +1,4 @@
-"""One picture: whatever its file holds is read, its object is found, and it is framed."""
+"""One image: whatever its file holds is read, its object is found, and it is framed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_colours_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 3), ("P", 3), ("1", 3), ("RGBA", 4), ("LA", 4)])
-def test_every_kind_of_picture_becomes_colours_and_maybe_alpha(tmp_path: Path, mode: str, channels: int) -> None:
+def test_every_kind_of_image_becomes_colours_and_maybe_alpha(tmp_path: Path, mode: str, channels: int) -> None:
     pixels = read_pixels(saved(tmp_path / "a.png", drawn(), mode))
     assert pixels.shape == (40, 48, channels)
     assert pixels.dtype == np.uint8
@@ -75,7 +75,7 @@ def test_sixteen_bits_of_grey_are_read_as_eight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tag", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_pictures_of_a_turned_telephone_are_upright(tmp_path: Path, tag: int, turns: int) -> None:
+def test_images_of_a_turned_telephone_are_upright(tmp_path: Path, tag: int, turns: int) -> None:
     """The EXIF orientation says how the stored pixels are to be turned before they are looked at."""
     exif = Image.Exif()
     exif[0x0112] = tag
@@ -90,21 +90,21 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nope" * 50, b"\x89PNG broken", b"GIF89a", b"\xff\xd8\xff\xe0"])
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.png: cannot be decoded as an image"):
         read_pixels(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
-def test_pictures_cut_short_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_images_cut_short_are_refused(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path / f"a.{suffix}", np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="cannot be decoded as an image"):
         read_pixels(path)
 
 
-def test_pictures_larger_than_the_decoder_dares_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_larger_than_the_decoder_dares_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "a.png", drawn())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(InputError, match=r"a\.png: cannot be decoded as an image .*exceeds limit"):
@@ -132,7 +132,7 @@ def test_the_object_is_found_and_framed(tmp_path: Path, background: int, alpha: 
     torch.testing.assert_close(images[31, 31], torch.tensor(RED) / 255)
 
 
-def test_an_object_off_the_middle_is_framed_beyond_the_picture(tmp_path: Path) -> None:
+def test_an_object_off_the_middle_is_framed_beyond_the_image(tmp_path: Path) -> None:
     picture = open_image(saved(tmp_path / "cat.png", drawn(box=(1, 1, 37, 13), background=200)))
     assert picture.window == Window(-5, -17, 48)
     images, alphas = picture.framed(48)
@@ -148,7 +148,7 @@ def test_an_object_at_the_border_is_warned_of(tmp_path: Path) -> None:
     assert picture.notices[1].text.startswith("the object touches the image's border")
 
 
-def test_notes_of_a_picture_speak_of_no_frames_and_seconds(tmp_path: Path) -> None:
+def test_notes_of_an_image_speak_of_no_frames_and_seconds(tmp_path: Path) -> None:
     picture = open_image(saved(tmp_path / "cat.png", drawn(box=(10, 20, 26, 40))), "uniform")
     with pytest.raises(InputError) as raised:
         open_image(saved(tmp_path / "empty.png", drawn(box=(0, 0, 0, 0))))
@@ -158,13 +158,13 @@ def test_notes_of_a_picture_speak_of_no_frames_and_seconds(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("alpha", [False, True])
-def test_pictures_without_an_object_are_refused(tmp_path: Path, alpha: bool) -> None:
+def test_images_without_an_object_are_refused(tmp_path: Path, alpha: bool) -> None:
     pixels = np.zeros((40, 48, 4), np.uint8) if alpha else drawn(box=(0, 0, 0, 0))
     with pytest.raises(InputError, match=r"cat\.png: no object found in it; try another matting"):
         open_image(saved(tmp_path / "cat.png", pixels))
 
 
-def test_a_busy_background_leaves_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_background_leaves_the_whole_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rembg", None)
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype(np.uint8)
     picture = open_image(saved(tmp_path / "cat.png", noise))
@@ -176,14 +176,14 @@ def test_a_busy_background_leaves_the_whole_picture(tmp_path: Path, monkeypatch:
     assert bool((alphas[4:44] == 1).all())
 
 
-def test_a_window_beside_the_picture_is_empty() -> None:
+def test_a_window_beside_the_image_is_empty() -> None:
     pixels = drawn()
     _, alphas = frame_image(pixels, Window(100, -90, 20), choose_matte("none", [pixels], "a"), 20)
     assert alphas.shape == (20, 20, 1)
     assert float(alphas.sum()) == 0
 
 
-def test_large_pictures_are_made_small_alike_with_and_without_alpha() -> None:
+def test_large_images_are_made_small_alike_with_and_without_alpha() -> None:
     pixels = np.zeros((300, 300, 4), np.uint8)
     pixels[..., :3] = np.linspace(0, 255, 300).astype(np.uint8)[:, None, None]
     pixels[60:240, 60:240, 3] = 255

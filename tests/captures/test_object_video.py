@@ -61,7 +61,7 @@ def extent(solid: Tensor) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize(
     ("left", "top", "side"), [(2, 1, 4), (0, 0, 8), (-3, 2, 8), (5, 2, 8), (2, -3, 8), (2, 4, 8), (-5, -5, 20), (7, 0, 3), (0, 5, 2)]
 )
-def test_a_window_may_reach_beyond_the_picture(left: int, top: int, side: int) -> None:
+def test_a_window_may_reach_beyond_the_image(left: int, top: int, side: int) -> None:
     picture = np.random.default_rng(0).integers(1, 255, (7, 9, 4)).astype(np.uint8)
     for channels in (3, 4):
         cut, inside = Window(left, top, side).crop(picture[..., :channels], (10, 20, 30))
@@ -103,7 +103,7 @@ def test_one_framing_for_the_whole_clip(tmp_path: Path, size: tuple[int, int]) -
     assert warnings(clip) == []
 
 
-def test_crop_none_keeps_the_whole_picture_made_square(tmp_path: Path) -> None:
+def test_crop_none_keeps_the_whole_image_made_square(tmp_path: Path) -> None:
     clip = open_video(write(tmp_path / "a.mp4", [square(30)] * 3), VideoOptions(crop="none"))
     assert clip.window == Window(0, -16, 96)
     _, alphas = everything(clip, 96)
@@ -152,7 +152,7 @@ def test_an_object_that_is_missing_in_between_is_warned_of(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("fps", "empty", "asked"), [(10, 4, None), (30, 11, None), (30, 20, 7.0), (60, 13, None), (240, 13, None)])
-def test_where_the_object_comes_late_the_start_that_helps_is_told(tmp_path: Path, fps: int, empty: int, asked: float | None) -> None:
+def test_where_the_object_comes_late_the_start_that_helps_is_reported(tmp_path: Path, fps: int, empty: int, asked: float | None) -> None:
     path = write(tmp_path / "a.mp4", [square(None if i < empty else 30) for i in range(empty + fps // 2)], fps=fps)
     with pytest.raises(InputError, match="no object in its first frame; start") as error:
         open_video(path, VideoOptions(fps=asked))
@@ -163,8 +163,8 @@ def test_where_the_object_comes_late_the_start_that_helps_is_told(tmp_path: Path
     assert float(clip.times[0]) == pytest.approx(empty / fps, abs=1 / fps if asked is None else 1 / asked)
 
 
-def test_the_start_that_is_told_helps_a_slow_matte_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow matte looks at few pictures: one that was not looked at cannot be recommended."""
+def test_the_start_that_is_reported_helps_a_slow_matte_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow matte looks at few images: one that was not looked at cannot be recommended."""
     install(monkeypatch, Network())
     back = texture(0, 64, 96)
     path = write(tmp_path / "a.mp4", [square(None if i < 10 else 30, back=back) for i in range(20)])
@@ -202,7 +202,7 @@ def test_the_camera_of_a_clip_without_a_background_is_not_judged() -> None:
         assert not any(notice.code == "moving-camera" for notice in survey.warnings())
 
 
-def test_a_slow_matte_looks_at_few_and_small_pictures() -> None:
+def test_a_slow_matte_looks_at_few_and_small_images() -> None:
     looks: list[tuple[int, ...]] = []
 
     def session(picture: Pixels) -> Pixels:
@@ -219,7 +219,7 @@ def test_a_slow_matte_looks_at_few_and_small_pictures() -> None:
     assert (window.left, window.top, window.side) == pytest.approx((190, 90, 80), abs=4)
 
 
-def test_a_whole_picture_is_framed_as_it_is() -> None:
+def test_a_whole_image_is_framed_as_it_is() -> None:
     survey = Survey(Matte(""))
     survey.add(0.0, np.zeros((40, 61, 3), np.uint8))
     assert survey.object_window(FILL) == survey.whole() == Window(0, -11, 61)
@@ -257,7 +257,7 @@ def test_one_frame_is_a_clip(tmp_path: Path) -> None:
     assert float(alphas.mean()) == pytest.approx(FILL**2, abs=0.05)
 
 
-def test_pictures_that_change_their_size_are_refused(tmp_path: Path) -> None:
+def test_images_that_change_their_size_are_refused(tmp_path: Path) -> None:
     pictures = [square(10, size=(48, 64))] * 6 + [square(10, size=(64, 48))] * 6
     path = write_packets(tmp_path / "a.mkv", [jpeg(p) for p in pictures], [100 * i for i in range(12)])
     with pytest.raises(InputError, match=r"size changes from 64x48 to 48x64 at 0\.60 s; choose start and end"):
@@ -283,7 +283,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert count == len(clip) == 40 * rounds
-    assert peaks[1] - peaks[0] < 50 * pictures[0].nbytes  # where there are 200 pictures more
+    assert peaks[1] - peaks[0] < 50 * pictures[0].nbytes  # where there are 200 images more
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 
 @cache
 def synchronised() -> Views:
-    """A moving object seen from the four sides at each of three moments: pictures 0 to 3 of the first, and so on."""
+    """A moving object seen from the four sides at each of three timestamps: images 0 to 3 of the first, and so on."""
     cameras = orbit(CANONICAL, 0.0, SIZE).to(dtype=torch.float64)
     rgba = torch.from_numpy(render_clip(procedural_object(3, "blob"), np.array([0.0, 0.3, 0.6]), cameras, samples=1)[0]).float() / 255
     pictures = rgba.flatten(0, 1)
@@ -35,7 +35,7 @@ def synchronised() -> Views:
 
 
 def moved(views: Views, world: Similarity, order: Sequence[int] | None = None, up: bool = True) -> Views:
-    """The same pictures in another world and order."""
+    """The same images in another world and order."""
     some = views if order is None else views[list(order)]
     assert some.up is not None
     return replace(some, cameras=some.cameras.transformed(world), up=world.directions(some.up) if up else None)
@@ -54,7 +54,7 @@ def ring(*azimuths: float) -> list[tuple[float, float, float]]:
 
 
 def assert_holds(rig: Rig, views: Views, indices: Sequence[Sequence[int]]) -> None:
-    """That the rig has the pictures ``indices`` [T][4] of ``views``, in these places."""
+    """That the rig has the images ``indices`` [T][4] of ``views``, in these places."""
     assert len(rig.indices) == sum(len(row) for row in indices)
     for moment, row in enumerate(indices):
         for place, index in enumerate(row):
@@ -90,7 +90,7 @@ def test_the_first_camera_is_the_reference(first: int) -> None:
     assert_holds(rig, synchronised(), [row[turn:] + row[:turn] for row in ALL])
 
 
-def test_pictures_are_told_apart() -> None:
+def test_images_are_reported_apart() -> None:
     """What the tests above compare is not all the same."""
     x = synchronised()
     assert float(x.alphas.mean((1, 2, 3)).min()) > 0.05
@@ -154,7 +154,7 @@ def test_a_reference_camera_may_stand_a_little_off(elevation: float) -> None:
     assert set(rig.indices) == {(0, place) for place in range(4)}
 
 
-def test_moments_that_the_reference_does_not_see_are_ignored() -> None:
+def test_timestamps_that_the_reference_does_not_see_are_ignored() -> None:
     views = standing(ring(0, 90, 180, 270, 0, 90, 90, 180), [5, 5, 5, 5, 7, 6, 7, 4])
     rig = sort_into_rig(views)
     assert rig.times.tolist() == [5, 7]
@@ -163,7 +163,7 @@ def test_moments_that_the_reference_does_not_see_are_ignored() -> None:
     assert rig.views_of(1, 8) is None
 
 
-def test_moments_are_in_order_though_the_pictures_are_not() -> None:
+def test_timestamps_are_in_order_though_the_images_are_not() -> None:
     views = standing(ring(0, 0, 0, 90), [9, -1, 3.5, 3.5])
     rig = sort_into_rig(views)
     assert rig.times.tolist() == [-1, 3.5, 9]
@@ -173,7 +173,7 @@ def test_moments_are_in_order_though_the_pictures_are_not() -> None:
     assert [float(images.mean()) for images, _ in rig.frames(8, [2, 1])] == pytest.approx([0.0, 0.5])
 
 
-def test_views_of_a_moment_are_on_white() -> None:
+def test_views_of_a_timestamp_are_on_white() -> None:
     found = sort_into_rig(moved(synchronised(), tilted_world())).views_of(1, SIZE)
     assert found is not None
     assert torch.equal(found, synchronised().on_white()[4:8])
@@ -205,7 +205,7 @@ def test_the_reference_camera_is_always_in_its_place(radius: float) -> None:
 
 @pytest.mark.parametrize("sides", [(90, 180, 270), (90,), (180,)], ids=str)
 @pytest.mark.parametrize("moments", [30, 3000])
-def test_a_long_video_with_sides_of_its_first_moment(moments: int, sides: tuple[float, ...]) -> None:
+def test_a_long_video_with_sides_of_its_first_timestamp(moments: int, sides: tuple[float, ...]) -> None:
     """However often the reference camera is counted, it does not pull the object's middle towards itself."""
     cameras = orbit([0.0, *sides], 0.0, 1).to(dtype=torch.float64)[[0] * moments + list(range(1, len(sides) + 1))]
     pixels = torch.ones(len(cameras), 1, 1, 3)

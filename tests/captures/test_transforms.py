@@ -64,7 +64,7 @@ def test_nerfstudio_form_with_masks_and_intrinsics_of_each_frame(tmp_path: Path)
     (tmp_path / "transforms.json").write_text(json.dumps(meta))
     views = load_capture(tmp_path)
     assert views.times.tolist() == [3.0, 4.5]
-    # the pictures are half the size that the intrinsics are for
+    # the images are half the size that the intrinsics are for
     torch.testing.assert_close(views.cameras.Ks[0], torch.tensor([[20.0, 0, 7.5], [0, 22, 8.5], [0, 0, 1]]))
     assert views.cameras.Ks[1, 0, 0].item() == 25.0
     assert np.array_equal(views.alphas[0, ..., 0].numpy(), mask / 255)
@@ -80,7 +80,7 @@ def test_splits_by_file_and_by_list(tmp_path: Path) -> None:
     assert load_capture(tmp_path / "transforms.json", split="val").times.tolist() == [1.0]
 
 
-def test_pictures_without_alpha_on_a_uniform_background(tmp_path: Path) -> None:
+def test_images_without_alpha_on_a_uniform_background(tmp_path: Path) -> None:
     blender_form(tmp_path)
     picture = np.full((16, 16, 3), (0, 255, 0), np.uint8)
     picture[5:11, 5:11] = (200, 30, 40)
@@ -103,7 +103,7 @@ def test_no_times_is_a_static_capture_and_says_so(tmp_path: Path) -> None:
     assert any(notice.code == "static-capture" for notice in views.notices)
 
 
-def test_size_resizes_pictures_and_cameras(tmp_path: Path) -> None:
+def test_size_resizes_images_and_cameras(tmp_path: Path) -> None:
     blender_form(tmp_path)
     views = load_capture(tmp_path, size=8)
     assert views.images.shape == (3, 8, 8, 3)
@@ -215,14 +215,14 @@ def test_damage_is_named(tmp_path: Path, what: str) -> None:
     assert "transforms_train.json" in str(caught.value)
 
 
-def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
     blender_form(tmp_path)
     write_pictures(tmp_path, ["train/r_1.png"], size=24)
     with pytest.raises(InputError, match="images of different sizes \\(16x16, 24x24\\)"):
         load_capture(tmp_path)
 
 
-def test_undecodable_picture_is_named(tmp_path: Path) -> None:
+def test_undecodable_image_is_named(tmp_path: Path) -> None:
     blender_form(tmp_path)
     (tmp_path / "train/r_2.png").write_bytes((tmp_path / "train/r_2.png").read_bytes()[:60])
     with pytest.raises(InputError, match=r"r_2\.png: cannot be decoded as an image"):

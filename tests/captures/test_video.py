@@ -72,7 +72,7 @@ def test_long_videos_are_thinned_evenly(tmp_path: Path) -> None:
     assert len(load_capture(tmp_path / "a.mp4", max_frames=5)) == 5
 
 
-def test_no_uniform_background_takes_the_whole_picture(tmp_path: Path) -> None:
+def test_no_uniform_background_takes_the_whole_image(tmp_path: Path) -> None:
     noise = torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))
     assert uniform_background(border_pixels(frame) for frame in noise) is None
     write_video(noise, tmp_path / "a.mp4")

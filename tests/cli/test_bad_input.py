@@ -24,7 +24,7 @@ from chronosplat.scenes import Gaussians3D, save_scene
 
 @pytest.fixture(scope="module")
 def capture_source() -> object:
-    """Eight pictures of a moving object, 24x24."""
+    """Eight images of a moving object, 24x24."""
     return alternating_canonical(procedural_object(3, "blob"), 24, times=8, samples=1).inputs
 
 

@@ -78,20 +78,20 @@ def test_without_lpips_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def one_camera_per_moment(folder: Path) -> str:
-    """As in D-NeRF, with other moments held back."""
+    """As in D-NeRF, with other timestamps held out."""
     mesh = mesh_studio(8)
     for split, first in (("train", 0), ("test", 1)):
         views = mesh.get_views([mesh.random_view(t, "capture") for t in range(first, 8, 2)])
         save_transforms(views, folder / "dnerf", split)
         path = folder / "dnerf" / f"transforms_{split}.json"
         meta = json.loads(path.read_text())
-        for frame, seconds in zip(meta["frames"], views.times.tolist(), strict=True):  # each split's own time starts at its first picture
+        for frame, seconds in zip(meta["frames"], views.times.tolist(), strict=True):  # each split's own time starts at its first image
             frame["timestamp"] = seconds
         path.write_text(json.dumps(meta))
     return str(folder / "dnerf")
 
 
-def test_a_capture_with_one_camera_per_moment(tmp_path: Path) -> None:
+def test_a_capture_with_one_camera_per_timestamp(tmp_path: Path) -> None:
     arguments = ["eval", one_camera_per_moment(tmp_path), "-o", str(tmp_path / "out"), "--size", "16", "--lpips", "off"]
     assert main([*arguments, "--setup", "random", *CHEAP]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").read_text().splitlines()]

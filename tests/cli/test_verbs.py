@@ -146,7 +146,7 @@ def test_train_writes_weights_that_reconstruct(capture: Path, tmp_path: Path, ca
     assert trained.means.shape != shipped.means.shape or not torch.equal(trained.means, shipped.means)
 
 
-def test_demo_compares_with_held_back_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_compares_with_held_out_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["heldout"] == 96

@@ -1,4 +1,4 @@
-"""ImageDream's multi-view U-Net, held against outputs of the public code (``data/README.md``)."""
+"""ImageDream's multi-view U-Net, compared with outputs of the public code (``data/README.md``)."""
 
 from __future__ import annotations
 

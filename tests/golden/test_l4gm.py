@@ -1,4 +1,4 @@
-"""The networks of the released L4GM and LGM, held against outputs of the public code (``data/README.md``)."""
+"""The networks of the released L4GM and LGM, compared with outputs of the public code (``data/README.md``)."""
 
 from __future__ import annotations
 

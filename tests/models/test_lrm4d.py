@@ -95,14 +95,14 @@ def test_any_number_of_frames(head: str, count: int) -> None:
 
 @pytest.mark.parametrize("head", ["paper", "moving"])
 @pytest.mark.parametrize(("height", "width"), [(8, 24), (24, 16)])
-def test_pictures_need_not_be_square(head: str, height: int, width: int) -> None:
+def test_images_need_not_be_square(head: str, height: int, width: int) -> None:
     out = tiny(head)(frames(2, height, width))
     assert out.colors.shape == (1, 2 * height * width, 3)
     assert bool(torch.isfinite(out.means).all())
 
 
 @pytest.mark.parametrize("head", ["paper", "moving"])
-def test_one_moment_is_fine(head: str) -> None:
+def test_one_timestamp_is_fine(head: str) -> None:
     out = tiny(head)(frames(4, static=True))
     assert all(bool(torch.isfinite(value).all()) for value in out.fields().values())
 

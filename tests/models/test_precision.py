@@ -304,7 +304,7 @@ def test_memory_of_a_frame() -> None:
 
 @low
 def test_slices_do_not_reach_into_each_other(dtype: torch.dtype) -> None:
-    """A picture's result does not depend on what else is in the batch, but for float32's own errors and one rounding."""
+    """An image's result does not depend on what else is in the batch, but for float32's own errors and one rounding."""
     x = numbers(2 * SLICE + 1, 6, 8, 8, dtype=dtype)
     conv = layer(Conv2d(6, 4, 3, padding=1), dtype)
     together = conv(x)

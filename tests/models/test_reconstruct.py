@@ -68,7 +68,7 @@ def test_scene_is_in_the_capture_s_world() -> None:
 
 
 def test_the_world_of_the_capture_does_not_matter() -> None:
-    """Scaled, rotated and shifted, with up rotated too: the same pictures."""
+    """Scaled, rotated and shifted, with up rotated too: the same images."""
     model, x = tiny(), views(seconds=(2.0, 5.0))
     y = moved(x, WORLD)
     here = render(reconstruct(model, x, CPU), x.cameras, x.times, backend="cpu")

@@ -1,4 +1,4 @@
-"""L4GM on a posed capture: the network on the right pictures, and the sequence in the capture's own world and seconds."""
+"""L4GM on a posed capture: the network on the right images, and the sequence in the capture's own world and seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHUFFLED = [8, 3, 5, 1, 11, 4, 0, 10, 2, 7, 6, 9]
 
 
 def by_hand(model: L4GM, rgb: Tensor) -> dict[str, Tensor]:
-    """The fields [T, N, ...] that the network gives for pictures [T, V, H, W, 3] on white."""
+    """The fields [T, N, ...] that the network gives for images [T, V, H, W, 3] on white."""
     with torch.no_grad():
         predicted = model(input_maps(rgb[None], model.config))
     assert isinstance(predicted, PredictedSplats)
@@ -32,7 +32,7 @@ def by_hand(model: L4GM, rgb: Tensor) -> dict[str, Tensor]:
 
 
 def pictures() -> Tensor:
-    """[3, 4, H, W, 3] on white, by moment and azimuth."""
+    """[3, 4, H, W, 3] on white, by timestamp and azimuth."""
     return synchronised().on_white().unflatten(0, (3, 4))
 
 
@@ -59,7 +59,7 @@ def test_both_doors_give_the_same() -> None:
     assert torch.equal(door.times, inner.times)
 
 
-def test_pictures_show_in_the_result() -> None:
+def test_images_show_in_the_result() -> None:
     """So the equalities here say something."""
     model, swapped = tiny_model(), pictures()[:, [0, 1, 3, 2]]
     plain, other = by_hand(model, pictures()), by_hand(model, swapped)
@@ -74,7 +74,7 @@ def test_another_reference_camera_turns_the_result() -> None:
     assert_fields(found, by_hand(model, pictures()[:, [1, 2, 3, 0]]))
 
 
-def test_where_later_moments_lack_the_sides_the_first_ones_stand_in() -> None:
+def test_where_later_timestamps_lack_the_sides_the_first_ones_stand_in() -> None:
     model, kept = tiny_model(), [0, 1, 2, 3, 4, 8, 10]
     rgb = pictures().clone()
     rgb[1, 1:] = rgb[0, 1:]
@@ -84,14 +84,14 @@ def test_where_later_moments_lack_the_sides_the_first_ones_stand_in() -> None:
     assert_fields(model.reconstruct(synchronised()[kept]), by_hand(model, rgb))
 
 
-def test_one_moment() -> None:
+def test_one_timestamp() -> None:
     model = tiny_model(config=TINY_LGM)
     found = model.reconstruct(synchronised()[range(4, 8)])  # pyright: ignore[reportArgumentType]
     assert_fields(found, by_hand(model, pictures()[1:2]))
     assert found.seconds == (2.5, 2.5)
 
 
-def test_moments_of_other_cameras_are_no_frames() -> None:
+def test_timestamps_of_other_cameras_are_no_frames() -> None:
     model, x = tiny_model(), synchronised()
     late = replace(x[[1, 2]], times=torch.tensor([3.0, 3.5], dtype=torch.float64))
     both = Views(
@@ -117,7 +117,7 @@ def test_missing_sides_are_named(azimuths: tuple[float, ...], said: str) -> None
         tiny_model().reconstruct(standing(ring(*azimuths), size=SIZE))
 
 
-def test_sides_of_a_later_moment_are_not_enough() -> None:
+def test_sides_of_a_later_timestamp_are_not_enough() -> None:
     times = [1.0, 2.0, 2.0, 2.0, 2.0]
     with pytest.raises(InputError, match="the first timestamp is not seen from azimuth 90, 180, 270 degrees"):
         tiny_model().reconstruct(standing(ring(0, 0, 90, 180, 270), times, size=SIZE))
@@ -137,7 +137,7 @@ def test_a_camera_that_looks_down_is_refused() -> None:
 
 
 def test_the_capture_s_own_cameras_see_what_the_network_s_do() -> None:
-    """Far away, turned and larger: the pictures stay, but for a pixel's threshold here and there."""
+    """Far away, turned and larger: the images stay, but for a pixel's threshold here and there."""
     model, world = tiny_model(), tilted_world()
     x = moved(synchronised(), world, SHUFFLED)
     scene = model.reconstruct(x)
@@ -156,7 +156,7 @@ def test_the_capture_s_own_cameras_see_what_the_network_s_do() -> None:
     torch.testing.assert_close(moment.means, world.points(fields["means"][1]), atol=1e-3, rtol=1e-4)
 
 
-def test_pictures_of_another_size_and_lens_are_framed() -> None:
+def test_images_of_another_size_and_lens_are_framed() -> None:
     """What the network is given is framed as its training was."""
     model, x = tiny_model(), synchronised()
     wide = orbit(CANONICAL, 0.0, 48, fovy=70.0).to(dtype=torch.float64)

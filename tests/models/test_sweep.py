@@ -114,7 +114,7 @@ def test_time_weights_sum_to_one_and_leave_oneself_out() -> None:
     assert torch.allclose(weights[1, 0, 1:], torch.full((4, 2), 0.25), atol=1e-6)
 
 
-def test_closer_moments_count_more() -> None:
+def test_closer_timestamps_count_more() -> None:
     weights = time_weights(torch.tensor([[0.0, 0.1, 0.5]]), (0.12, 0.6))
     ratio = weights[0, 1, 0] / weights[0, 2, 0]
     expected = torch.exp(torch.tensor(0.4) / torch.tensor([0.12, 0.6]))

@@ -62,7 +62,7 @@ def test_noise_and_angles_between_degrees_do_no_harm(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_picture_of_something_else_gets_a_view_as_good_as_the_best(seed: int) -> None:
+def test_an_image_of_something_else_gets_a_view_as_good_as_the_best(seed: int) -> None:
     """Generated objects never match exactly, and then valleys may be narrower than the coarse step."""
     scene, image = cloud(seed), seen(cloud(seed + 100), 30.0)
     _, errors = exhaustive(scene, image)

@@ -47,7 +47,6 @@ class AlphaMatte(Matte):
     kind, sees_background = "alpha", False
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """See Matte."""
         return _unit(image[..., :3]), _unit(image[..., 3:])
 
 
@@ -62,7 +61,6 @@ class UniformMatte(Matte):
         self.color = color
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """See Matte."""
         colors, alphas = remove_background(_unit(image[..., :3])[None], self.color)
         return colors[0], alphas[0]
 
@@ -77,7 +75,6 @@ class NetworkMatte(Matte):
         self.session = session
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """See Matte."""
         rgb = np.ascontiguousarray(image[..., :3])
         return _unit(rgb), _unit(self.session(rgb))[..., None]
 

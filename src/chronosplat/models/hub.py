@@ -10,8 +10,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,22 +41,16 @@ def fetch(file: HubFile, licence: str) -> Path:
         UnavailableError: neither cached nor downloadable.
         InputError: its SHA-256 is not the pinned or recorded one.
     """
-    try:
-        path = Path(hf_hub_download(file.repo, file.name, revision=file.revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        path = _download(file, licence)
-    check_hash(path, f"{file.repo}/{file.name}", file.sha256)
-    return path
-
-
-def _download(file: HubFile, licence: str) -> Path:
     where = f"{file.repo}/{file.name}"
     try:
-        size = get_hf_file_metadata(hf_hub_url(file.repo, file.name, revision=file.revision)).size or 0
-        log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
-        return Path(hf_hub_download(file.repo, file.name, revision=file.revision))
-    except Exception as error:  # of the hub, of its network library, of the system
-        raise _unavailable(where, error, "weights") from error
+        path = hf_hub_download(file.repo, file.name, revision=file.revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        with _download_errors(where, "weights"):
+            size = get_hf_file_metadata(hf_hub_url(file.repo, file.name, revision=file.revision)).size or 0
+            log.warning("downloading %s (%.2f GB, once; licence: %s)", where, size / 1e9, licence)
+            path = hf_hub_download(file.repo, file.name, revision=file.revision)
+    check_hash(Path(path), where, file.sha256)
+    return Path(path)
 
 
 def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], licence: str) -> Path:
@@ -76,21 +70,23 @@ def fetch_folder(repo: str, patterns: Sequence[str], needed: Sequence[str], lice
         folder = snapshot_download(repo, allow_patterns=list(patterns), local_files_only=True)
         if not missing(folder):
             return Path(folder)
-    try:
+    with _download_errors(f"{repo} ({', '.join(needed)}, ...)", "diffusion"):
         log.warning("downloading %s (several GB, once; licence: %s)", repo, licence)
         folder = snapshot_download(repo, allow_patterns=list(patterns))
-    except Exception as error:  # of the hub, of its network library, of the system
-        raise _unavailable(f"{repo} ({', '.join(needed)}, ...)", error, "diffusion") from error
     if absent := missing(folder):
         problem = f"{repo}: holds no {absent[0]} (pickled weights are not loaded)"
         raise UnavailableError(problem, "give a folder that has it as {diffusion}", diffusion=...)
     return Path(folder)
 
 
-def _unavailable(what: str, error: Exception, argument: str) -> UnavailableError:
-    why = (str(error).strip() or repr(error)).splitlines()[0]
-    problem = f"{what} is not on this machine and cannot be downloaded ({why}); the hub's cache is {constants.HF_HUB_CACHE}"
-    return UnavailableError(problem, f"get it elsewhere and put it there, or give it as {{{argument}}}", **{argument: ...})
+@contextmanager
+def _download_errors(what: str, argument: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of the hub, of its network library, of the system
+        why = (str(error).strip() or repr(error)).splitlines()[0]
+        problem = f"{what} is not on this machine and cannot be downloaded ({why}); the hub's cache is {constants.HF_HUB_CACHE}"
+        raise UnavailableError(problem, f"get it elsewhere and put it there, or give it as {{{argument}}}", **{argument: ...}) from error
 
 
 def records_file() -> Path:

@@ -286,23 +286,23 @@ class ImageDreamUNet(nn.Module):
             check_shape("image_tokens", image_tokens, f"N M {c.image_width}", sizes)
             image = self.image_embed(image_tokens)
         embedding = self.time_embed(timestep_embedding(timesteps, c.model_channels).to(latents.dtype)) + self.camera_embed(cameras)
+
+        def run(blocks: nn.Module, x: Tensor) -> Tensor:
+            assert isinstance(blocks, nn.ModuleList)
+            for block in blocks:
+                if isinstance(block, ResBlock):
+                    x = block(x, embedding)
+                elif isinstance(block, SpatialTransformer):
+                    x = block(x, text, image, views)
+                else:
+                    x = block(x)
+            return x
+
         x, skips = latents, []
         for blocks in self.input_blocks:
-            x = self._run(blocks, x, embedding, text, image, views)
+            x = run(blocks, x)
             skips.append(x)
-        x = self._run(self.middle_block, x, embedding, text, image, views)
+        x = run(self.middle_block, x)
         for blocks in self.output_blocks:
-            x = self._run(blocks, torch.cat([x, skips.pop()], dim=1), embedding, text, image, views)
+            x = run(blocks, torch.cat([x, skips.pop()], dim=1))
         return self.out(x)
-
-    @staticmethod
-    def _run(blocks: nn.Module, x: Tensor, embedding: Tensor, text: Tensor, image: Tensor | None, views: int) -> Tensor:
-        assert isinstance(blocks, nn.ModuleList)
-        for block in blocks:
-            if isinstance(block, ResBlock):
-                x = block(x, embedding)
-            elif isinstance(block, SpatialTransformer):
-                x = block(x, text, image, views)
-            else:
-                x = block(x)
-        return x
