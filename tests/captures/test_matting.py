@@ -48,7 +48,7 @@ class Network:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, network: Network) -> Network:
-    """Put the stand-in where rembg would be."""
+    """Install the fake rembg."""
     rembg: Any = ModuleType("rembg")
     sessions: Any = ModuleType("rembg.sessions")
     rembg.new_session, rembg.remove, rembg.sessions, sessions.sessions_names = network.new_session, network.remove, sessions, MODELS
@@ -197,7 +197,7 @@ def test_an_alpha_channel_that_hides_nothing_is_no_matte() -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "uniform"])
-def test_a_uniform_background_is_cut_away(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_a_uniform_background_is_removed(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     network = install(monkeypatch, Network())
     matte = choose_matte(mode, [on_color()] * 3, "a.mp4")
     assert (matte.kind, matte.slow, matte.sees_background) == ("uniform", False, False)
@@ -259,7 +259,7 @@ def test_rembg_cuts_the_object_out(monkeypatch: pytest.MonkeyPatch, mode: str, m
     assert network.made == [model]  # one session for all images
 
 
-def test_rembg_wins_over_alpha_and_a_uniform_background_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rembg_wins_over_alpha_and_a_uniform_background_if_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, Network())
     assert choose_matte("rembg", [with_alpha(on_color(), 3)], "a").kind == "rembg"
     assert set(MODES) == {"auto", "alpha", "uniform", "rembg", "none"}

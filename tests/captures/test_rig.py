@@ -149,7 +149,7 @@ def test_a_reference_camera_that_looks_down_or_up_is_refused(elevation: float) -
 
 
 @pytest.mark.parametrize("elevation", [3, -3])
-def test_a_reference_camera_may_stand_a_little_off(elevation: float) -> None:
+def test_a_reference_camera_may_be_slightly_off(elevation: float) -> None:
     rig = sort_into_rig(standing([(0, elevation, RADIUS), *ring(90, 180, 270)]))
     assert set(rig.indices) == {(0, place) for place in range(4)}
 
@@ -196,7 +196,7 @@ def test_cameras_above_the_ring_are_left_out_and_change_nothing() -> None:
 
 @pytest.mark.parametrize("radius", [1.0, 3.0])
 def test_the_reference_camera_is_always_in_its_place(radius: float) -> None:
-    """Where it stands at another distance than the others, it is they that do not fit."""
+    """If its distance differs from the others', the others do not fit."""
     rig = sort_into_rig(standing([(0, 0, radius), *ring(90, 180, 270)]))
     assert len(rig.times) == 1
     assert rig.indices[0, 0] == 0

@@ -71,7 +71,7 @@ def test_reconstruct_writes_everything(capture: Path, result: Path) -> None:
     assert "model: " in (result / "config.yaml").read_text()
 
 
-def test_the_scene_file_shows_views_that_did_not_go_in(capture: Path, result: Path) -> None:
+def test_the_scene_file_renders_held_out_views(capture: Path, result: Path) -> None:
     scene, views = cs.load_scene(result / "scene.safetensors"), cs.load_capture(capture, split="test")
     shown = cs.render(scene, views.cameras, views.times)
     assert mean_psnr(shown.rgb, views.on_white()) > seen_as_white(views) + 2  # 19.5 and 23.7 dB

@@ -40,7 +40,7 @@ def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> T
 
 
 def layer(made: nn.Module, dtype: torch.dtype, seed: int = 0) -> nn.Module:
-    """The layer with weights that any machine draws alike."""
+    """The layer, with the same random weights on any machine."""
     with torch.no_grad():
         for index, parameter in enumerate(made.parameters()):
             parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed + index))

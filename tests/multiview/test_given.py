@@ -54,7 +54,7 @@ ALL = [COLORS[name] for name in VIEW_NAMES]
 
 def test_a_folder_with_names_is_read_by_its_names(tmp_path: Path) -> None:
     faces(tmp_path)
-    write(tmp_path, {"another": "left", "drawn": "back"})  # is not looked at
+    write(tmp_path, {"another": "left", "drawn": "back"})  # ignored
     given = load_given([tmp_path], 32)
     assert middles(given.views) == ALL
     assert given.views.shape == (4, 32, 32, 3)

@@ -207,7 +207,7 @@ def test_without_a_network_lgm_is_named_before_anything_is_generated(
     assert generated == []
 
 
-def test_the_example_in_the_help_stands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["multiview", "--help"])
     assert ended.value.code == 0

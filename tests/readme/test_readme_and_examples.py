@@ -1,4 +1,4 @@
-"""What the README and the examples promise runs as it stands there."""
+"""The commands of the README and the examples run as printed."""
 
 from __future__ import annotations
 
