@@ -1,7 +1,7 @@
 """PSNR with and without a refinement setting, on five animated models outside the validation split.
 
     python benchmarks/refinement.py ASSETS --setup alternating --steps 500
-    python benchmarks/refinement.py ASSETS --setup alternating --steps 500 --with alike=0
+    python benchmarks/refinement.py ASSETS --setup alternating --steps 500 --with velocity_weight=0
     python benchmarks/refinement.py ASSETS --setup video --with track.steps=0
     python benchmarks/refinement.py ASSETS --setup video --with strategy=gentle
     python benchmarks/refinement.py ASSETS --setup video --scratch

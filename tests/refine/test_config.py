@@ -28,18 +28,18 @@ def test_numbers_are_seconds(text: str, seconds: float) -> None:
 
 def test_every_field_has_a_step_size_and_two_maps() -> None:
     names = set(moving_scene().tensors())
-    for sizes in (FreeConfig().rates, FreeConfig().hull_rates, GentleConfig().rates, UNBOUNDED):
+    for sizes in (FreeConfig().lrs, FreeConfig().hull_lrs, GentleConfig().lrs, UNBOUNDED):
         assert set(sizes) == names
-    assert set(TrackConfig().rates) == set(static_scene().tensors())
+    assert set(TrackConfig().lrs) == set(static_scene().tensors())
 
 
 def test_a_config_s_step_sizes_are_its_own() -> None:
-    one, other, rates = replace(FAST), refinement("3"), FreeConfig().rates
+    one, other, lrs = replace(FAST), refinement("3"), FreeConfig().lrs
     assert other is not None
-    assert one.free.rates == other.free.rates == rates
+    assert one.free.lrs == other.free.lrs == lrs
     made = type(FAST)(steps=1)
-    made.free.rates["means"] = 9.0
-    assert type(FAST)(steps=1).free.rates["means"] == rates["means"] != 9.0
+    made.free.lrs["means"] = 9.0
+    assert type(FAST)(steps=1).free.lrs["means"] == lrs["means"] != 9.0
 
 
 @law

@@ -47,10 +47,10 @@ def rotation_error(found: Cameras, right: Cameras) -> float:
 def corrected(given: Views, steps: int = 40, **enabled: bool) -> tuple[float, Outcome]:
     """PSNR of the right scene on the views with their corrections, all Gaussians fixed but for their colours."""
     scene, config = blobs(), few(steps, **enabled)
-    sizes = {**dict.fromkeys(config.free.rates, 0.0), "colors": 1e-4}
+    lrs = {**dict.fromkeys(config.free.lrs, 0.0), "colors": 1e-4}
     training = training_views(scene, given)
     every = range(len(training))
-    outcome = optimise(fields_of(scene), training, every, config, Budget(steps), sizes, False)
+    outcome = optimise(fields_of(scene), training, every, config, Budget(steps), lrs, False)
     with torch.no_grad():
         shown = render_views(outcome.fields, training, every, "cpu", viewmats=outcome.corrections.poses(training.viewmats))[0]
         return mean_psnr(outcome.corrections.exposed(shown, every), training.rgb), outcome

@@ -20,7 +20,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Views], RefineConfig]] = 
     "free": (blobs, views, few(60, strategy="free")),
     "gentle": (blobs, video_views, few(30, strategy="gentle", search=0.0)),
     "gentle, static": (still, ring, few(30, strategy="gentle", search=0.0)),
-    "track": (blobs, video_views, few(60, strategy="track", track=TrackConfig(60, looks=1))),
+    "track": (blobs, video_views, few(60, strategy="track", track=TrackConfig(60, min_steps_per_view=1))),
     "frames": (three_frames, views, few(30, strategy="frames")),
     "corrections": (blobs, views, few(60, strategy="free", cameras=True, exposure=True)),
 }
@@ -71,7 +71,7 @@ def test_in_double_precision_as_well(case: str, inside: bool) -> None:
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(("track", "strategy"), [(0, "free"), (60, "track")])
 def test_fitted_as_usual(track: int, strategy: str, inside: bool) -> None:
-    config = few(60, track=TrackConfig(track, looks=1), alike=0.0)
+    config = few(60, track=TrackConfig(track, min_steps_per_view=1), velocity_weight=0.0)
     with torch.inference_mode():
         seen = loaded(front_facing)
     with torch.inference_mode(inside):

@@ -11,9 +11,9 @@ from chronosplat.refine.parameters import Fields
 
 
 def cloud(count: int = 60) -> Fields:
-    draws = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     shapes = {"means": (count, 3), "velocities": (count, 3), "time_centers": (count,)}
-    return {name: torch.randn(*shape, generator=draws) for name, shape in shapes.items()}
+    return {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
 
 
 def neighbours(seed: int = 0) -> Neighbours:
@@ -23,9 +23,9 @@ def neighbours(seed: int = 0) -> Neighbours:
 def test_they_are_the_nearest_in_space_and_time() -> None:
     fields, found = cloud(), neighbours()
     found.find(fields["means"], fields["time_centers"])
-    assert found.ones.tolist() == list(range(60))
+    assert found.indices.tolist() == list(range(60))
     places = torch.cat([fields["means"], fields["time_centers"][:, None] * TIME], -1)
-    for one, others in zip(found.ones.tolist(), found.others.tolist(), strict=True):
+    for one, others in zip(found.indices.tolist(), found.neighbours.tolist(), strict=True):
         gaps = (places - places[one]).norm(dim=-1)
         gaps[one] = float("inf")
         assert set(others) == set(gaps.argsort()[:COUNT].tolist())
@@ -34,16 +34,16 @@ def test_they_are_the_nearest_in_space_and_time() -> None:
 def test_the_same_velocity_costs_nothing_wherever_they_go() -> None:
     fields = cloud()
     fields["velocities"] = torch.tensor([0.3, -2.0, 1.0]).expand(60, 3)
-    assert float(neighbours().unlike(fields)) == 0
+    assert float(neighbours().velocity_differences(fields)) == 0
 
 
 def test_it_grows_with_the_square_and_not_with_where_and_when() -> None:
     fields = cloud()
-    once = float(neighbours().unlike(fields))
+    once = float(neighbours().velocity_differences(fields))
     assert once > 0.1
     moved = fields | {"means": fields["means"] + 3, "time_centers": fields["time_centers"] - 1}
-    assert float(neighbours().unlike(moved)) == pytest.approx(once, rel=1e-5)
-    assert float(neighbours().unlike(fields | {"velocities": 3 * fields["velocities"]})) == pytest.approx(9 * once, rel=1e-5)
+    assert float(neighbours().velocity_differences(moved)) == pytest.approx(once, rel=1e-5)
+    assert float(neighbours().velocity_differences(fields | {"velocities": 3 * fields["velocities"]})) == pytest.approx(9 * once, rel=1e-5)
 
 
 def test_descent_makes_velocities_one() -> None:
@@ -52,21 +52,21 @@ def test_descent_makes_velocities_one() -> None:
     found, adam = neighbours(), torch.optim.Adam([velocities], 0.05)
     for _ in range(300):
         adam.zero_grad()
-        found.unlike(fields | {"velocities": velocities}).backward()
+        found.velocity_differences(fields | {"velocities": velocities}).backward()
         adam.step()
     assert float(velocities.detach().std(0).max()) < 0.1 * float(fields["velocities"].std(0).min())
 
 
 def test_of_a_large_cloud_some_are_compared_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 40)
-    monkeypatch.setattr(module, "DISTANCES", 60 * 20)
+    monkeypatch.setattr(module, "SAMPLES", 40)
+    monkeypatch.setattr(module, "MAX_DISTANCES", 60 * 20)
     fields, found = cloud(), neighbours()
-    assert float(found.unlike(fields)) > 0
-    assert len(found.ones) == len(set(found.ones.tolist())) == 20
-    assert int(found.others.max()) > 40
+    assert float(found.velocity_differences(fields)) > 0
+    assert len(found.indices) == len(set(found.indices.tolist())) == 20
+    assert int(found.neighbours.max()) > 40
 
 
 def test_two_are_each_others_only_neighbour() -> None:
     fields = cloud(2)
     gap = (fields["velocities"][0] - fields["velocities"][1]).square().sum()
-    assert float(neighbours().unlike(fields)) == pytest.approx(float(gap), rel=1e-5)
+    assert float(neighbours().velocity_differences(fields)) == pytest.approx(float(gap), rel=1e-5)

@@ -20,7 +20,7 @@ from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.refine.training_views import TrainingViews, psnr_on, training_views
 from tests.refine.kit import blobs, cancelled_in, few, interrupted_in, views, wrong
 
-FREE, GENTLE = FreeConfig().rates, GentleConfig().rates
+FREE, GENTLE = FreeConfig().lrs, GentleConfig().lrs
 
 
 @cache
@@ -33,9 +33,9 @@ def training() -> TrainingViews:
     return training_views(blobs(), views())
 
 
-def run(steps: int = 6, config: RefineConfig | None = None, sizes: Mapping[str, float] = FREE, **more: Any) -> Outcome:
+def run(steps: int = 6, config: RefineConfig | None = None, lrs: Mapping[str, float] = FREE, **more: Any) -> Outcome:
     config = config or few()
-    return optimise(more.pop("start", start()), more.pop("training", training()), range(24), config, Budget(steps), sizes, **more)
+    return optimise(more.pop("start", start()), more.pop("training", training()), range(24), config, Budget(steps), lrs, **more)
 
 
 def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
@@ -54,14 +54,14 @@ def broken_views() -> TrainingViews:
 
 def test_steps_lower_the_loss() -> None:
     before = psnr_on(start(), training(), range(24), "cpu")
-    assert psnr_on(run(30, sizes=FREE, freely=False).fields, training(), range(24), "cpu") > before + 8
+    assert psnr_on(run(30, lrs=FREE, regularise=False).fields, training(), range(24), "cpu") > before + 8
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-3])
 def test_one_small_step_on_all_views_goes_downhill(size: float) -> None:
-    config = few(batch=24, absolute=0.0, binary=0.0, alpha=0.0)
+    config = few(batch=24, l1_weight=0.0, binary_weight=0.0, alpha_weight=0.0)
     before = psnr_on(start(), training(), range(24), "cpu")
-    after = run(1, config, dict.fromkeys(FREE, size), freely=False)
+    after = run(1, config, dict.fromkeys(FREE, size), regularise=False)
     assert psnr_on(after.fields, training(), range(24), "cpu") > before
 
 
@@ -76,19 +76,19 @@ def test_step_sizes_of_zero_leave_fields_as_they_are() -> None:
     given = dict(start())
     given["opacities"] = torch.linspace(0, 1, len(given["opacities"]))
     given["scales"] = given["scales"] * torch.tensor([1.0, 1.0, 0.01])
-    after = run(4, sizes={**dict.fromkeys(FREE, 0.0), "means": 1e-3}, start=given).fields
+    after = run(4, lrs={**dict.fromkeys(FREE, 0.0), "means": 1e-3}, start=given).fields
     assert identical({**after, "means": given["means"]}, given)
     assert not torch.equal(after["means"], given["means"])
 
 
 def test_gentle_steps_leave_colours_and_opacities() -> None:
-    after = run(4, sizes=GENTLE).fields
+    after = run(4, lrs=GENTLE).fields
     assert torch.equal(after["colors"], start()["colors"])
     assert torch.equal(after["opacities"], start()["opacities"])
 
 
 def test_no_step_sizes_at_all_change_nothing() -> None:
-    assert identical(run(3, sizes=dict.fromkeys(FREE, 0.0)).fields, start())
+    assert identical(run(3, lrs=dict.fromkeys(FREE, 0.0)).fields, start())
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -102,20 +102,20 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_looking_changes_nothing() -> None:
     seen: list[float] = []
 
-    def look(share: float, fields: Mapping[str, Tensor]) -> None:
+    def on_mark(share: float, fields: Mapping[str, Tensor]) -> None:
         seen.append(share)
         for t in fields.values():
             t.zero_()
 
     marks = (0.5, 0.25, 1.0, 0.75)
-    assert identical(run(8, marks=marks, look=look).fields, run(8).fields)
+    assert identical(run(8, marks=marks, on_mark=on_mark).fields, run(8).fields)
     assert seen == sorted(marks)
 
 
 def test_more_marks_than_steps_are_all_visited_in_order() -> None:
     seen: list[float] = []
     marks = tuple(i / 8 for i in range(1, 9))
-    found = run(3, marks=marks, look=lambda share, _: seen.append(share))
+    found = run(3, marks=marks, on_mark=lambda share, _: seen.append(share))
     assert seen == list(marks)
     assert found.steps == 3
     assert not found.broken
@@ -125,13 +125,13 @@ def test_every_view_is_used_before_any_is_used_again() -> None:
     """Of the views in a step, the images have gradients."""
     rgb, used = training().rgb.clone().requires_grad_(), list[int]()
 
-    def look(_share: float, _fields: object) -> None:
+    def on_mark(_share: float, _fields: object) -> None:
         assert rgb.grad is not None
         used.extend(rgb.grad.flatten(1).any(1).nonzero()[:, 0].tolist())
         rgb.grad = None
 
     marks = tuple(i / 6 for i in range(1, 7))
-    optimise(start(), replace(training(), rgb=rgb), range(2, 14), few(batch=4), Budget(6), FREE, marks=marks, look=look)
+    optimise(start(), replace(training(), rgb=rgb), range(2, 14), few(batch=4), Budget(6), FREE, marks=marks, on_mark=on_mark)
     assert sorted(used[:12]) == sorted(used[12:]) == list(range(2, 14))
 
 
@@ -150,15 +150,15 @@ def test_a_nan_in_an_image_ends_it_with_the_last_finite_fields() -> None:
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float) -> None:
     """Images that become invalid after the third step."""
-    wanted = run(3, few(final=1.0))
+    wanted = run(3, few(lr_floor=1.0))
     going_bad = replace(training(), rgb=training().rgb.clone())
-    found = run(9, few(final=1.0), training=going_bad, marks=(3 / 9,), look=lambda *_: going_bad.rgb.fill_(value))
+    found = run(9, few(lr_floor=1.0), training=going_bad, marks=(3 / 9,), on_mark=lambda *_: going_bad.rgb.fill_(value))
     assert (found.broken, found.steps) == ("the loss became NaN", 3)
     assert identical(found.fields, wanted.fields)
 
 
 def test_a_gradient_that_is_no_number_ends_it_with_the_last_finite_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = run(3, few(final=1.0))
+    wanted = run(3, few(lr_floor=1.0))
     usual, calls = Tensor.backward, [0]
 
     def backward(loss: Tensor) -> None:
@@ -166,15 +166,15 @@ def test_a_gradient_that_is_no_number_ends_it_with_the_last_finite_fields(monkey
         usual(loss * (torch.nan if calls[0] == 4 else 1.0))
 
     monkeypatch.setattr(Tensor, "backward", backward)
-    found = run(9, few(final=1.0))
+    found = run(9, few(lr_floor=1.0))
     assert (found.broken, found.steps) == ("a gradient became NaN", 3)
     assert identical(found.fields, wanted.fields)
 
 
 def test_a_cancellation_ends_it_after_the_step() -> None:
-    wanted = run(3, few(final=1.0))
+    wanted = run(3, few(lr_floor=1.0))
     with pytest.MonkeyPatch.context() as patch:
-        found = run(9, few(final=1.0), cancel=cancelled_in(3, patch).cancel)
+        found = run(9, few(lr_floor=1.0), cancel=cancelled_in(3, patch).cancel)
     assert (found.broken, found.steps) == ("interrupted", 3)
     assert identical(found.fields, wanted.fields)
 
@@ -190,7 +190,7 @@ def test_a_cancellation_before_the_first_step_leaves_the_start() -> None:
 
 def test_a_cancellation_while_looking_ends_it_with_what_was_reached() -> None:
     cancel = Cancel()
-    found = run(8, marks=(0.5,), look=lambda *_: cancel.request(), cancel=cancel)
+    found = run(8, marks=(0.5,), on_mark=lambda *_: cancel.request(), cancel=cancel)
     assert found.broken == "interrupted"
     assert found.steps in (4, 5)
     assert usable(found.fields)
@@ -224,17 +224,17 @@ def test_seconds_end_it() -> None:
 
 
 def test_time_spent_looking_is_not_counted(now: list[float]) -> None:
-    def look(_share: float, _fields: object) -> None:
+    def on_mark(_share: float, _fields: object) -> None:
         now[0] += 50.0
 
-    assert optimise(start(), training(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), look=look).steps > 4
+    assert optimise(start(), training(), range(24), few(), Budget(seconds=1.0), FREE, marks=(0.3,), on_mark=on_mark).steps > 4
 
 
 def test_no_needles_and_opacities_and_colours_between_0_and_1() -> None:
     given = dict(start())
     given["scales"] = given["scales"] * torch.tensor([1.0, 1.0, 0.001])
     given["opacities"] = torch.linspace(0, 1, len(given["opacities"]))
-    after = run(5, few(needle=5.0), {**FREE, "opacities": 2.0, "scales": 1.0, "colors": 0.5}, start=given).fields
+    after = run(5, few(max_anisotropy=5.0), {**FREE, "opacities": 2.0, "scales": 1.0, "colors": 0.5}, start=given).fields
     assert bool(((after["colors"] >= 0) & (after["colors"] <= 1)).all())
     assert float((after["scales"].amax(-1) / after["scales"].amin(-1)).max()) <= 5.0 * (1 + 1e-5)
     assert bool(((after["opacities"] > 0) & (after["opacities"] < 1)).all())

@@ -12,7 +12,7 @@ from chronosplat.captures import Views
 from chronosplat.refine import random_in_hull
 from chronosplat.refine import start as start_module
 from chronosplat.refine.coverage import timestamp_spacing
-from chronosplat.refine.start import OPACITY, PER_PIXEL, count_for, thinned_and_widened
+from chronosplat.refine.start import OPACITY, PER_PIXEL, count_for, subsample_and_widen
 from chronosplat.shapes import InputError
 from tests.refine.kit import SIZE, blobs, same, timestamps, views
 from tests.scene_kit import project, tilted_world
@@ -24,7 +24,7 @@ ALPHAS = torch.ones(24, 2, 10, 1)  # 20 pixels covered in each: 70 Gaussians
 @pytest.fixture
 def no_least(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small clouds are thinned, too."""
-    monkeypatch.setattr(start_module, "FEWEST", 1)
+    monkeypatch.setattr(start_module, "MIN_GAUSSIANS", 1)
 
 
 def test_the_count_follows_the_pixels_that_the_object_covers(no_least: None) -> None:
@@ -36,7 +36,7 @@ def test_the_count_follows_the_pixels_that_the_object_covers(no_least: None) -> 
 def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> None:
     scene = replace(blobs(), time_sigmas=torch.linspace(0.01, 2.0, 300))
     width = 3.5 * timestamp_spacing(TIMES)
-    fields = thinned_and_widened(scene, ALPHAS, TIMES, 3.5, 0)
+    fields = subsample_and_widen(scene, ALPHAS, TIMES, 3.5, 0)
     assert all(len(t) == 70 for t in fields.values())
     assert float(fields["time_sigmas"].min()) == pytest.approx(width)
     assert float(fields["time_sigmas"].max()) > width
@@ -48,22 +48,22 @@ def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> Non
 
 
 def test_small_clouds_stay_whole() -> None:
-    fields = thinned_and_widened(blobs(), ALPHAS, TIMES, 3.5, 0)
+    fields = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 0)
     assert torch.equal(fields["means"], blobs().means)
     torch.testing.assert_close(fields["scales"], blobs().scales)
 
 
 def test_a_single_timestamp_keeps_its_time_sigmas() -> None:
-    fields = thinned_and_widened(blobs(), ALPHAS, torch.zeros(24), 3.5, 0)
+    fields = subsample_and_widen(blobs(), ALPHAS, torch.zeros(24), 3.5, 0)
     assert torch.equal(fields["time_sigmas"], blobs().time_sigmas)
 
 
 def test_thinning_depends_on_the_seed_alone(no_least: None) -> None:
     torch.manual_seed(1)
-    one = thinned_and_widened(blobs(), ALPHAS, TIMES, 3.5, 5)
+    one = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 5)
     torch.manual_seed(2)
-    two = thinned_and_widened(blobs(), ALPHAS, TIMES, 3.5, 5)
-    other = thinned_and_widened(blobs(), ALPHAS, TIMES, 3.5, 6)
+    two = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 5)
+    other = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 6)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["means"], other["means"])
 
@@ -71,10 +71,10 @@ def test_thinning_depends_on_the_seed_alone(no_least: None) -> None:
 def test_faint_gaussians_are_drawn_rarely(no_least: None) -> None:
     faint = torch.arange(300) % 2 == 0
     scene = replace(blobs(), opacities=torch.where(faint, 0.01, 0.9), means=torch.arange(300.0)[:, None].expand(300, 3).clone())
-    drawn = torch.cat([thinned_and_widened(scene, ALPHAS, TIMES, 3.5, seed)["means"][:, 0] for seed in range(10)]).long()
+    drawn = torch.cat([subsample_and_widen(scene, ALPHAS, TIMES, 3.5, seed)["means"][:, 0] for seed in range(10)]).long()
     assert float(faint[drawn].double().mean()) < 0.06
     never = replace(scene, opacities=torch.where(faint, 0.0, 0.9))
-    assert not faint[thinned_and_widened(never, ALPHAS, TIMES, 3.5, 0)["means"][:, 0].long()].any()
+    assert not faint[subsample_and_widen(never, ALPHAS, TIMES, 3.5, 0)["means"][:, 0].long()].any()
 
 
 def inside(views: Views, points: torch.Tensor, view: int) -> torch.Tensor:
@@ -135,10 +135,10 @@ def test_silhouettes_with_nothing_in_common_are_refused() -> None:
     alphas = torch.zeros(2, SIZE, SIZE, 1)
     alphas[0, :8], alphas[1, 24:] = 1, 1
     apart = Views(torch.zeros(2, SIZE, SIZE, 3), alphas, orbit([0.0, 90.0], size=SIZE), torch.zeros(2, dtype=torch.float64))
-    with pytest.raises(InputError, match="silhouettes have nothing in common"):
+    with pytest.raises(InputError, match="silhouettes do not intersect"):
         random_in_hull(apart, 50)
 
 
 def test_an_empty_capture_is_refused() -> None:
-    with pytest.raises(InputError, match="silhouettes have nothing in common"):
+    with pytest.raises(InputError, match="silhouettes do not intersect"):
         random_in_hull(replace(views(), alphas=torch.zeros_like(views().alphas)), 50)

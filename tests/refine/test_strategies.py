@@ -31,7 +31,7 @@ TRACK = TrackConfig(steps=120)
     ],
 )
 def test_each_can_be_forced(strategy: str, scene: Callable[[], Scene], given: Callable[[], Views], other: str) -> None:
-    config = few(120, track=replace(TRACK, looks=1) if strategy == "track" else TrackConfig())
+    config = few(120, track=replace(TRACK, min_steps_per_view=1) if strategy == "track" else TrackConfig())
     assert refine_scene(scene(), given(), replace(config, steps=10, track=TrackConfig())).facts["strategy"] == other
     done = refine_scene(scene(), given(), replace(config, strategy=strategy))
     assert (done.facts["strategy"], done.facts["why"]) == (strategy, "requested")
@@ -66,9 +66,9 @@ REFUSED: dict[str, tuple[str, Callable[[], Scene], Callable[[], Views], str]] = 
 @pytest.mark.parametrize("what", REFUSED)
 def test_one_that_cannot_run_is_refused_with_its_reason(what: str) -> None:
     strategy, scene, given, reason = REFUSED[what]
-    looks = 1 if what == "track, nothing there" else TRACK.looks * 10
+    looks = 1 if what == "track, nothing there" else TRACK.min_steps_per_view * 10
     with pytest.raises(InputError) as found:
-        refine_scene(scene(), given(), few(120, strategy=strategy, track=replace(TRACK, looks=looks)))
+        refine_scene(scene(), given(), few(120, strategy=strategy, track=replace(TRACK, min_steps_per_view=looks)))
     assert f"strategy {strategy}: cannot run, because {reason}" in str(found.value)
     assert "use strategy=auto" in str(found.value)
     assert "\n" not in str(found.value)

@@ -17,7 +17,7 @@ from chronosplat.refine import Problem, RefineConfig, Refined, fit, refine_scene
 from chronosplat.refine.config import TrackConfig
 from chronosplat.refine.coverage import best_seen_time
 from chronosplat.refine.refine import choose_strategy
-from chronosplat.refine.strategies.track import draw_views
+from chronosplat.refine.strategies.track import sample_views
 from chronosplat.refine.training_views import training_views
 from chronosplat.scenes import Gaussians4D
 from tests.refine.kit import SIZE, Recorder, alternating, cancelled_in, front_facing, moving, psnr_of, said, same, video, views_of
@@ -123,8 +123,8 @@ def test_a_video_that_is_too_long_for_the_steps_is_not_tracked() -> None:
 @pytest.mark.parametrize(("reach", "most"), [(0, 4), (1, 5), (3, 7), (11, TrackConfig().batch)])
 def test_views_of_a_step(reach: int, most: int) -> None:
     away = torch.tensor([*range(12), 0, 0, 0])  # a video and three other sides at its first timestamp
-    draws, settings = torch.Generator().manual_seed(0), TrackConfig()
-    found = [draw_views(away, reach, draws, settings) for _ in range(200)]
+    generator, settings = torch.Generator().manual_seed(0), TrackConfig()
+    found = [sample_views(away, reach, generator, settings) for _ in range(200)]
     for chosen in found:
         assert len(chosen) == most == len(set(chosen))
         assert int(away[chosen].max()) <= reach

@@ -1,4 +1,4 @@
-"""Refinement settings: how long, how freely, and what regularises it. Each strategy has its own config."""
+"""Refinement settings: length, learning rates and regularisation. Each strategy has its own config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from chronosplat.shapes import InputError
 
-StepSizes = dict[str, float]  # by field, of the unbounded values (parameters.py), in a scene of size about one
+LearningRates = dict[str, float]  # by field, of the unbounded values (parameters.py), in a scene of size about one
 
 
 @dataclass(frozen=True)
@@ -14,21 +14,21 @@ class FreeConfig:
     """Strategy ``free``: the scene restarts as fewer, longer-lived Gaussians, and every field moves.
 
     Attributes:
-        rates: step sizes. docs/results.md, "Learning rates".
-        hull_rates: step sizes from random points in the visual hull, whose colours are one image's.
+        lrs: learning rates. docs/results.md, "Learning lrs".
+        hull_lrs: learning rates from random points in the visual hull, whose colours are one image's.
         widths: least time sigmas to try, in mean spacings between timestamps. docs/results.md, "Starts".
         hull: the same for starts from random points in the visual hull; empty tries none.
         min_views: with fewer views the prediction is more accurate. docs/results.md, "Number of views".
         min_steps: of a final run; the search overfits sooner than a run on all views.
     """
 
-    rates: StepSizes = field(
+    lrs: LearningRates = field(
         default_factory=lambda: {
             "means": 6e-3, "velocities": 1.2e-2, "time_centers": 3e-2, "time_sigmas": 3e-2,
             "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 3e-3,
         }
     )  # fmt: skip
-    hull_rates: StepSizes = field(
+    hull_lrs: LearningRates = field(
         default_factory=lambda: {
             "means": 6e-3, "velocities": 1.2e-2, "time_centers": 3e-2, "time_sigmas": 3e-2,
             "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2,
@@ -46,13 +46,13 @@ class GentleConfig:
     onto the sides behind it.
 
     Attributes:
-        rates: step sizes. docs/results.md, "Learning rates".
+        lrs: learning rates. docs/results.md, "Learning lrs".
         gain: dB to gain on held-out views; these were inputs of the prediction, which flatters it.
         max_steps: more steps fit the visible side at the cost of all others.
         max_steps_blind: the same where no view is held out.
     """
 
-    rates: StepSizes = field(
+    lrs: LearningRates = field(
         default_factory=lambda: {
             "means": 6e-4, "velocities": 1.2e-3, "time_centers": 3e-3, "time_sigmas": 3e-3,
             "scales": 3e-3, "quats": 3e-3, "opacities": 0.0, "colors": 0.0,
@@ -69,29 +69,29 @@ class TrackConfig:
 
     Attributes:
         steps: at most so many; 0 never tracks. docs/results.md, "Tracking".
-        rates: step sizes of the Gaussians. shift, turn: of the control nodes; small, so that unconstrained parts stay in place.
+        lrs: learning rates of the Gaussians. shift_lr, turn_lr: of the control nodes; small, so that unconstrained parts stay in place.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
-        faint: opacity below which a Gaussian is left out.
-        grown: fraction of the steps after which all timestamps take part.
-        sides: directions from which the rest timestamp must be seen.
+        min_opacity: Gaussians with less are removed.
+        growth: fraction of the steps after which all timestamps take part.
+        min_directions: directions from which the rest timestamp must be seen.
         min_steps: steps, and Gaussians at rest, below which tracking fails.
         batch, at_rest: views in a step, and how many of them are of the rest timestamp, which alone shows the other sides.
-        looks: steps per view, at least; longer videos were not tried.
+        min_steps_per_view: longer videos were not tried.
     """
 
     steps: int = 0
-    rates: StepSizes = field(default_factory=lambda: {"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2})
-    shift: float = 1.5e-3
-    turn: float = 4.8e-3
+    lrs: LearningRates = field(default_factory=lambda: {"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2})
+    shift_lr: float = 1.5e-3
+    turn_lr: float = 4.8e-3
     rigidity: float = 1.0
     steadiness: float = 0.01
-    faint: float = 0.03
-    grown: float = 0.4
-    sides: int = 3
+    min_opacity: float = 0.03
+    growth: float = 0.4
+    min_directions: int = 3
     min_steps: int = 60
     batch: int = 8
     at_rest: int = 2
-    looks: int = 16
+    min_steps_per_view: int = 16
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,13 @@ class RefineConfig:
         search: fraction of the budget for runs with held-out views, which choose the start and the length; the final run sees
             all views. 0 uses the defaults.
         held_out: fraction of the views that these runs do not see.
-        final: the learning rate falls exponentially to this fraction.
-        drop: fraction of the Gaussians left out of a step at random (DropGaussian, CVPR 2025).
-        alpha, absolute: weights of the alpha's squared error and of the colours' absolute error beside their squared error.
-        binary: weight of o (1 - o), which drives opacities to 0 or 1.
-        alike: weight of the squared difference between the velocities of neighbours in space and time.
-        needle: largest ratio of a Gaussian's longest to its shortest axis.
+        lr_floor: final learning rate as a fraction of the initial one; the decay is exponential.
+        dropout: fraction of the Gaussians left out of a step at random (DropGaussian, CVPR 2025).
+        alpha_weight, l1_weight: weights of the alpha's squared error and the colours' absolute error; that of the colours'
+            squared error is 1.
+        binary_weight: weight of o (1 - o), which drives opacities to 0 or 1.
+        velocity_weight: weight of the squared difference between the velocities of neighbours in space and time.
+        max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
         free, gentle, track: the strategies' own settings.
@@ -123,13 +124,13 @@ class RefineConfig:
     batch: int = 4
     search: float = 0.35
     held_out: float = 0.17
-    final: float = 0.1
-    drop: float = 0.1
-    alpha: float = 0.3
-    absolute: float = 0.1
-    binary: float = 0.01
-    alike: float = 0.1
-    needle: float = 30.0
+    lr_floor: float = 0.1
+    dropout: float = 0.1
+    alpha_weight: float = 0.3
+    l1_weight: float = 0.1
+    binary_weight: float = 0.01
+    velocity_weight: float = 0.1
+    max_anisotropy: float = 30.0
     cameras: bool = False
     exposure: bool = False
     seed: int = 0
@@ -149,14 +150,14 @@ class RefineConfig:
             raise InputError(f"refine: expected a batch of at least 1 view, got {self.batch}")
         if self.track.steps < 0:
             raise InputError(f"refine: expected at least 0 tracking steps, got {self.track.steps}")
-        if not self.needle > 1:
-            raise InputError(f"refine: expected needle above 1, got {self.needle:g}")
-        if not 0 < self.final <= 1:
-            raise InputError(f"refine: expected final in (0, 1], got {self.final:g}")
+        if not self.max_anisotropy > 1:
+            raise InputError(f"refine: expected max_anisotropy above 1, got {self.max_anisotropy:g}")
+        if not 0 < self.lr_floor <= 1:
+            raise InputError(f"refine: expected lr_floor in (0, 1], got {self.lr_floor:g}")
         widths = self.free.widths
         if not widths or not all(0 < width < float("inf") for width in widths):
             raise InputError(f"refine: expected widths above 0, at least one, got {widths}")
-        for name in ("search", "held_out", "drop"):
+        for name in ("search", "held_out", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras, Similarity
 from chronosplat.refine.config import RefineConfig
 
-POSE_STEP, EXPOSURE_STEP = 1e-3, 2e-3
+POSE_LR, EXPOSURE_LR = 1e-3, 2e-3
 
 
 class Corrections:
@@ -25,8 +25,8 @@ class Corrections:
 
     def groups(self) -> list[dict[str, Any]]:
         """The optimised tensors, for Adam."""
-        groups = [([self.twists], POSE_STEP), ([self.gains, self.offsets], EXPOSURE_STEP)]
-        return [{"params": tensors, "size": size} for tensors, size in groups if tensors[0].requires_grad]
+        groups = [([self.twists], POSE_LR), ([self.gains, self.offsets], EXPOSURE_LR)]
+        return [{"params": tensors, "initial_lr": lr} for tensors, lr in groups if tensors[0].requires_grad]
 
     def facts(self) -> dict[str, float]:
         """The mean size of the corrections, for a report."""

@@ -13,7 +13,7 @@ from chronosplat.scenes import Clock, Gaussians4D, Scene
 from chronosplat.shapes import InputError
 
 BOX = 0.75  # half the edge of the cube that holds any normalised object
-CARVED_BY = 4  # views from different directions, the nearest in time, whose alphas must contain a point
+CARVING_VIEWS = 4  # views from different directions, the nearest in time, whose alphas must contain a point
 ROUNDS = 40
 
 
@@ -30,9 +30,9 @@ def random_in_hull(
         A scene in the capture's world and seconds, like a prediction. Colours are those of the view nearest in time.
 
     Raises:
-        InputError: the silhouettes have nothing in common.
+        InputError: the silhouettes do not intersect.
     """
-    draws = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     first, last = views.seconds
     world = normalizing_similarity(views.cameras, views.up) if like is None else like.world
     linear = None if like is None else like.linear_form()
@@ -41,12 +41,12 @@ def random_in_hull(
     cameras = views.cameras.transformed(world.inverse()).to(dtype=torch.float32)
     times = clock.scene_time(views.times).float()
     images = torch.cat([views.on_white(), views.alphas], -1).float()
-    carvers = {float(t): _carvers(cameras, (times - t).abs()) for t in torch.unique(times)}
+    carving = {float(t): _carving_views(cameras, (times - t).abs()) for t in torch.unique(times)}
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(ROUNDS):
-        x = (torch.rand(4 * count, 3, generator=draws) * 2 - 1) * BOX
-        t = times[torch.randint(0, len(times), (4 * count,), generator=draws)]
-        for time, chosen in carvers.items():
+        x = (torch.rand(4 * count, 3, generator=generator) * 2 - 1) * BOX
+        t = times[torch.randint(0, len(times), (4 * count,), generator=generator)]
+        for time, chosen in carving.items():
             points = x[t == time]
             samples = torch.stack([_sample(images[k], cameras.Ks[k], cameras.viewmats[k], points) for k in chosen])  # [C, P, 4]
             inside = (samples[..., 3] > 0.5).all(0)
@@ -55,9 +55,9 @@ def random_in_hull(
             break
     means, centers, colors = (torch.cat(parts) for parts in zip(*found, strict=True))
     if len(means) == 0:
-        raise InputError("views: the silhouettes have nothing in common; check alphas and cameras")
-    some = torch.randperm(len(means), generator=draws)[:count]
-    means, centers, colors = means[some], centers[some], colors[some]
+        raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
+    chosen = torch.randperm(len(means), generator=generator)[:count]
+    means, centers, colors = means[chosen], centers[chosen], colors[chosen]
     probe = means[: min(2000, len(means))]
     spacing = torch.cdist(probe, means).topk(min(4, len(means)), largest=False).values[:, 1:]
     size = float(spacing.mean()) if spacing.numel() else 0.02
@@ -77,11 +77,11 @@ def random_in_hull(
     )
 
 
-def _carvers(cameras: Cameras, gap: Tensor) -> list[int]:
+def _carving_views(cameras: Cameras, gap: Tensor) -> list[int]:
     """Views nearest in time whose directions are apart."""
     forwards = F.normalize(cameras.forwards.double(), dim=-1)
     order = gap.argsort(stable=True)
-    return order[directions_apart(forwards[order])[:CARVED_BY]].tolist()
+    return order[directions_apart(forwards[order])[:CARVING_VIEWS]].tolist()
 
 
 def _sample(image: Tensor, K: Tensor, viewmat: Tensor, points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One optimisation: batches of views, Adam with a step size per field, and marks at which the state is evaluated."""
+"""One optimisation: batches of views, Adam with a learning rate per field, and marks at which the state is evaluated."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Outcome:
     corrections: Corrections
 
 
-Look = Callable[[float, Mapping[str, Tensor]], None]
+OnMark = Callable[[float, Mapping[str, Tensor]], None]
 
 
 @torch.inference_mode(False)
@@ -66,57 +66,57 @@ def optimise(
     train: Sequence[int],
     config: RefineConfig,
     budget: Budget,
-    sizes: Mapping[str, float],
-    freely: bool = True,
+    lrs: Mapping[str, float],
+    regularise: bool = True,
     marks: Sequence[float] = (),
-    look: Look = lambda _share, _fields: None,
+    on_mark: OnMark = lambda _share, _fields: None,
     cancel: Cancel | None = None,
 ) -> Outcome:
     """Optimise fields against the views ``train``.
 
     Args:
         start: fields of the scene at the start, bounded.
-        sizes: step size of each field, which falls to ``config.final`` of it; 0 fixes the field.
-        freely: many views move each Gaussian: drop some at random, and draw neighbours to the same velocity.
-        marks: fractions of the budget at which ``look`` is called with the fields (its time does not count).
+        lrs: learning rate of each field, which decays to ``config.lr_floor`` of it; 0 fixes the field.
+        regularise: drop Gaussians at random and pull neighbours to the same velocity, for starts of which every field moves.
+        marks: fractions of the budget at which ``on_mark`` is called with the fields (its time does not count).
         cancel: ends the optimisation early.
 
     Returns:
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
     cancel = Cancel() if cancel is None else cancel
-    free = freed({name: t for name, t in start.items() if sizes[name] > 0})
+    free = freed({name: t for name, t in start.items() if lrs[name] > 0})
     fixed = {name: t.detach().float() for name, t in start.items() if name not in free}
     corrections = Corrections(len(views), config, views.rgb.device)
-    groups = [{"params": [t], "size": sizes[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
+    groups = [{"params": [t], "initial_lr": lrs[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
     if not groups:
         return Outcome(fixed, 0, "", corrections)
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
-    draws = torch.Generator().manual_seed(config.seed)
-    alike = freely and config.alike > 0 and "velocities" in free and len(free["velocities"]) > 1
-    neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if alike else None
+    generator = torch.Generator().manual_seed(config.seed)
+    smooth = regularise and config.velocity_weight > 0 and "velocities" in free and len(free["velocities"]) > 1
+    neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
     queue: list[int] = []
-    waiting = sorted(marks)
-    began, looking, steps = time.perf_counter(), 0.0, 0
+    remaining = sorted(marks)
+    began, evaluating, steps = time.perf_counter(), 0.0, 0
     outcome = Outcome({}, 0, "", corrections)
     while True:
-        share = budget.spent(steps, time.perf_counter() - began - looking)
+        share = budget.spent(steps, time.perf_counter() - began - evaluating)
         if cancel.requested:
             outcome.broken = "interrupted"
             break
-        while waiting and share >= waiting[0] - 1e-9:
+        while remaining and share >= remaining[0] - 1e-9:
             paused = time.perf_counter()
-            look(waiting.pop(0), _still(fixed, free))
-            looking += time.perf_counter() - paused
+            on_mark(remaining.pop(0), _detached(fixed, free))
+            evaluating += time.perf_counter() - paused
         if share >= 1 - 1e-9:
             break
         while len(queue) < min(config.batch, len(train)):
-            queue += [train[i] for i in torch.randperm(len(train), generator=draws).tolist()]
+            queue += [train[i] for i in torch.randperm(len(train), generator=generator).tolist()]
         chosen, queue = queue[: config.batch], queue[config.batch :]
         fields = fixed | bounded(free)
-        loss = _loss(fields, views, chosen, config, corrections, draws if freely else None)
+        loss = _loss(fields, views, chosen, config, corrections, generator if regularise else None)
         if neighbours is not None:
-            loss = loss + config.alike * neighbours.unlike(fields)
+            loss = loss + config.velocity_weight * neighbours.velocity_differences(fields)
         if not bool(torch.isfinite(loss)):
             outcome.broken = "the loss became NaN"
             break
@@ -126,15 +126,15 @@ def optimise(
             outcome.broken = "a gradient became NaN"
             break
         for group in adam.param_groups:
-            group["lr"] = group["size"] * config.final**share
+            group["lr"] = group["initial_lr"] * config.lr_floor**share
         adam.step()
         _bound(free, config)
         steps += 1
-    outcome.fields, outcome.steps = _still(fixed, free), steps
+    outcome.fields, outcome.steps = _detached(fixed, free), steps
     return outcome
 
 
-def _still(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
+def _detached(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
     with torch.no_grad():
         return fixed | {name: t.clone() for name, t in bounded(free).items()}
 
@@ -150,24 +150,24 @@ def _loss(
     chosen: list[int],
     config: RefineConfig,
     corrections: Corrections,
-    draws: torch.Generator | None,
+    generator: torch.Generator | None,
 ) -> Tensor:
-    if draws is not None and config.drop > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
-        kept = (torch.rand(len(fields["means"]), generator=draws) >= config.drop).nonzero()[:, 0].to(fields["means"].device)
+    if generator is not None and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
+        kept = (torch.rand(len(fields["means"]), generator=generator) >= config.dropout).nonzero()[:, 0].to(fields["means"].device)
         fields = {name: t.index_select(0, kept) for name, t in fields.items()}
-        fields["opacities"] = (fields["opacities"] / (1 - config.drop)).clamp(max=0.999)
+        fields["opacities"] = (fields["opacities"] / (1 - config.dropout)).clamp(max=0.999)
     rgb, alpha = render_views(fields, views, chosen, config.backend, viewmats=corrections.poses(views.viewmats))
     loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
-    if config.binary > 0 and fields["opacities"].requires_grad:
-        loss = loss + config.binary * (fields["opacities"] * (1 - fields["opacities"])).mean()
+    if config.binary_weight > 0 and fields["opacities"].requires_grad:
+        loss = loss + config.binary_weight * (fields["opacities"] * (1 - fields["opacities"])).mean()
     return loss
 
 
 def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:
     """The loss of renderings [V, H, W, 3] and [V, H, W, 1] against their views: of colours and, where there are masks, of alpha."""
     target = views.rgb[chosen]
-    loss = mse(rgb, target) + config.absolute * (rgb - target).abs().mean()
-    return loss + config.alpha * mse(alpha, views.alpha[chosen]) if views.masked else loss
+    loss = mse(rgb, target) + config.l1_weight * (rgb - target).abs().mean()
+    return loss + config.alpha_weight * mse(alpha, views.alpha[chosen]) if views.masked else loss
 
 
 def _bound(free: Fields, config: RefineConfig) -> None:
@@ -177,4 +177,4 @@ def _bound(free: Fields, config: RefineConfig) -> None:
             free["colors"].clamp_(0, 1)
         if "scales" in free:
             longest = free["scales"].amax(-1, keepdim=True)
-            free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.needle)))
+            free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.max_anisotropy)))

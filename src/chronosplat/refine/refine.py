@@ -112,7 +112,7 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     of the best-seen timestamp are.
 
     Raises:
-        InputError: the silhouettes have nothing in common.
+        InputError: the silhouettes do not intersect.
     """
     began, events = time.perf_counter(), events or Events()
     points = random_in_hull(views, count_for(views.alphas), config.seed).to(device)

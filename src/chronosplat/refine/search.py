@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Cameras
 from chronosplat.events import Events, info, warning
-from chronosplat.refine.config import RefineConfig, StepSizes
+from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.optimise import Budget, optimise
 from chronosplat.refine.parameters import Fields, fields_of, with_fields
@@ -24,11 +24,11 @@ MARKS = tuple(i / 8 for i in range(1, 9))  # fractions of an optimisation at whi
 
 @dataclass(frozen=True)
 class Start:
-    """A state to optimise from, and its step sizes."""
+    """A state to optimise from, its learning rates, and whether to regularise (see optimise)."""
 
     fields: Fields
-    sizes: StepSizes
-    freely: bool
+    lrs: LearningRates
+    regularise: bool
     width: float | None = None
     origin: str = "prediction"
 
@@ -77,10 +77,10 @@ def optimise_with_search(
         began: when the budget's seconds began. max_steps: whatever the budget.
     """
 
-    def left() -> float | None:
+    def seconds_left() -> float | None:
         return None if config.seconds is None else max(config.seconds - (time.perf_counter() - began), 1e-3)
 
-    budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), left())
+    budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), seconds_left())
     best = _search(starts, views, held, floor, config, budget, events) if held else Best(math.nan, until=1.0)
     facts: dict[str, Any] = {"held_out": len(held), "psnr_held_out": rounded(best.psnr) if best.fields else None, "seed": config.seed}
     fields, steps, broken, corrections = best.fields, best.steps, best.broken, None
@@ -88,11 +88,11 @@ def optimise_with_search(
         start, first, until, rest = starts[best.start], 0.0, 1.0, budget
         if held:
             first, rest = config.search, budget.share(1 - config.search)
-            rest = replace(rest, seconds=left())
+            rest = replace(rest, seconds=seconds_left())
             steps_left = max(best.steps, 1) * (1 - config.search) / config.search
-            until = max(best.until, min(1.0, config.free.min_steps / steps_left)) if start.freely else best.until
+            until = max(best.until, min(1.0, config.free.min_steps / steps_left)) if start.regularise else best.until
         outcome = optimise(
-            start.fields, views, range(len(views)), config, rest.share(until), start.sizes, start.freely, MARKS,
+            start.fields, views, range(len(views)), config, rest.share(until), start.lrs, start.regularise, MARKS,
             lambda share, _: report_progress(events, first + (1 - first) * share, best.psnr), events.cancel,
         )  # fmt: skip
         fields, steps, broken, corrections = outcome.fields, steps + outcome.steps, outcome.broken, outcome.corrections
@@ -111,14 +111,14 @@ def _search(
     best = Best(floor)
     for index, start in enumerate(starts):
 
-        def look(share: float, fields: Mapping[str, Tensor], index: int = index) -> None:
+        def on_mark(share: float, fields: Mapping[str, Tensor], index: int = index) -> None:
             psnr = psnr_on(fields, views, held, config.backend)
             if psnr > best.psnr:
                 best.psnr, best.start, best.until, best.fields = psnr, index, share, dict(fields)
             report_progress(events, config.search * (index + share) / len(starts), psnr)
 
         part = budget.share(config.search / len(starts))
-        outcome = optimise(start.fields, views, train, config, part, start.sizes, start.freely, MARKS, look, events.cancel)
+        outcome = optimise(start.fields, views, train, config, part, start.lrs, start.regularise, MARKS, on_mark, events.cancel)
         best.steps += outcome.steps
         if outcome.broken:
             best.broken = outcome.broken

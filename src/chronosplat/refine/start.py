@@ -10,17 +10,17 @@ from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.scenes import Scene
 
 PER_PIXEL = 3.5  # Gaussians kept per pixel that the object covers in an image
-FEWEST = 4000
+MIN_GAUSSIANS = 4000
 OPACITY = 0.1  # of all Gaussians at the start: none hides another yet, so gradients reach all
 
 
 def count_for(alphas: Tensor) -> int:
     """How many Gaussians images with these alphas [F, H, W, 1] can resolve."""
     covered = float(alphas.double().mean()) * alphas.shape[1] * alphas.shape[2]
-    return max(FEWEST, round(PER_PIXEL * covered))
+    return max(MIN_GAUSSIANS, round(PER_PIXEL * covered))
 
 
-def thinned_and_widened(scene: Scene, alphas: Tensor, times: Tensor, width: float, seed: int) -> Fields:
+def subsample_and_widen(scene: Scene, alphas: Tensor, times: Tensor, width: float, seed: int) -> Fields:
     """Fewer, larger, fainter Gaussians at rest, with time sigmas of at least ``width`` mean spacings between views.
 
     A prediction has one short-lived Gaussian per pixel of every view: one or two views see it, and it would fit them at the
@@ -32,9 +32,9 @@ def thinned_and_widened(scene: Scene, alphas: Tensor, times: Tensor, width: floa
     every = fields_of(scene)
     size, opacities = scene.num_gaussians, scene.tensors()["opacities"]
     count = min(size, count_for(alphas))
-    draws = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     # Efraimidis-Spirakis: the largest u^(1/w) are a weighted sample without replacement
-    keys = torch.rand(size, generator=draws, dtype=torch.float64).log() / opacities.double().cpu().clamp_min(1e-9)
+    keys = torch.rand(size, generator=generator, dtype=torch.float64).log() / opacities.double().cpu().clamp_min(1e-9)
     chosen = keys.topk(count).indices.sort().values.to(scene.device)
     fields = {name: t[chosen] for name, t in every.items()}
     spacing = timestamp_spacing(times)

@@ -24,7 +24,7 @@ class VectorAdam:
     such steps are a random walk.
 
     Args:
-        parameters: tensors [..., D] of vectors, each with its step size.
+        parameters: tensors [..., D] of vectors, each with its learning rate.
     """
 
     def __init__(self, parameters: Sequence[tuple[Tensor, float]]) -> None:
@@ -33,15 +33,15 @@ class VectorAdam:
         self.steps = 0
 
     def step(self, scale: float = 1.0) -> None:
-        """Make a step of ``scale`` times the sizes, and forget the gradients."""
+        """Make a step with ``scale`` times the learning rates, and clear the gradients."""
         self.steps += 1
         with torch.no_grad():
-            for (tensor, size), moments in zip(self.parameters, self.moments, strict=True):
+            for (tensor, lr), moments in zip(self.parameters, self.moments, strict=True):
                 if tensor.grad is None:
                     continue
                 moments.first.lerp_(tensor.grad, 1 - BETAS[0])
                 moments.second.lerp_(tensor.grad.square().mean(-1, keepdim=True), 1 - BETAS[1])
                 first = moments.first / (1 - BETAS[0] ** self.steps)
                 second = moments.second / (1 - BETAS[1] ** self.steps)
-                tensor.sub_(size * scale * first / (second.sqrt() + 1e-15))
+                tensor.sub_(lr * scale * first / (second.sqrt() + 1e-15))
                 tensor.grad = None

@@ -12,10 +12,10 @@ from torch import Tensor
 from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
 
 NODES = 60
-BOUND_TO = 4  # nodes that move a Gaussian
+NODES_PER_GAUSSIAN = 4  # nodes that move a Gaussian
 EDGES = 6  # neighbours in a node's rigidity term
 CANDIDATES = 4000  # Gaussians among which nodes are chosen
-TURNS = 0.1  # weight of differences of turns beside those of shifts
+TURN_WEIGHT = 0.1  # of rotation differences; that of shift differences is 1
 
 
 class Warp:
@@ -27,8 +27,8 @@ class Warp:
         drifts: [M, 3].
     """
 
-    def __init__(self, means: Tensor, times: int, draws: torch.Generator, count: int = NODES) -> None:
-        candidates = means[torch.randperm(len(means), generator=draws)[:CANDIDATES].to(means.device)].detach()
+    def __init__(self, means: Tensor, times: int, generator: torch.Generator, count: int = NODES) -> None:
+        candidates = means[torch.randperm(len(means), generator=generator)[:CANDIDATES].to(means.device)].detach()
         self.nodes = candidates[farthest_points(candidates, min(count, len(candidates)))]
         gaps = torch.cdist(self.nodes, self.nodes).fill_diagonal_(torch.inf)
         self.spacing = float(gaps.amin(1).mean())
@@ -40,7 +40,7 @@ class Warp:
     def weights(self, means: Tensor) -> Tensor:
         """Skinning weights [N, K] of Gaussians with means [N, 3] at rest; rows sum to one."""
         gaps = torch.cdist(means.detach(), self.nodes)
-        near = gaps.topk(min(BOUND_TO, len(self.nodes)), largest=False)
+        near = gaps.topk(min(NODES_PER_GAUSSIAN, len(self.nodes)), largest=False)
         falling = torch.exp(-((near.values / self.spacing) ** 2) / 2) + 1e-6
         return torch.zeros_like(gaps).scatter_(1, near.indices, falling / falling.sum(-1, keepdim=True))
 
@@ -60,7 +60,7 @@ class Warp:
         edges = self.edges + shifts[:, self.others] - shifts[:, :, None]
         turned = (quats_to_matrices(turns)[:, :, None] @ self.edges[..., None])[..., 0]
         unlike = (turns[:, self.others] - turns[:, :, None]).square().sum(-1).mean()
-        return (edges - turned).square().sum(-1).mean() / self.spacing**2 + TURNS * unlike
+        return (edges - turned).square().sum(-1).mean() / self.spacing**2 + TURN_WEIGHT * unlike
 
     def unsteadiness(self, first: int, last: int) -> Tensor:
         """Mean squared acceleration from one time index to another, relative to the nodes' spacing; 0 for even motion."""
@@ -68,11 +68,11 @@ class Warp:
         if last - first < 2:
             return self.drifts.new_zeros(())
 
-        def bends(x: Tensor) -> Tensor:
-            some = x[first : last + 1]
-            return (some[2:] - 2 * some[1:-1] + some[:-2]).square().sum(-1).mean()
+        def acceleration(x: Tensor) -> Tensor:
+            window = x[first : last + 1]
+            return (window[2:] - 2 * window[1:-1] + window[:-2]).square().sum(-1).mean()
 
-        return (bends(self.shifts) + bends(self.drifts)) / self.spacing**2 + TURNS * bends(self.turns)
+        return (acceleration(self.shifts) + acceleration(self.drifts)) / self.spacing**2 + TURN_WEIGHT * acceleration(self.turns)
 
     def carry(self, start: int, to: int) -> None:
         """Copy the motion of one time index to another."""

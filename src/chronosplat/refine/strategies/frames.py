@@ -51,7 +51,7 @@ def refine_frames(
     """
     share = Budget(config.steps, config.seconds).share(1 / max(count, 1))
     pace = Pace(replace(share, steps=None if share.steps is None else max(share.steps, FEWEST_STEPS)))
-    rates = config.gentle.rates
+    lrs = config.gentle.lrs
     for frame, views in frames:
         if views is None or pace.until == 0 or pace.broken:
             yield frame, pace
@@ -62,7 +62,7 @@ def refine_frames(
             find_pace(pace, fields, training, held, config, cancel)
         if pace.until > 0 and not pace.broken:
             budget = pace.budget.share(pace.until)
-            outcome = optimise(fields, training, range(len(training)), config, budget, rates, False, cancel=cancel)
+            outcome = optimise(fields, training, range(len(training)), config, budget, lrs, False, cancel=cancel)
             pace.broken, pace.steps, pace.frames = outcome.broken, pace.steps + outcome.steps, pace.frames + 1
             frame = gaussians_at(with_fields(frame, outcome.fields), 0.0)
         yield frame, pace
@@ -73,14 +73,14 @@ def find_pace(pace: Pace, fields: Fields, training: TrainingViews, held: list[in
     before = psnr_on(fields, training, held, config.backend)
     pace.before, pace.best, pace.until = before, before, 0.0
 
-    def look(share: float, found: Mapping[str, Tensor]) -> None:
+    def on_mark(share: float, found: Mapping[str, Tensor]) -> None:
         psnr = psnr_on(found, training, held, config.backend)
         if psnr > max(before + config.gentle.gain, pace.best or before):
             pace.until, pace.best = share, psnr
 
     train = [i for i in range(len(training)) if i not in held]
-    rates = config.gentle.rates
-    pace.broken = optimise(fields, training, train, config, pace.budget, rates, False, MARKS, look, cancel).broken
+    lrs = config.gentle.lrs
+    pace.broken = optimise(fields, training, train, config, pace.budget, lrs, False, MARKS, on_mark, cancel).broken
 
 
 def is_sequence(scene: Scene) -> bool:

@@ -1,4 +1,4 @@
-"""Strategy ``free``: most timestamps are seen from several sides, so every field is optimised from a thinned scene."""
+"""Strategy ``free``: most timestamps are seen from several sides, so every field is optimised from a subsampled scene."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chronosplat.refine.coverage import hold_out, timestamp_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
-from chronosplat.refine.start import count_for, thinned_and_widened
+from chronosplat.refine.start import count_for, subsample_and_widen
 from chronosplat.refine.strategy import Problem, Refined, Strategy
 from chronosplat.refine.training_views import TrainingViews, psnr_on
 from chronosplat.scenes import Scene
@@ -42,11 +42,11 @@ def _run(problem: Problem) -> Refined:
 
 
 def free_starts(problem: Problem) -> list[Start]:
-    """The thinned prediction with each of the widths as least time sigma, and random points in the hull where they are tried."""
+    """The subsampled prediction with each of the widths as least time sigma, and optionally random points in the hull."""
     scene, config, training = problem.scene, problem.config, problem.training
     assert training.times is not None
     predicted = [
-        Start(thinned_and_widened(scene, training.alpha, training.times, width, config.seed), config.free.rates, True, width)
+        Start(subsample_and_widen(scene, training.alpha, training.times, width, config.seed), config.free.lrs, True, width)
         for width in config.free.widths
     ]
     if not (config.free.hull and config.search > 0 and training.masked):
@@ -63,7 +63,7 @@ def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, wi
     fields = {name: t.to(training.rgb.device) for name, t in fields_of(points).items()}
     spacing, one = timestamp_spacing(training.times), torch.ones_like(fields["opacities"])
     return [
-        Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_rates, True, width, "random points")
+        Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_lrs, True, width, "random points")
         for width in widths
     ]
 

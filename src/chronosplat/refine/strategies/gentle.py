@@ -26,7 +26,7 @@ def _run(problem: Problem) -> Refined:
     held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
     before = psnr_on(fields, training, held, config.backend) if held else math.nan
     most = config.gentle.max_steps if held else config.gentle.max_steps_blind
-    start = Start(fields, config.gentle.rates, False)
+    start = Start(fields, config.gentle.lrs, False)
     done = optimise_with_search([start], training, held, before + config.gentle.gain, config, problem.events, began, most)
     facts = {"strategy": "gentle", "psnr_held_out_before": rounded(before)}
     return finished(problem, done, facts, "gains nothing on held-out views")

@@ -35,7 +35,7 @@ def _cannot(problem: Problem) -> str:
     if not training.masked:
         return "the views have no masks"
     steps = tracking_steps(problem.config)
-    if steps < config.min_steps or steps * config.batch < config.looks * len(views):
+    if steps < config.min_steps or steps * config.batch < config.min_steps_per_view * len(views):
         return f"{steps} steps are too few for {len(views)} views"
     rest, _ = best_seen_time(views.cameras, views.times)
     if len(gaussians_at_rest(problem.scene, rest, config)["means"]) < config.min_steps:
@@ -47,8 +47,8 @@ def _unsuitable(problem: Problem) -> str:
     cameras, times = problem.views.cameras, problem.views.times
     if well_seen(cameras, times):
         return "most timestamps are seen from several directions"
-    if best_seen_time(cameras, times)[1] < problem.config.track.sides:
-        return f"no timestamp is seen from {problem.config.track.sides} directions"
+    if best_seen_time(cameras, times)[1] < problem.config.track.min_directions:
+        return f"no timestamp is seen from {problem.config.track.min_directions} directions"
     return "" if keeps_its_size(cameras, problem.views.alphas) else "the object changes its size in the video"
 
 
@@ -122,13 +122,13 @@ def track_object(problem: Problem, rest: float) -> TrackResult:
     middle = int((stamps - linear.clock.scene_time(torch.tensor(rest, dtype=torch.float64)).to(stamps)).abs().argmin())
     away = (which - middle).abs()
     free = freed(gaussians_at_rest(scene, rest, settings))
-    draws = torch.Generator().manual_seed(config.seed)
-    warp = Warp(free["means"], len(stamps), draws)
+    generator = torch.Generator().manual_seed(config.seed)
+    warp = Warp(free["means"], len(stamps), generator)
     weights = warp.weights(free["means"])
     corrections = Corrections(len(views), config, views.rgb.device)
-    groups = [{"params": [t], "size": settings.rates[name]} for name, t in free.items()] + corrections.groups()
+    groups = [{"params": [t], "initial_lr": settings.lrs[name]} for name, t in free.items()] + corrections.groups()
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
-    motion = VectorAdam([(warp.shifts, settings.shift), (warp.turns, settings.turn), (warp.drifts, settings.shift)])
+    motion = VectorAdam([(warp.shifts, settings.shift_lr), (warp.turns, settings.turn_lr), (warp.drifts, settings.shift_lr)])
     optimised = [t for group in groups for t in group["params"]] + [warp.shifts, warp.turns, warp.drifts]
     budget = Budget(tracking_steps(config), config.seconds)
     began, steps, reach, broken = time.perf_counter(), 0, 0, ""
@@ -141,7 +141,7 @@ def track_object(problem: Problem, rest: float) -> TrackResult:
         if share >= 1 - 1e-9:
             break
         reach = grow(warp, middle, reach, share, settings)
-        chosen = draw_views(away, reach, draws, settings)
+        chosen = sample_views(away, reach, generator, settings)
         seen, cloud = which[chosen], bounded(free)
         means, quats = warp.at(seen, cloud["means"], cloud["quats"], weights)
         poses = corrections.poses(views.viewmats)
@@ -154,9 +154,9 @@ def track_object(problem: Problem, rest: float) -> TrackResult:
             broken = "the loss became NaN"
             break
         for group in adam.param_groups:
-            group["lr"] = group["size"] * config.final**share
+            group["lr"] = group["initial_lr"] * config.lr_floor**share
         adam.step()
-        motion.step(config.final**share)
+        motion.step(config.lr_floor**share)
         with torch.no_grad():
             free["colors"].clamp_(0, 1)  # else white grows brighter than a scene may be
         steps += 1
@@ -167,13 +167,13 @@ def track_object(problem: Problem, rest: float) -> TrackResult:
     return TrackResult(fields, steps, reach >= farthest(warp, middle), broken, corrections)
 
 
-def draw_views(away: Tensor, reach: int, draws: torch.Generator, settings: TrackConfig) -> list[int]:
+def sample_views(away: Tensor, reach: int, generator: torch.Generator, settings: TrackConfig) -> list[int]:
     """Views for a step: some of the rest timestamp, the others of any timestamp within reach.
 
     Args:
         away: [F] time steps from rest to each view's timestamp.
     """
-    order = torch.randperm(len(away), generator=draws)
+    order = torch.randperm(len(away), generator=generator)
     gaps = away.cpu()[order]
     at_rest = order[gaps == 0][: settings.at_rest].tolist()
     others = [i for i in order[gaps <= reach].tolist() if i not in at_rest]
@@ -183,8 +183,8 @@ def draw_views(away: Tensor, reach: int, draws: torch.Generator, settings: Track
 def gaussians_at_rest(scene: Scene, rest: float, settings: TrackConfig) -> Fields:
     """A scene's Gaussians at a timestamp, without the faint ones."""
     still = gaussians_at(scene, rest)
-    seen = still.opacities > settings.faint
-    return {name: still.tensors()[name].detach().float()[seen] for name in settings.rates}
+    kept = still.opacities > settings.min_opacity
+    return {name: still.tensors()[name].detach().float()[kept] for name in settings.lrs}
 
 
 def farthest(warp: Warp, middle: int) -> int:
@@ -193,13 +193,13 @@ def farthest(warp: Warp, middle: int) -> int:
 
 
 def grow(warp: Warp, middle: int, reach: int, share: float, settings: TrackConfig) -> int:
-    """Add further timestamps as the budget is spent; each starts from its neighbour's motion. Returns the new reach."""
-    wanted = min(2 + int(share / settings.grown * farthest(warp, middle)), farthest(warp, middle))
-    for further in range(reach + 1, wanted + 1):
+    """Add timestamps as the budget is spent, each with its neighbour's motion; return the new reach."""
+    target = min(2 + int(share / settings.growth * farthest(warp, middle)), farthest(warp, middle))
+    for further in range(reach + 1, target + 1):
         for side in (-1, 1):
             if 0 <= middle + side * further < len(warp.drifts):
                 warp.carry(middle + side * (further - 1), middle + side * further)
-    return max(reach, wanted)
+    return max(reach, target)
 
 
 TRACK = Strategy("track", "most timestamps are seen from one direction, and one of them from several", _cannot, _unsuitable, _run)
