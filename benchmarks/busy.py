@@ -1,13 +1,14 @@
-"""Speed beside another process: steps per second on an idle machine and with one core taken, by OpenMP wait policy.
+"""Speed beside another process: steps per second on an idle machine and with one core taken, by the way OpenMP threads wait.
 
-    python benchmarks/busy.py                                       # about four minutes
+    python benchmarks/busy.py                                       # about six minutes
     python benchmarks/busy.py --seconds 1 --rounds 1                # smoke run
-    python benchmarks/busy.py --workloads refine --policies PASSIVE
+    python benchmarks/busy.py --workloads refine --waits brief
 
 Three workloads: ``render`` (forward and backward pass), ``refine`` (optimisation against 24 views) and ``train`` (a
-transformer's forward and backward pass, the render of its Gaussians and AdamW). Each is measured in a process of its own
-that sets OMP_WAIT_POLICY (unset, or PASSIVE) before torch is imported, first idle and then beside a process that burns one
-core. All processes share the same ``--cores``. Speeds are medians over the rounds, in which the policies alternate.
+transformer's forward and backward pass, the render of its Gaussians and AdamW). Each is measured in a process of its own,
+first idle and then beside a process that burns one core. Three waits: ``unset`` (OpenMP's default), ``PASSIVE``
+(OMP_WAIT_POLICY=PASSIVE) and ``brief`` (GOMP_SPINCOUNT=1000 besides, which importing chronosplat before torch sets). All
+processes share the same ``--cores``. Speeds are medians over the rounds, in which the waits alternate.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -26,7 +28,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chronosplat import Gaussians4D
 
-WORKLOADS, POLICIES, STATES = ("render", "refine", "train"), ("unset", "PASSIVE"), ("idle", "busy")
+WORKLOADS, STATES = ("render", "refine", "train"), ("idle", "busy")
+WAITS = {
+    "unset": {},
+    "PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "brief": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
+}
 TARGET = 0.35  # busy speed over idle speed, with one of two cores taken
 OTHERS_MOST = 0.1  # cores that other processes may use while the machine counts as idle
 BURNER = "while True: pass"
@@ -138,6 +145,8 @@ def machine_cpu() -> float:
 def measure(workload: str, seconds: float, cores: set[int]) -> dict[str, float]:
     """Steps per second of one workload in this process, idle and then beside a burning process."""
     os.sched_setaffinity(0, cores)  # before torch counts them
+    import_module("torch")  # before chronosplat, which would choose a wait
+
     speed = {"render": render_workload, "refine": refine_workload, "train": train_workload}[workload]()
     speed(min(1.0, seconds))  # warm up
     began, cpu, own = time.perf_counter(), machine_cpu(), time.process_time()
@@ -152,34 +161,34 @@ def measure(workload: str, seconds: float, cores: set[int]) -> dict[str, float]:
         burner.wait()
 
 
-def measure_apart(workload: str, policy: str, seconds: float, cores: list[int]) -> dict[str, float]:
-    """Call ``measure`` in a fresh process with a wait policy."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {} if policy == "unset" else {"OMP_WAIT_POLICY": policy}
+def measure_apart(workload: str, wait: str, seconds: float, cores: list[int]) -> dict[str, float]:
+    """Call ``measure`` in a fresh process with one of the waits."""
+    environment = {name: value for name, value in os.environ.items() if name not in WAITS["brief"]} | WAITS[wait]
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", workload, "--seconds", str(seconds), "--cores", *map(str, cores)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def report(found: dict[str, Speeds], cores: int) -> str:
-    """Two tables in Markdown: speeds by workload and policy, and what PASSIVE costs on an idle machine."""
+    """Two tables in Markdown: speeds by workload and wait, and their ratios to OpenMP's default."""
     lines = [
         f"{cores} cores, one of them taken when busy",
         "",
-        "| workload | OMP_WAIT_POLICY | idle steps/s | busy steps/s | busy / idle |",
+        "| workload | wait | idle steps/s | busy steps/s | busy / idle |",
     ]
     lines.append("|---|---|---|---|---|")
     for workload in WORKLOADS:
-        for policy, speeds in found.items():
+        for wait, speeds in found.items():
             if workload in speeds:
                 idle, busy = (speeds[workload][state] for state in STATES)
                 mark = "" if busy >= TARGET * idle else f" (target {TARGET:.0%})"
-                lines.append(f"| {workload} | {policy} | {idle:.2f} | {busy:.2f} | {busy / idle:.0%}{mark} |")
-    if set(POLICIES) <= set(found):
-        lines += ["", "| workload | PASSIVE / unset, idle | PASSIVE / unset, busy |", "|---|---|---|"]
-        for workload in found["PASSIVE"]:
-            ratios = [found["PASSIVE"][workload][state] / found["unset"][workload][state] for state in STATES]
-            lines.append(f"| {workload} | {ratios[0]:.3f} | {ratios[1]:.2f} |")
+                lines.append(f"| {workload} | {wait} | {idle:.2f} | {busy:.2f} | {busy / idle:.0%}{mark} |")
+    if "unset" in found:
+        lines += ["", "| workload | wait | idle / idle unset | busy / busy unset |", "|---|---|---|---|"]
+        for wait in [wait for wait in found if wait != "unset"]:
+            for workload, unset in found["unset"].items():
+                ratios = [found[wait][workload][state] / unset[state] for state in STATES]
+                lines.append(f"| {workload} | {wait} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
     return "\n".join(lines)
 
 
@@ -187,7 +196,7 @@ def main() -> None:
     """Print the tables, and write JSON on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS)
-    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--waits", nargs="+", choices=WAITS, default=list(WAITS))
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, nargs="+", help="cores to use by number; the first two by default")
@@ -200,18 +209,16 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments.seconds, set(cores))))
         return
-    rounds: dict[str, dict[str, list[dict[str, float]]]] = {p: {w: [] for w in arguments.workloads} for p in arguments.policies}
+    rounds: dict[str, dict[str, list[dict[str, float]]]] = {wait: {w: [] for w in arguments.workloads} for wait in arguments.waits}
     for index in range(arguments.rounds):
         for workload in arguments.workloads:
-            for policy in arguments.policies:
-                row = measure_apart(workload, policy, arguments.seconds, cores)
-                rounds[policy][workload].append(row)
-                print(
-                    f"round {index + 1}, {workload}, {policy}: idle {row['idle']:.2f}, busy {row['busy']:.2f}", file=sys.stderr, flush=True
-                )
+            for wait in arguments.waits:
+                row = measure_apart(workload, wait, arguments.seconds, cores)
+                rounds[wait][workload].append(row)
+                print(f"round {index + 1}, {workload}, {wait}: idle {row['idle']:.2f}, busy {row['busy']:.2f}", file=sys.stderr, flush=True)
     found: dict[str, Speeds] = {
-        policy: {w: {state: median(row[state] for row in rows) for state in STATES} for w, rows in workloads.items()}
-        for policy, workloads in rounds.items()
+        wait: {w: {state: median(row[state] for row in rows) for state in STATES} for w, rows in workloads.items()}
+        for wait, workloads in rounds.items()
     }
     print(report(found, len(cores)))
     others = max(row["others"] for workloads in rounds.values() for rows in workloads.values() for row in rows)

@@ -10,8 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-if "torch" not in sys.modules:  # OpenMP threads that spin at barriers stall on a busy machine (docs/troubleshooting.md)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    # OpenMP threads spin briefly at a barrier, then sleep: long spins stall on a busy machine, and instant sleep costs a fifth
+    # on an idle one (docs/troubleshooting.md, benchmarks/busy.py)
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from chronosplat.cameras import Cameras

@@ -6,7 +6,6 @@ Bad input ends with one line on stderr and exit code 2, Ctrl-C with exit code 13
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from importlib import import_module
 
@@ -30,7 +29,6 @@ RESUMABLE = {"reconstruct", "train"}  # the same command resumes them
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported (docs/troubleshooting.md)
     if arguments in ([], ["--help"], ["-h"]):
         print(overview())
         return 0
