@@ -83,7 +83,7 @@ def test_images_are_streamed_and_a_failure_leaves_no_file(tmp_path: Path) -> Non
 
 
 def test_no_images_and_unknown_suffixes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.mp4: no pictures to write$"):
+    with pytest.raises(InputError, match=r"a\.mp4: no images to write$"):
         write_video([], tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"a\.gif: unknown video format; expected \.mp4 or \.webm$"):
         write_video(plain(), tmp_path / "a.gif")

@@ -17,7 +17,7 @@ from chronosplat.multiview import VIEW_NAMES, Diffusion, load_given
 from tests.l4gm_kit import TINY_LGM, tiny_file
 from tests.multiview.kit import VIEW_SIZE, coloured_image, diffusion_folder, needs_extra
 
-FILES = sorted([".chronosplat.json", "back.png", "drawn.png", "front.png", "left.png", "object.ply", "report.json", "right.png"])
+FILES = sorted([".chronosplat.json", "back.png", "generated.png", "front.png", "left.png", "object.ply", "report.json", "right.png"])
 SIZE = TINY_LGM.input_size
 
 
@@ -56,8 +56,8 @@ def test_an_image_becomes_files(models: Path, cat: Path, tmp_path: Path, capfd: 
     assert report["azimuth"] == result["azimuth"]
     assert -180 <= report["azimuth"] < 180
     assert (report["input"], report["matting"], report["seed"]) == (str(cat), "auto", 3)
-    assert report["drawing"] == {"prompt": "a cat", "negative": "", "steps": 2, "guidance": None, "elevation": 0.0}
-    with Image.open(out / "drawn.png") as sheet:
+    assert report["generation"] == {"prompt": "a cat", "negative": "", "steps": 2, "guidance": None, "elevation": 0.0}
+    with Image.open(out / "generated.png") as sheet:
         assert sheet.size == (4 * VIEW_SIZE, VIEW_SIZE)
     views = load_given([out], SIZE, "none")  # what reconstruct --views reads
     assert views.has_front
@@ -85,7 +85,7 @@ def test_the_same_twice_gives_the_same_bytes(models: Path, cat: Path, tmp_path: 
     assert main([*arguments, str(first)]) == 0  # an earlier result is replaced
     assert {path.name: path.read_bytes() for path in first.iterdir()} == kept
     assert main([*arguments, str(tmp_path / "other"), "--seed", "1"]) == 0
-    assert (tmp_path / "other" / "drawn.png").read_bytes() != kept["drawn.png"]
+    assert (tmp_path / "other" / "generated.png").read_bytes() != kept["generated.png"]
 
 
 @pytest.mark.parametrize("kind", ["mvdream", "imagedream"])
@@ -95,7 +95,7 @@ def test_a_text_becomes_files(models: Path, tmp_path: Path, kind: str) -> None:
     assert sorted(path.name for path in out.iterdir()) == FILES
     report = json.loads((out / "report.json").read_text())
     assert (report["input"], report["azimuth"]) == ("", 0)
-    assert report["drawing"]["prompt"] == "a toy robot"
+    assert report["generation"]["prompt"] == "a toy robot"
 
 
 def put(path: Path, content: bytes) -> Path:

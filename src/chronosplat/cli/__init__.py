@@ -66,7 +66,7 @@ def run(verb: str, arguments: list[str]) -> int:
     file, name, _ = VERBS[verb]
     try:
         kind = getattr(import_module(f"chronosplat.cli.{file}"), name)
-        flat = (tyro.conf.OmitArgPrefixes,) if getattr(kind, "FLAT", True) else ()  # --prompt, not --sequence.drawing.prompt
+        flat = (tyro.conf.OmitArgPrefixes,) if getattr(kind, "FLAT", True) else ()  # --prompt, not --sequence.generation.prompt
         tyro.cli(kind, prog=f"chronosplat {verb}", args=arguments, config=flat).run()
     except MessageError as error:
         return fail(error.spelled(as_flag))

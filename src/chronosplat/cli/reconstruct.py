@@ -64,9 +64,9 @@ class Multiview(MultiviewConfig):
 
     input: Input = ""
     device: str = "auto"
-    drawing: Annotated[DiffusionOptions, tyro.conf.arg(name="")] = field(default_factory=DiffusionOptions)
+    generation: Annotated[DiffusionOptions, tyro.conf.arg(name="")] = field(default_factory=DiffusionOptions)
     output: Output = field(kw_only=True)
-    """Folder for front.png, right.png, back.png, left.png, drawn.png (before LGM) and object.ply."""
+    """Folder for front.png, right.png, back.png, left.png, generated.png (before LGM) and object.ply."""
     common: Shared = field(default_factory=Common, kw_only=True)
 
     def run(self) -> None:

@@ -16,11 +16,11 @@ from chronosplat.shapes import InputError
 CODECS = {".mp4": ("libx264", {"crf": "18", "preset": "medium"}), ".webm": ("libvpx-vp9", {"crf": "24", "b:v": "0"})}
 
 
-def write_video(pictures: Iterable[Tensor], path: str | Path, fps: float = 24.0) -> None:
-    """Write pictures [H, W, 3] in [0, 1] as they come, by atomic rename.
+def write_video(images: Iterable[Tensor], path: str | Path, fps: float = 24.0) -> None:
+    """Write images [H, W, 3] in [0, 1] as they come, by atomic rename.
 
     Raises:
-        InputError: an unknown suffix or no pictures.
+        InputError: an unknown suffix or no images.
     """
     import av  # late: nothing else of the exports needs it
 
@@ -32,13 +32,13 @@ def write_video(pictures: Iterable[Tensor], path: str | Path, fps: float = 24.0)
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.pix_fmt = "yuv420p"
         count = 0
-        for picture in pictures:
-            pixels = (picture.detach().cpu().clamp(0, 1).numpy() * 255 + 0.5).astype(np.uint8)
+        for image in images:
+            pixels = (image.detach().cpu().clamp(0, 1).numpy() * 255 + 0.5).astype(np.uint8)
             pixels = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]  # the codec wants even sides
             if not count:
                 stream.height, stream.width = pixels.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
             count += 1
         if not count:
-            raise InputError(f"{path}: no pictures to write")
+            raise InputError(f"{path}: no images to write")
         container.mux(stream.encode())

@@ -25,7 +25,7 @@ class SequenceOptions:
         interp_weights: l4gm: a safetensors file instead of the released interpolation model's weights.
         lgm_weights: l4gm: a safetensors file instead of LGM's released weights.
         diffusion: l4gm: a folder with a model in diffusers' layout, instead of the released ImageDream.
-        drawing: how the first frame's other views are generated, where none are given.
+        generation: how the first frame's other views are generated, where none are given.
     """
 
     views: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class SequenceOptions:
     interp_weights: str = ""
     lgm_weights: str = ""
     diffusion: str = ""
-    drawing: DiffusionOptions = field(default_factory=DiffusionOptions)
+    generation: DiffusionOptions = field(default_factory=DiffusionOptions)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class MultiviewConfig:
         lgm_weights: a safetensors file instead of LGM's weights.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
         seed: of the diffusion's noise.
-        drawing: see DiffusionOptions.
+        generation: see DiffusionOptions.
     """
 
     input: str = ""
@@ -102,7 +102,7 @@ class MultiviewConfig:
     lgm_weights: str = ""
     device: str = "cpu"
     seed: int = 0
-    drawing: DiffusionOptions = field(default_factory=DiffusionOptions)
+    generation: DiffusionOptions = field(default_factory=DiffusionOptions)
 
 
 def refine_config(config: ReconstructConfig, spec: ModelSpec) -> RefineConfig | None:

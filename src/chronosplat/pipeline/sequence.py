@@ -52,7 +52,7 @@ SCENE, PREDICTED, REFINED, NOTE = "scene.safetensors", "predicted.safetensors", 
 WORKING = (PREDICTED, REFINED, STATE)  # of no use once the work is done
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPARED = 24  # frames that are compared with the video
-BETWEEN = "l4gm-interp"
+INTERPOLATION_MODEL = "l4gm-interp"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Setup:
     """What the stages work with.
 
     Attributes:
-        weights, between: weights files; ``between`` is the interpolation model's. network: the config of ``weights``.
+        weights, interpolator: weights files; ``interpolator`` is the interpolation model's. network: the config of ``weights``.
         refinement: None for none.
     """
 
@@ -68,7 +68,7 @@ class Setup:
     spec: ModelSpec
     source: Source
     weights: Path
-    between: Path | None
+    interpolator: Path | None
     network: L4GMConfig
     dtype: torch.dtype
     refinement: RefineConfig | None
@@ -110,7 +110,7 @@ def prepared(config: ReconstructConfig, spec: ModelSpec, journal: Journal) -> Se
     if options.interp_weights and options.interpolate == 1:
         raise InputError("interp_weights: nothing is interpolated", "add {interpolate}", interpolate=3)
     unused = [name for name in ("diffusion", "lgm_weights") if getattr(options, name)]
-    unused += ["prompt"] if options.drawing.prompt else []
+    unused += ["prompt"] if options.generation.prompt else []
     if options.views and unused:
         listed = " and ".join(f"{{{name}}}" for name in unused)
         raise InputError("views: given, so none are generated", f"leave out {listed}", **dict.fromkeys(unused, ...))
@@ -122,22 +122,22 @@ def prepared(config: ReconstructConfig, spec: ModelSpec, journal: Journal) -> Se
         raise InputError(f"strategy {refinement.strategy}: a sequence is refined frame by frame", "use {strategy}", strategy="frames")
     weights = find_weights(config.model, config.weights or None)
     assert weights is not None
-    between = find_weights(BETWEEN, options.interp_weights or None) if options.interpolate > 1 else None
+    interpolator = find_weights(INTERPOLATION_MODEL, options.interp_weights or None) if options.interpolate > 1 else None
     network = check_l4gm_file(spec.config, weights)
-    if between is not None:
-        inner = check_l4gm_file(find_model(BETWEEN).config, between)
+    if interpolator is not None:
+        inner = check_l4gm_file(find_model(INTERPOLATION_MODEL).config, interpolator)
         if (inner.input_size, inner.num_gaussians, inner.views) != (network.input_size, network.num_gaussians, network.views):
-            raise InputError(f"{between}: its inputs or its number of Gaussians differ from those of {weights}")
+            raise InputError(f"{interpolator}: its inputs or its number of Gaussians differ from those of {weights}")
     with journal.stage("survey"):
         source = open_source(config, network.input_size)
-    return Setup(config, spec, source, weights, between, network, dtype, refinement)
+    return Setup(config, spec, source, weights, interpolator, network, dtype, refinement)
 
 
 def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple[list[Stage], int]:
     """The stages with their stamps, and the frames of a forward pass."""
     config, options, folder, journal = setup.config, setup.config.sequence, run.folder, run.journal
     own = asdict(options)
-    sides = {name: own[name] for name in ("views", "drawing", "diffusion", "lgm_weights")}
+    sides = {name: own[name] for name in ("views", "generation", "diffusion", "lgm_weights")}
     video = asdict(config.video)
     first = {"input": config.input, "split": config.split, "video": video | {"max_frames": None}, "seed": config.seed}
     first |= {"size": setup.network.input_size, "version": chronosplat.__version__, **sides}
@@ -145,12 +145,12 @@ def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple
     paths = [source.parent if source.suffix == ".json" else source, *(Path(v) for v in options.views)]
     paths += [Path(p) for p in (options.diffusion, options.lgm_weights) if p]
     views = stamp_of(first, paths, output)
-    files = [*paths, setup.weights, *([] if setup.between is None else [setup.between])]
+    files = [*paths, setup.weights, *([] if setup.interpolator is None else [setup.interpolator])]
     every = {"views": views, "sequence": own | {"chunk": None}, "video": video, "model": config.model, "device": config.device}
     free_choice = stamp_of(every | {"precision": str(setup.dtype)}, files, output)
     earlier = run.recorded("reconstruct")
     chunk = choose_chunk(
-        options.chunk, len(setup.source.frames.times), setup.network, setup.dtype, config.device, 1 + (setup.between is not None)
+        options.chunk, len(setup.source.frames.times), setup.network, setup.dtype, config.device, 1 + (setup.interpolator is not None)
     )
     if options.chunk is None and earlier.get("stamp") == stamp_of([free_choice, earlier.get("chunk")]):
         chunk = earlier["chunk"]  # chosen by the memory that was free then: a resumed run keeps it
@@ -183,7 +183,7 @@ def make_first_views(setup: Setup, folder: Path, events: Events) -> None:
 
     views, note = setup.source.first_views, ""
     if views is None:
-        multiview = MultiviewConfig("", "auto", options.diffusion, options.lgm_weights, config.device, config.seed, options.drawing)
+        multiview = MultiviewConfig("", "auto", options.diffusion, options.lgm_weights, config.device, config.seed, options.generation)
         made = generate(multiview, first_frame, events, size)
         views = made.views
         note = f"ImageDream and LGM generated the other views (azimuth {made.azimuth} degrees, seed {config.seed})"
@@ -201,8 +201,10 @@ def reconstruct(setup: Setup, folder: Path, chunk: int, stamp: str, events: Even
     config = setup.config
     first_views = load_given([folder / "views"], setup.network.input_size, "none").views
     model = loaded(setup.spec.config, setup.weights, config, setup.dtype)
-    between = None if setup.between is None else loaded(find_model(BETWEEN).config, setup.between, config, setup.dtype)
-    plan = Plan(model, between, chunk, stamp, setup.source.world, setup.notes)
+    interpolator = (
+        None if setup.interpolator is None else loaded(find_model(INTERPOLATION_MODEL).config, setup.interpolator, config, setup.dtype)
+    )
+    plan = Plan(model, interpolator, chunk, stamp, setup.source.world, setup.notes)
     with out_of_memory(chunk):
         for step in run_sequence(plan, setup.source.frames, first_views, folder, PREDICTED):
             events.progress("reconstructing", step.done, step.chunks)

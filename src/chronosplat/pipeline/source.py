@@ -19,7 +19,7 @@ from chronosplat.pipeline.config import ReconstructConfig
 from chronosplat.shapes import InputError
 
 USUAL_FPS = 15.0  # of the released pipeline: every second frame at 30 per second
-ALIKE = 12.0  # dB between a given front view and the first frame, below which they differ
+MIN_FRONT_PSNR = 12.0  # dB between a given front view and the first frame, below which they differ
 NEARLY_WHITE = 0.98  # brighter is background
 
 
@@ -87,8 +87,8 @@ def checked_views(given: GivenViews, frames: ObjectVideo | Rig, size: int) -> tu
     if not given.has_front:
         return torch.cat([front, given.views[1:]]), []
     shown = (torch.minimum(given.views[:1], front) < NEARLY_WHITE).any(-1)
-    alike = mean_psnr(given.views[:1][shown][None, None], front[shown][None, None])
-    if alike >= ALIKE:
+    psnr = mean_psnr(given.views[:1][shown][None, None], front[shown][None, None])
+    if psnr >= MIN_FRONT_PSNR:
         return given.views, []
-    differ = f"the front view and the video's first frame differ ({alike:.1f} dB); are the views of another time?"
+    differ = f"the front view and the video's first frame differ ({psnr:.1f} dB); are the views of another time?"
     return given.views, [warning("views-differ", differ)]

@@ -36,7 +36,7 @@ def generate(config: MultiviewConfig, image: Callable[[int], Tensor] | None, eve
         InputError: neither image nor text, or weights that do not fit.
         UnavailableError: weights that are neither here nor downloadable.
     """
-    if image is None and not config.drawing.prompt:
+    if image is None and not config.generation.prompt:
         raise InputError("multiview: no image and no text", "give an image, or a {prompt}", prompt=...)
     half = torch.float16 if config.device.startswith("cuda") else torch.float32
     diffusion = Diffusion(config.diffusion or fetch_diffusion("mvdream" if image is None else "imagedream"), config.device, half)
@@ -48,13 +48,13 @@ def generate(config: MultiviewConfig, image: Callable[[int], Tensor] | None, eve
         raise InputError(f"lgm: takes {network.input_size} pixels, the model {size}")
     check_views(network)
     front = None if image is None else image(network.input_size)
-    views = diffusion.generate(front, config.drawing, config.seed, lambda done, steps: events.progress("generating views", done, steps))
+    views = diffusion.generate(front, config.generation, config.seed, lambda done, steps: events.progress("generating views", done, steps))
     model = load_l4gm(lgm, lgm_file).to(config.device).eval()  # after the diffusion has freed its memory
-    return consistent_views(model, views, front, config.drawing.elevation)
+    return consistent_views(model, views, front, config.generation.elevation)
 
 
 def make_views(config: MultiviewConfig, output: Path, events: Events) -> Generated:
-    """Write front.png, right.png, back.png, left.png, drawn.png (before LGM), object.ply and report.json into a folder.
+    """Write front.png, right.png, back.png, left.png, generated.png (before LGM), object.ply and report.json into a folder.
 
     Raises:
         InputError, UnavailableError: see open_image and generate.
@@ -75,7 +75,7 @@ def make_views(config: MultiviewConfig, output: Path, events: Events) -> Generat
     with result_folder(output, inputs) as folder:
         save_views(made.views, folder)
         sheet = torch.cat(list(made.generated), 1)
-        Image.fromarray((sheet.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(folder / "drawn.png")
+        Image.fromarray((sheet.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(folder / "generated.png")
         write_ply(visible(made.gaussians), folder / "object.ply")
         report = {"version": chronosplat.__version__, **asdict(config), "azimuth": made.azimuth}
         report["notices"] = [notice.as_dict() for notice in notices]
