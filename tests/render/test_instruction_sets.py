@@ -41,7 +41,7 @@ def image_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or not CPUINFO.is_file(), reason="needs Linux on x86-64 to name the flags")
-@pytest.mark.skipif("CHRONOSPLAT_ISA" in os.environ, reason="a narrower instruction set is asked for")
+@pytest.mark.skipif("CHRONOSPLAT_ISA" in os.environ, reason="a narrower instruction set is forced")
 def test_the_widest_instruction_set_of_the_processor_is_used() -> None:
     flags = set(next(line for line in CPUINFO.read_text().splitlines() if line.startswith("flags")).split())
     wide = [3] * ({"avx2", "fma"} <= flags) + [4] * ({"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags)

@@ -1,4 +1,4 @@
-"""What a reconstruction and a multi-view generation are told; the command line is made from these."""
+"""Settings of a reconstruction and of multi-view generation, from which the command line is made."""
 
 from __future__ import annotations
 

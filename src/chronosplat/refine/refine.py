@@ -63,7 +63,7 @@ def refine(
     with interruptible(events.cancel):
         done = refine_scene(scene, views, replace(config, strategy=strategy, seed=seed), events)
     for notice in done.notices:
-        log.warning(str(notice))  # nobody asked for another report
+        log.warning(str(notice))  # else they would be lost
     return done.scene
 
 
