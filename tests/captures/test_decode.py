@@ -1,4 +1,4 @@
-"""Frames of video files: upright, square pixels, at the timestamps that were asked for, and damage named."""
+"""Frames of video files: upright, square pixels, at the timestamps requested, and damage named."""
 
 from __future__ import annotations
 
