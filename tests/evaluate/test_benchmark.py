@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -98,6 +99,27 @@ def test_figures_are_of_the_right_images() -> None:
         assert (white.gaussians, white.seconds) == (0, 0.0)
         assert model.gaussians > 0
         assert model.seconds > 0
+
+
+def test_the_commit_is_chronosplat_s_and_not_that_of_a_repository_around_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True, capture_output=True
+        )
+
+    installed = tmp_path / "venv" / "chronosplat.py"
+    installed.parent.mkdir()
+    installed.touch()
+    own = tmp_path / "own.py"
+    own.touch()
+    assert benchmark.commit_of(installed) == ""  # no repository at all
+    git("init")
+    git("add", "own.py")
+    git("commit", "-m", "a project of the user's, with a virtual environment in it")
+    assert benchmark.commit_of(installed) == ""
+    assert re.fullmatch(r"[0-9a-f]{12}", benchmark.commit_of(own))
+    own.write_text("changed")
+    assert re.fullmatch(r"[0-9a-f]{12}-dirty", benchmark.commit_of(own))
 
 
 def test_images_for_the_report() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
 
 from chronosplat.models import MODELS, find_model, load_model, to_l4gm
@@ -136,6 +137,26 @@ def test_hub_folder_round_trip(tmp_path: Path, config: LRM4DConfig) -> None:
     x = frames(2, 8, 8)
     with torch.no_grad():
         assert torch.equal(model(x).means, again(x).means)
+
+
+def test_a_hub_repository_of_pickled_weights_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mixin falls back to pytorch_model.bin where a repository has no safetensors."""
+    LRM4D(TINY).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({}, tmp_path / "pytorch_model.bin")
+
+    def download(repo_id: str, filename: str, **_: object) -> str:
+        if not (tmp_path / filename).is_file():
+            raise EntryNotFoundError(filename)
+        return str(tmp_path / filename)
+
+    def unpickle(*_: object, **__: object) -> None:
+        raise AssertionError("a pickle was read")
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
+    monkeypatch.setattr(torch, "load", unpickle)
+    with pytest.raises(InputError, match=r"pytorch_model\.bin: pickled weights are not loaded; publish model\.safetensors instead"):
+        LRM4D.from_pretrained("someone/model")
 
 
 TINY_L4GM = L4GMConfig(UNetConfig(down_channels=(32, 32), down_attention=(False, True), up_channels=(32,), up_attention=(True,)), 16, 16)
