@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from chronosplat.models import load_model
     from chronosplat.refine import RefineConfig, refine, refine_scene
     from chronosplat.render import render
-    from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, Scene, load_scene, save_scene
+    from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, load_scene, save_scene
     from chronosplat.shapes import InputError
 
 __all__ = [
     "Cameras",
     "Cancel",
+    "DeformableGaussians",
     "Events",
     "GaussianSequence",
     "Gaussians3D",
@@ -58,7 +59,7 @@ _ROOMS = {
     "models": ["load_model"],
     "refine": ["RefineConfig", "refine", "refine_scene"],
     "render": ["render"],
-    "scenes": ["Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "load_scene", "save_scene"],
+    "scenes": ["DeformableGaussians", "Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "load_scene", "save_scene"],
     "shapes": ["InputError"],
 }
 

@@ -139,7 +139,9 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "said"), [("Gaussians5D", "'Gaussians5D'"), (None, "None")])
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, kind: str | None, said: str) -> None:
     path = rewritten(tmp_path / "scene.safetensors", {"kind": kind})
-    with pytest.raises(InputError, match=f"unknown kind of scene {said}; known: Gaussians3D, GaussianSequence, Gaussians4D$"):
+    with pytest.raises(
+        InputError, match=f"unknown kind of scene {said}; known: Gaussians3D, DeformableGaussians, GaussianSequence, Gaussians4D$"
+    ):
         load_scene(path)
 
 

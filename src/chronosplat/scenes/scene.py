@@ -173,8 +173,8 @@ class TensorScene:
         return replace(self, **{name: function(value) for name, value in self.tensors().items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """Move to another device or precision."""
-        return self.map(lambda x: x.to(device=device, dtype=dtype))
+        """Move to another device or precision; indices stay integers."""
+        return self.map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
 
     def check(self, shapes: Mapping[str, str]) -> None:
         """Check the shapes of the named fields and the consistency of their axes."""

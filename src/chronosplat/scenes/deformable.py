@@ -1,0 +1,198 @@
+"""One body that moves: canonical Gaussians, deformed by control nodes with smooth trajectories.
+
+Embedded deformation (Sumner et al., SIGGRAPH 2007) of Gaussians by linear blend skinning, as in SC-GS (Huang et al.,
+CVPR 2024). Trajectories are Catmull-Rom splines through knots, which are linear in the knots' values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
+from chronosplat.scenes.scene import SPLAT_SHAPES, TensorScene, scene_kind
+from chronosplat.shapes import InputError
+
+ANCHORS = 4  # nearest Gaussians that carry a tracked point
+POINTS_PER_CALL = 1024  # tracked points whose distances to all Gaussians are computed at once
+
+
+@scene_kind("DeformableGaussians")
+@dataclass(frozen=True)
+class DeformableGaussians(TensorScene):
+    """N canonical Gaussians, moved by K nodes through M knots.
+
+    Attributes:
+        means [N, 3], quats [N, 4], scales [N, 3], opacities [N], colors [N, 3]: the canonical Gaussians, as Gaussians3D.
+        nodes: [K, 3] centres of rotation, in canonical space.
+        skin_nodes: [N, J] int64 nodes that move a Gaussian. skin_weights: [N, J], rows sum to one.
+        knots: [M] seconds, float64, increasing.
+        shifts: [M, K, 3] translation of each node at each knot.
+        turns: [M, K, 3] its rotation: a rotation vector in radians, of any length, continuous over the knots.
+        groups: [N] int64, the residual group of each Gaussian; None: no residuals.
+        offsets: [M, G, 3] translation of each group after skinning, and
+        tints: [M, G, 3] what is added to its colours; both or none.
+        world: from these coordinates to the capture's world.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    nodes: Tensor
+    skin_nodes: Tensor
+    skin_weights: Tensor
+    knots: Tensor
+    shifts: Tensor
+    turns: Tensor
+    groups: Tensor | None = None
+    offsets: Tensor | None = None
+    tints: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = {"nodes": "K 3", "skin_nodes": "N J", "skin_weights": "N J", "knots": "M", "shifts": "M K 3", "turns": "M K 3"}
+        residuals = {"groups": "N", "offsets": "M G 3", "tints": "M G 3"}
+        present = [name for name in residuals if getattr(self, name) is not None]
+        if present and len(present) < len(residuals):
+            raise InputError(f"residuals: expected {', '.join(residuals)} together, got {', '.join(present)} alone")
+        self.check(SPLAT_SHAPES | shapes | (residuals if present else {}))
+        if len(self.knots) == 0 or (len(self.knots) > 1 and not bool((self.knots.diff() > 0).all())):
+            raise InputError("knots: expected at least one, increasing")
+        _check_indices("skin_nodes", self.skin_nodes, len(self.nodes))
+        if self.groups is not None and self.offsets is not None:
+            _check_indices("groups", self.groups, self.offsets.shape[1])
+
+    @property
+    def num_gaussians(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def num_frames(self) -> int | None:
+        return 1 if len(self.knots) == 1 else None
+
+    @property
+    def seconds(self) -> tuple[float, float] | None:
+        """Return the first and last knot; None for a static scene, which has one."""
+        return (float(self.knots[0]), float(self.knots[-1])) if len(self.knots) > 1 else None
+
+    def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
+        """Deform the canonical Gaussians to each time; before the first and after the last knot they stand still."""
+        rows = spline_rows(self.knots, seconds.to(self.knots)).to(self.shifts)
+        shifts, turns = (torch.einsum("tm,mkc->tkc", rows, values) for values in (self.shifts, self.turns))
+        means, quats = skin(self.means, self.quats, self.skin_nodes, self.skin_weights, self.nodes, shifts, turns)
+        count = len(seconds)
+        colors = self.colors.expand(count, *self.colors.shape)
+        if self.groups is not None and self.offsets is not None and self.tints is not None:
+            offsets, tints = (torch.einsum("tm,mgc->tgc", rows, values) for values in (self.offsets, self.tints))
+            means = means + offsets.index_select(1, self.groups)
+            colors = (colors + tints.index_select(1, self.groups)).clamp(0, 1)
+        scales, opacities = self.scales.expand(count, *self.scales.shape), self.opacities.expand(count, *self.opacities.shape)
+        return {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
+
+    def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
+        """Follow surface points over time.
+
+        Args:
+            points: [P, 3] in the capture's world, at the time ``at`` in seconds.
+            seconds: [T].
+
+        Returns:
+            [T, P, 3] where they are, in the capture's world. A point moves rigidly with each of the nearest Gaussians; the
+            result is their mean, weighted by proximity.
+        """
+        inverse = self.world.inverse()
+        local = inverse.points(points.to(self.means))
+        start = self.evaluate(torch.tensor([at], dtype=torch.float64))
+        moved = self.evaluate(seconds)
+        parts = []
+        for some in local.split(POINTS_PER_CALL):
+            near = torch.cdist(some, start["means"][0]).topk(min(ANCHORS, self.num_gaussians), largest=False)
+            floor = near.values[:, :1].clamp_min(1e-6)
+            weights = (floor / near.values.clamp_min(1e-6)).square()
+            weights = weights / weights.sum(-1, keepdim=True)
+            begin = quats_to_matrices(start["quats"][0][near.indices]).transpose(-1, -2)
+            inside = (begin @ (some[:, None] - start["means"][0][near.indices])[..., None])[..., 0]  # [P, A, 3]
+            turned = (quats_to_matrices(moved["quats"][:, near.indices]) @ inside[..., None])[..., 0]
+            parts.append((weights[..., None] * (moved["means"][:, near.indices] + turned)).sum(-2))
+        return self.world.points(torch.cat(parts, 1))
+
+
+def skin(
+    means: Tensor, quats: Tensor, skin_nodes: Tensor, skin_weights: Tensor, nodes: Tensor, shifts: Tensor, turns: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Deform Gaussians by linear blend skinning.
+
+    Args:
+        means [N, 3], quats [N, 4]: canonical. skin_nodes, skin_weights: [N, J].
+        nodes: [K, 3]. shifts, turns: [T, K, 3], see DeformableGaussians.
+
+    Returns:
+        Means [T, N, 3] and quaternions [T, N, 4]; differentiable.
+    """
+    spins = rotation_quats(turns)
+    rotations = quats_to_matrices(spins)
+    offsets = nodes + shifts - (rotations @ nodes[:, :, None])[..., 0]
+    matrix = skinning_matrix(skin_nodes, skin_weights, len(nodes))
+    blended = matrix @ torch.cat([rotations.flatten(-2), offsets, spins], -1)
+    moved = (blended[..., :9].unflatten(-1, (3, 3)) @ means[:, :, None])[..., 0] + blended[..., 9:12]
+    return moved, multiply(normalize(blended[..., 12:]), quats)
+
+
+def skinning_matrix(skin_nodes: Tensor, skin_weights: Tensor, count: int) -> Tensor:
+    """Return the weights as a dense matrix [N, K]."""
+    return skin_weights.new_zeros(len(skin_nodes), count).scatter_add(1, skin_nodes, skin_weights)
+
+
+def rotation_quats(turns: Tensor) -> Tensor:
+    """Convert rotation vectors [..., 3] of any length to unit quaternions [..., 4]; continuous, and differentiable at zero."""
+    square = turns.square().sum(-1, keepdim=True)
+    small = square < 1e-8
+    half = torch.where(small, torch.ones_like(square), square).sqrt() / 2
+    sine = torch.where(small, 0.5 - square / 48, torch.sin(half) / (2 * half))
+    cosine = torch.where(small, 1 - square / 8, torch.cos(half))
+    return torch.cat([cosine, sine * turns], -1)
+
+
+def spline_rows(knots: Tensor, seconds: Tensor) -> Tensor:
+    """Weights [T, M] of the knots' values in a Catmull-Rom spline at times [T]; rows sum to one.
+
+    Tangents at inner knots are those of the parabola through three knots, at the ends those of the first and last segment,
+    so a motion that is linear in time stays linear. Times outside are clamped.
+    """
+    count = len(knots)
+    if count == 1:
+        return seconds.new_ones(len(seconds), 1)
+    t = seconds.clamp(knots[0], knots[-1])
+    left = (torch.searchsorted(knots, t, right=True) - 1).clamp(0, count - 2)
+    width = knots[left + 1] - knots[left]
+    u = ((t - knots[left]) / width)[:, None]
+    tangents = _tangent_rows(knots)
+    values = torch.eye(count, dtype=knots.dtype, device=knots.device)
+    start, end = u**2 * (2 * u - 3) + 1, u**2 * (3 - 2 * u)
+    rise, fall = u * (u - 1) ** 2, u**2 * (u - 1)
+    return start * values[left] + end * values[left + 1] + width[:, None] * (rise * tangents[left] + fall * tangents[left + 1])
+
+
+def _tangent_rows(knots: Tensor) -> Tensor:
+    """Weights [M, M] of the knots' values in the derivative at each knot."""
+    count, steps = len(knots), knots.diff()
+    rows = knots.new_zeros(count, count)
+    rows[0, 0], rows[0, 1] = -1 / steps[0], 1 / steps[0]
+    rows[-1, -2], rows[-1, -1] = -1 / steps[-1], 1 / steps[-1]
+    for i in range(1, count - 1):
+        before, after = steps[i - 1], steps[i]
+        rows[i, i - 1] = -after / (before * (before + after))
+        rows[i, i] = (after - before) / (before * after)
+        rows[i, i + 1] = before / (after * (before + after))
+    return rows
+
+
+def _check_indices(name: str, indices: Tensor, limit: int) -> None:
+    if indices.dtype != torch.int64:
+        raise InputError(f"{name}: expected int64, got {indices.dtype}")
+    if indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < limit):
+        raise InputError(f"{name}: expected values from 0 to {limit - 1}, got {int(indices.min())} to {int(indices.max())}")
