@@ -83,9 +83,9 @@ def test_figures_are_of_the_right_images() -> None:
         mean = (canonical * found.psnr_canonical + 8 * found.psnr_random) / found.targets
         assert found.psnr == pytest.approx(mean)
         assert math.isnan(found.lpips)
-    studio = open_studio(BLOB, changed(seed=3))
+    studio = open_studio(BLOB, 32, 8, seed=3)
     for setup in ("alternating", "video"):
-        split = split_of(studio, SETUPS[setup](studio, 8))
+        split = split_of(studio, SETUPS[setup].inputs(studio, 8))
         wanted, views = split.targets.on_white(), split.targets
         for method, shown in (("white", torch.ones_like(wanted)), ("nearest", nearest_inputs(split.inputs, views))):
             found = rows[setup, method]
@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[Callable[[Path], EvalConfig], str]] = {
     "no captures": (lambda _: changed(captures=()), "^captures: none given; expected .glb files, procedural:FAMILY"),
     "unknown set-up": (
         lambda _: changed(setup=("random", "rotaing")),
-        "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video$",
+        "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video, dense4, dense8, dnerf$",
     ),
     "unknown method": (lambda _: changed(methods=("white", "slow")), "^unknown method 'slow'"),
     "nothing to evaluate": (lambda _: changed(setup=()), "set-up"),
@@ -234,11 +234,11 @@ def test_lpips_is_measured_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) 
 
 def test_studios_by_name(tmp_path: Path) -> None:
     save_transforms(ring(), tmp_path / "posed", "train")
-    posed = open_studio(str(tmp_path / "posed"), changed(size=16))
+    posed = open_studio(str(tmp_path / "posed"), 16, 8, seed=0)
     assert isinstance(posed, CaptureStudio)
     assert posed.name == "posed"
     assert posed.input_frames == list(range(8))
-    mesh = open_studio(BLOB, changed(size=24))
+    mesh = open_studio(BLOB, 24, 8, seed=0)
     assert isinstance(mesh, MeshStudio)
     assert (mesh.name, mesh.size, len(mesh.seconds)) == (BLOB, 24, 8)
 
@@ -250,7 +250,7 @@ def test_a_capture_on_disk_is_what_was_saved(tmp_path: Path) -> None:
     rows = evaluate(config).rows
     assert [r.inputs for r in rows] == [8, 8]
     studio = mesh_studio(8)
-    split = split_of(studio, SETUPS["rotating"](studio, 8))
+    split = split_of(studio, SETUPS["rotating"].inputs(studio, 8))
     wanted = split.targets.on_white()[split.canonical]
     assert all(len(wanted) < r.targets <= len(wanted) + 8 for r in rows)
     assert rows[0].psnr_canonical == pytest.approx(mean_psnr(torch.ones_like(wanted), wanted), abs=1e-5)
@@ -261,7 +261,7 @@ def test_animations_of_one_file_have_names_of_their_own(animation: str, tmp_path
     maker = two_joint_strip()  # bends for one second
     maker.animation("Run", (2, "translation", [0, 3], [(0, 1, 0), (0, 2, 0)], "LINEAR"))
     path = maker.save(tmp_path, "fox.glb")
-    named, plain = open_studio(f"{path}@{animation}", SMALL), open_studio(str(path), SMALL)
+    named, plain = open_studio(f"{path}@{animation}", 32, 8, 0), open_studio(str(path), 32, 8, 0)
     assert (named.name, plain.name) == (f"fox@{animation}", "fox")
     assert (float(named.seconds[-1]), float(plain.seconds[-1])) == (3, 1)
 

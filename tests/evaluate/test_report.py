@@ -168,7 +168,7 @@ def test_plots_of_rows() -> None:
 def test_the_table_of_a_setup() -> None:
     found = table([r for r in results().rows if r.setup == "random"])
     cells = [re.findall(r"<t[dh][^>]*>([^<]*)", line) for line in found.split("<tr>")[1:]]
-    assert cells[0] == ["method", "PSNR", "canonical", "random", "foreground", "SSIM", "flicker", "seconds"]  # LPIPS was not measured
+    assert cells[0] == ["method", "PSNR", "canonical", "random", "foreground", "SSIM", "sharpness", "silhouette", "flicker", "seconds"]
     assert [line[:2] for line in cells[1:]] == [["white", "21.00"], ["feed-forward", "22.00"], ["fast", "23.00"]]
     assert '<td class="best">23.00</td>' in found
     assert '<td class="best">22.00</td>' not in found
