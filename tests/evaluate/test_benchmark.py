@@ -16,12 +16,13 @@ import torch
 
 from chronosplat.captures import save_transforms
 from chronosplat.evaluate import benchmark
-from chronosplat.evaluate.baselines import nearest_inputs
+from chronosplat.evaluate.baselines import nearest_indices, nearest_inputs
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, load_perceptual, open_studio
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, split_of
 from chronosplat.events import Events, Notice
-from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
+from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, sharpness, silhouette_iou, ssim
+from chronosplat.metrics.lite0 import Lite0, mean_lite0
 from chronosplat.metrics.lpips import LPIPS
 from chronosplat.shapes import InputError, UnavailableError
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, two_joint_strip
@@ -87,12 +88,21 @@ def test_figures_are_of_the_right_images() -> None:
     for setup in ("alternating", "video"):
         split = split_of(studio, SETUPS[setup].inputs(studio, 8))
         wanted, views = split.targets.on_white(), split.targets
-        for method, shown in (("white", torch.ones_like(wanted)), ("nearest", nearest_inputs(split.inputs, views))):
+        near = nearest_indices(split.inputs, views)
+        assert torch.equal(nearest_inputs(split.inputs, views), split.inputs.on_white()[near])
+        shown_by = {
+            "white": (torch.ones_like(wanted), torch.zeros_like(views.alphas)),
+            "nearest": (split.inputs.on_white()[near], split.inputs.alphas[near]),
+        }
+        for method, (shown, alphas) in shown_by.items():
             found = rows[setup, method]
             assert found.psnr == pytest.approx(mean_psnr(shown, wanted))
             assert found.psnr_canonical == pytest.approx(mean_psnr(shown[split.canonical], wanted[split.canonical]))
             assert found.psnr_foreground == pytest.approx(foreground_psnr(shown, wanted, views.alphas))
             assert found.ssim == pytest.approx(ssim(shown, wanted))
+            assert found.sharpness == pytest.approx(sharpness(shown, wanted, views.alphas))
+            assert found.silhouette_iou == pytest.approx(silhouette_iou(alphas, views.alphas))
+            assert math.isnan(found.track_error)
             assert found.flicker == pytest.approx(flicker(shown, wanted, views.cameras, views.times))
         white, nearest, model = (rows[setup, m] for m in ("white", "nearest", "feed-forward"))
         assert min(nearest.psnr_foreground, model.psnr_foreground) > white.psnr_foreground + 5
@@ -230,6 +240,28 @@ def test_lpips_is_measured_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) 
     white, perfect = evaluate(changed(lpips="on", setup=("interpolation",), methods=("white", "feed-forward"))).rows
     assert white.lpips > 1e-4
     assert perfect.lpips == pytest.approx(0, abs=1e-6)
+
+
+def test_lite0_is_measured_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = Lite0().eval()
+    monkeypatch.setattr(benchmark, "load_lite0", lambda: network)
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
+    monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
+    config = changed(setup=("interpolation",), methods=("white", "feed-forward"))
+    white, perfect = evaluate(config).rows
+    split = SETUPS["interpolation"].split(scene_studio(8), 8)
+    wanted = split.targets.on_white()
+    assert white.lite0 == pytest.approx(mean_lite0(network, torch.ones_like(wanted), wanted))
+    assert white.lite0 > 10 * perfect.lite0
+
+    def missing() -> Lite0:
+        raise UnavailableError("not installed")
+
+    monkeypatch.setattr(benchmark, "load_lite0", missing)
+    without = evaluate(config)
+    assert all(math.isnan(row.lite0) for row in without.rows)
+    assert without.notices == []
 
 
 def test_studios_by_name(tmp_path: Path) -> None:

@@ -180,6 +180,34 @@ def test_the_least_flicker_is_best() -> None:
     assert "<td>0.0200</td>" in found
 
 
+def test_the_sharpness_nearest_to_one_is_best() -> None:
+    values = {"a": 0.8, "b": 1.15, "c": 1.3}
+    found = table([row(method=method, sharpness=value) for method, value in values.items()])
+    assert '<td class="best">1.150</td>' in found
+    assert "<td>0.800</td>" in found
+    assert "<td>1.300</td>" in found
+
+
+@pytest.mark.parametrize(("field", "low", "high"), [("lite0", "0.1000", "0.2000"), ("track_error", "0.1000", "0.2000")])
+def test_new_distances_have_columns_where_they_were_measured(field: str, low: str, high: str) -> None:
+    found = table([row(method="a", **{field: 0.2}), row(method="b", **{field: 0.1}), row(method="c")])
+    assert f'<td class="best">{low}</td>' in found
+    assert f"<td>{high}</td>" in found
+    assert field.replace("_", " ") in found
+    assert field.replace("_", " ") not in table([row()])
+
+
+def test_a_time_is_never_best() -> None:
+    assert '<td class="best">1.0</td>' not in table([row(method="a", seconds=1.0), row(method="b", seconds=2.0)])
+
+
+def test_the_page_names_all_image_sizes(tmp_path: Path) -> None:
+    found = results()
+    found.rows[-1].width = found.rows[-1].height = 400
+    write_report(found, tmp_path / "report.html")
+    assert "images of 16x16, 400x400, seed 0" in (tmp_path / "report.html").read_text()
+
+
 def test_markdown() -> None:
     lines = markdown(results().rows).splitlines()
     assert lines[0] == "| set-up | white | feed-forward | fast |"
