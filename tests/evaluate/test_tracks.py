@@ -48,7 +48,7 @@ def test_points_are_on_the_sides_that_a_camera_sees(azimuths: list[float], sides
     seen = [(int(axis), int(sign)) for axis, sign in zip(largest, signs, strict=True)]
     # all but those within the tolerance behind an edge
     assert np.mean([side in sides for side in seen]) > 0.95
-    assert set(sides) <= set(seen)
+    assert all(seen.count(side) > 0.4 * POINTS for side in sides)
 
 
 def test_points_spread_over_the_surface_and_move_with_it() -> None:
@@ -59,6 +59,17 @@ def test_points_spread_over_the_surface_and_move_with_it() -> None:
     assert float(points[:, :2].mean(0).abs().max()) < 0.06
     for t, frame in zip(SECONDS, tracks.positions, strict=True):
         torch.testing.assert_close(frame, points + torch.from_numpy(SPEED * t), atol=1e-6, rtol=0)
+
+
+def test_large_triangles_have_more_points() -> None:
+    """A plate of a strip 0.1 wide and one 0.7 wide, two triangles each."""
+    plate = np.array([[x, y, 0.0] for x in (-0.4, -0.3, 0.4) for y in (-0.4, 0.4)], np.float32)
+    faces = np.array([[0, 2, 3], [0, 3, 1], [2, 4, 5], [2, 5, 3]], np.int32)
+    surface = Surface(faces, np.zeros(4, np.int32), np.zeros((6, 4), np.float32), np.ones((6, 4), np.float32), (Material(two_sided=True),))
+    poses = [(plate, vertex_normals(plate, faces))]
+    found = surface_tracks(PreparedSurface(surface), poses, SECONDS[:1], 0, orbit([0.0], 0.0, 256), np.random.default_rng(0))
+    assert found is not None
+    assert float((found.positions[0, :, 0] < -0.3).double().mean()) == pytest.approx(0.125, abs=0.07)
 
 
 def test_nothing_visible_gives_no_tracks() -> None:

@@ -87,7 +87,7 @@ def test_silhouettes() -> None:
 
 
 def test_silhouettes_are_averaged_over_images_with_the_object() -> None:
-    alpha = disc(3)
+    alpha = torch.cat([disc(1, radius=9), disc(1, radius=6), disc(1, radius=3)])
     predicted = alpha * torch.tensor([1.0, 0.5, 0.0])[:, None, None, None]
     assert silhouette_iou(predicted, alpha) == pytest.approx(0.5)
     empty = torch.zeros_like(alpha)
