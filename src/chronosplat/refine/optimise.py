@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor
 
 from chronosplat.events import Cancel
-from chronosplat.losses import mse
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.neighbours import Neighbours
-from chronosplat.refine.parameters import Fields, bounded, freed
-from chronosplat.refine.training_views import TrainingViews, render_views
-
-BETAS = (0.9, 0.99)
+from chronosplat.refine.parameters import Fields
+from chronosplat.refine.training_views import TrainingViews, raster_inputs
+from chronosplat.render import rasterize
+from chronosplat.render import image_loss as losses
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,15 @@ def optimise(
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
     cancel = Cancel() if cancel is None else cancel
-    free = freed({name: t for name, t in start.items() if lrs[name] > 0})
-    fixed = {name: t.detach().float() for name, t in start.items() if name not in free}
+    adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
     corrections = Corrections(len(views), config, views.rgb.device)
-    groups = [{"params": [t], "initial_lr": lrs[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
-    if not groups:
-        return Outcome(fixed, 0, "", corrections)
-    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
+    correct = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if (groups := corrections.groups()) else None
+    fields = adam.values
+    if correct is None and not any(t.requires_grad for t in fields.values()):
+        return Outcome(dict(fields), 0, "", corrections)
     generator = torch.Generator().manual_seed(config.seed)
-    smooth = regularise and config.velocity_weight > 0 and "velocities" in free and len(free["velocities"]) > 1
+    smooth = regularise and config.velocity_weight > 0 and len(fields["means"]) > 1
+    smooth = smooth and "velocities" in fields and fields["velocities"].requires_grad
     neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
     queue: list[int] = []
     remaining = sorted(marks)
@@ -106,37 +105,36 @@ def optimise(
             break
         while remaining and share >= remaining[0] - 1e-9:
             paused = time.perf_counter()
-            on_mark(remaining.pop(0), _detached(fixed, free))
+            on_mark(remaining.pop(0), _detached(fields))
             evaluating += time.perf_counter() - paused
         if share >= 1 - 1e-9:
             break
         while len(queue) < min(config.batch, len(train)):
             queue += [train[i] for i in torch.randperm(len(train), generator=generator).tolist()]
         chosen, queue = queue[: config.batch], queue[config.batch :]
-        fields = fixed | bounded(free)
         loss = _loss(fields, views, chosen, config, corrections, generator if regularise else None)
         if neighbours is not None:
             loss = loss + config.velocity_weight * neighbours.velocity_differences(fields)
         if not bool(torch.isfinite(loss)):
             outcome.broken = "the loss became NaN"
             break
-        adam.zero_grad()
         loss.backward()
-        if not all_finite(t for group in adam.param_groups for t in group["params"]):
+        scale = config.lr_floor**share
+        if not corrections.finite() or not adam.step(scale):
             outcome.broken = "a gradient became NaN"
             break
-        for group in adam.param_groups:
-            group["lr"] = group["initial_lr"] * config.lr_floor**share
-        adam.step()
-        _bound(free, config)
+        if correct is not None:
+            for group in correct.param_groups:
+                group["lr"] = group["initial_lr"] * scale
+            correct.step()
+            correct.zero_grad()
         steps += 1
-    outcome.fields, outcome.steps = _detached(fixed, free), steps
+    outcome.fields, outcome.steps = _detached(fields), steps
     return outcome
 
 
-def _detached(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
-    with torch.no_grad():
-        return fixed | {name: t.clone() for name, t in bounded(free).items()}
+def _detached(fields: Fields) -> Fields:
+    return {name: t.detach().clone() if t.requires_grad else t for name, t in fields.items()}
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -152,29 +150,29 @@ def _loss(
     corrections: Corrections,
     generator: torch.Generator | None,
 ) -> Tensor:
+    count, opacities = len(fields["means"]), fields["opacities"]
     if generator is not None and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
-        kept = (torch.rand(len(fields["means"]), generator=generator) >= config.dropout).nonzero()[:, 0].to(fields["means"].device)
-        fields = {name: t.index_select(0, kept) for name, t in fields.items()}
-        fields["opacities"] = (fields["opacities"] / (1 - config.dropout)).clamp(max=0.999)
-    rgb, alpha = render_views(fields, views, chosen, config.backend, viewmats=corrections.poses(views.viewmats))
-    loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
-    if config.binary_weight > 0 and fields["opacities"].requires_grad:
-        loss = loss + config.binary_weight * (fields["opacities"] * (1 - fields["opacities"])).mean()
+        kept = (torch.rand(count, generator=generator) >= config.dropout).to(opacities)
+        count = max(int(kept.sum()), 1)
+        opacities = (opacities / (1 - config.dropout)).clamp(max=0.999) * kept  # backends skip the transparent
+        fields = fields | {"opacities": opacities}
+    x = raster_inputs(fields, views, chosen, viewmats=corrections.poses(views.viewmats))
+    if corrections.gains.requires_grad:
+        out = rasterize(x, config.backend)
+        rgb = corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
+        loss = image_loss(rgb, out.alpha[0], views, chosen, config)
+    else:
+        loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
+    if config.binary_weight > 0 and opacities.requires_grad:
+        loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
     return loss
 
 
 def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:
     """The loss of renderings [V, H, W, 3] and [V, H, W, 1] against their views: of colours and, where there are masks, of alpha."""
-    target = views.rgb[chosen]
-    loss = mse(rgb, target) + config.l1_weight * (rgb - target).abs().mean()
-    return loss + config.alpha_weight * mse(alpha, views.alpha[chosen]) if views.masked else loss
+    return losses.image_loss(rgb - 1 + alpha, alpha, targets(views, chosen, config))
 
 
-def _bound(free: Fields, config: RefineConfig) -> None:
-    """Clip colours to [0, 1] and lengthen the short axes of needles, which have no area from the side."""
-    with torch.no_grad():
-        if "colors" in free:
-            free["colors"].clamp_(0, 1)
-        if "scales" in free:
-            longest = free["scales"].amax(-1, keepdim=True)
-            free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.max_anisotropy)))
+def targets(views: TrainingViews, chosen: Sequence[int], config: RefineConfig) -> losses.Targets:
+    """The chosen views, and the weights of the loss."""
+    return losses.Targets(views.rgb, views.alpha, config.l1_weight, config.alpha_weight if views.masked else 0.0, chosen)
