@@ -143,6 +143,10 @@ def test_double_precision_is_computed_in_double_precision() -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "three channels of bytes": ({"images": torch.zeros(5, 45, 70, 3, dtype=torch.uint8)}, r"images: expected shape \[F, H, W, 4\]"),
+    "not contiguous": (
+        {"images": torch.zeros(5, 45, 70, 8, dtype=torch.uint8)[..., ::2]},
+        r"contiguous tensors, .* call .contiguous\(\) once",
+    ),
     "alphas with bytes": ({"alphas": torch.zeros(5, 45, 70, 1)}, "alphas: expected with float images alone"),
     "no alphas": ({"images": torch.zeros(5, 45, 70, 3)}, "alphas: expected with float images alone"),
     "doubles": ({"images": torch.zeros(5, 45, 70, 3).double(), "alphas": torch.zeros(5, 45, 70, 1)}, "images: expected uint8, or float32"),

@@ -57,6 +57,72 @@ class Outcome:
 OnMark = Callable[[float, Mapping[str, Tensor]], None]
 
 
+class Stepper:
+    """The state of an optimisation between steps.
+
+    Attributes:
+        fields: the Gaussians' fields, bounded; they change in place.
+        corrections: of cameras and exposures. generator: random numbers on the CPU.
+
+    Args:
+        See :func:`optimise`.
+    """
+
+    def __init__(
+        self, start: Mapping[str, Tensor], views: TrainingViews, config: RefineConfig, lrs: Mapping[str, float], regularise: bool
+    ) -> None:
+        self.views, self.config, self.regularise = views, config, regularise
+        self.adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
+        self.fields = self.adam.values
+        self.corrections = Corrections(len(views), config, views.rgb.device)
+        groups = self.corrections.groups()
+        self.correcting = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if groups else None
+        self.generator = torch.Generator().manual_seed(config.seed)
+        smooth = regularise and config.velocity_weight > 0 and "velocities" in self.fields and len(self.fields["means"]) > 1
+        smooth = smooth and self.fields["velocities"].requires_grad
+        self.neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
+
+    @property
+    def optimises(self) -> bool:
+        """Whether anything can change."""
+        return self.correcting is not None or any(t.requires_grad for t in self.fields.values())
+
+    def step(self, chosen: list[int], scale: float) -> str:
+        """Take a step with ``scale`` times the learning rates; return why none was taken ("" if it was)."""
+        loss = self._loss(chosen)
+        if not bool(torch.isfinite(loss)):
+            return "the loss became NaN"
+        loss.backward()
+        if not self.corrections.finite() or not self.adam.step(scale):
+            return "a gradient became NaN"
+        if self.correcting is not None:
+            for group in self.correcting.param_groups:
+                group["lr"] = group["initial_lr"] * scale
+            self.correcting.step()
+            self.correcting.zero_grad()
+        return ""
+
+    def _loss(self, chosen: list[int]) -> Tensor:
+        config, views, fields = self.config, self.views, self.fields
+        count, opacities = len(fields["means"]), fields["opacities"]
+        if self.regularise and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
+            kept = (torch.rand(count, generator=self.generator) >= config.dropout).to(opacities)
+            count = max(int(kept.sum()), 1)
+            opacities = (opacities / (1 - config.dropout)).clamp(max=0.999) * kept  # backends skip the transparent
+        x = raster_inputs(fields | {"opacities": opacities}, views, chosen, viewmats=self.corrections.poses(views.viewmats))
+        if self.corrections.gains.requires_grad:
+            out = rasterize(x, config.backend)
+            rgb = self.corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
+            loss = image_loss(rgb, out.alpha[0], views, chosen, config)
+        else:
+            loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
+        if config.binary_weight > 0 and opacities.requires_grad:
+            loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
+        if self.neighbours is not None:
+            loss = loss + config.velocity_weight * self.neighbours.velocity_differences(fields)
+        return loss
+
+
 @torch.inference_mode(False)
 @torch.enable_grad()  # also where the caller has switched gradients off
 def optimise(
@@ -84,16 +150,10 @@ def optimise(
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
     cancel = Cancel() if cancel is None else cancel
-    adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
-    corrections = Corrections(len(views), config, views.rgb.device)
-    correct = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if (groups := corrections.groups()) else None
-    fields = adam.values
-    if correct is None and not any(t.requires_grad for t in fields.values()):
+    stepper = Stepper(start, views, config, lrs, regularise)
+    fields, corrections, generator = stepper.fields, stepper.corrections, stepper.generator
+    if not stepper.optimises:
         return Outcome(dict(fields), 0, "", corrections)
-    generator = torch.Generator().manual_seed(config.seed)
-    smooth = regularise and config.velocity_weight > 0 and len(fields["means"]) > 1
-    smooth = smooth and "velocities" in fields and fields["velocities"].requires_grad
-    neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
     queue: list[int] = []
     remaining = sorted(marks)
     began, evaluating, steps = time.perf_counter(), 0.0, 0
@@ -112,22 +172,9 @@ def optimise(
         while len(queue) < min(config.batch, len(train)):
             queue += [train[i] for i in torch.randperm(len(train), generator=generator).tolist()]
         chosen, queue = queue[: config.batch], queue[config.batch :]
-        loss = _loss(fields, views, chosen, config, corrections, generator if regularise else None)
-        if neighbours is not None:
-            loss = loss + config.velocity_weight * neighbours.velocity_differences(fields)
-        if not bool(torch.isfinite(loss)):
-            outcome.broken = "the loss became NaN"
+        outcome.broken = stepper.step(chosen, config.lr_floor**share)
+        if outcome.broken:
             break
-        loss.backward()
-        scale = config.lr_floor**share
-        if not corrections.finite() or not adam.step(scale):
-            outcome.broken = "a gradient became NaN"
-            break
-        if correct is not None:
-            for group in correct.param_groups:
-                group["lr"] = group["initial_lr"] * scale
-            correct.step()
-            correct.zero_grad()
         steps += 1
     outcome.fields, outcome.steps = _detached(fields), steps
     return outcome
@@ -140,32 +187,6 @@ def _detached(fields: Fields) -> Fields:
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all gradients that tensors have are finite."""
     return bool(torch.stack([t.grad.isfinite().all() for t in tensors if t.grad is not None]).all())
-
-
-def _loss(
-    fields: Fields,
-    views: TrainingViews,
-    chosen: list[int],
-    config: RefineConfig,
-    corrections: Corrections,
-    generator: torch.Generator | None,
-) -> Tensor:
-    count, opacities = len(fields["means"]), fields["opacities"]
-    if generator is not None and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
-        kept = (torch.rand(count, generator=generator) >= config.dropout).to(opacities)
-        count = max(int(kept.sum()), 1)
-        opacities = (opacities / (1 - config.dropout)).clamp(max=0.999) * kept  # backends skip the transparent
-        fields = fields | {"opacities": opacities}
-    x = raster_inputs(fields, views, chosen, viewmats=corrections.poses(views.viewmats))
-    if corrections.gains.requires_grad:
-        out = rasterize(x, config.backend)
-        rgb = corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
-        loss = image_loss(rgb, out.alpha[0], views, chosen, config)
-    else:
-        loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
-    if config.binary_weight > 0 and opacities.requires_grad:
-        loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
-    return loss
 
 
 def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:

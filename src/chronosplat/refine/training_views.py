@@ -45,7 +45,7 @@ def training_views(scene: Scene, views: Views) -> TrainingViews:
     clock = None if linear is None else linear.clock
     times = None if clock is None else clock.scene_time(views.times).float().to(device)
     masked = bool((views.alphas < 0.5).any())
-    rgb, alpha, viewmats, Ks = (t.float().to(device) for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
+    rgb, alpha, viewmats, Ks = (t.float().to(device).contiguous() for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
     return TrainingViews(rgb, alpha, viewmats, Ks, times, masked)
 
 

@@ -58,6 +58,8 @@ class Targets:
             check_shape("alphas", self.alphas, "F H W 1", sizes)
             if self.images.dtype != torch.float32 or self.alphas.dtype != torch.float32:
                 raise InputError(f"images: expected uint8, or float32 with alphas; got {self.images.dtype} and {self.alphas.dtype}")
+        if not self.images.is_contiguous() or not (self.alphas is None or self.alphas.is_contiguous()):
+            raise InputError("images, alphas: expected contiguous tensors, which every step reads; call .contiguous() once")
         if self.weights is not None and tuple(self.weights.shape) not in ((self.count,), (self.count, height, width)):
             raise InputError(f"weights: expected [{self.count}] or [{self.count}, {height}, {width}], got {list(self.weights.shape)}")
         if self.corners is not None and len(self.corners) != self.count:
@@ -155,7 +157,7 @@ def render_loss_reference(x: RasterInputs, targets: Targets, backend: str) -> Te
 def _is_native(like: Tensor, targets: Targets) -> bool:
     """Whether the native kernel computes this; not for other devices and precisions, nor where targets need gradients."""
     others = [t for t in (targets.images, targets.alphas, targets.weights) if t is not None]
-    at_home = all(t.device.type == "cpu" and not t.requires_grad and t.is_contiguous() for t in others)
+    at_home = all(t.device.type == "cpu" and not t.requires_grad for t in others)
     return at_home and like.device.type == "cpu" and like.dtype == torch.float32
 
 
@@ -164,7 +166,7 @@ def _mirror(targets: Targets, width: int, height: int) -> tuple[native.ImageTarg
     count, (images, full_height, full_width) = targets.count, targets.images.shape[:3]
     which = torch.tensor(range(count) if targets.which is None else list(targets.which), dtype=torch.int32)
     corners = torch.tensor(targets.origins(), dtype=torch.int32)
-    weights = None if targets.weights is None else targets.weights.float()
+    weights = None if targets.weights is None else targets.weights.float().contiguous()
     as_bytes = targets.alphas is None
     mirror = native.ImageTargets(
         count, width, height, images, full_width, full_height, torch.get_num_threads(),
