@@ -57,8 +57,9 @@ def compile_library(output: Path, target: str | None = None) -> None:
     levels = X86_LEVELS if target.endswith("x86_64") else {"chronosplat_plain": None}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
-            (HERE / "splat.cpp", f"splat_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}"] + ([f"-mcpu={cpu}"] if cpu else []))
+            (HERE / f"{name}.cpp", f"{name}_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}"] + ([f"-mcpu={cpu}"] if cpu else []))
             for ns, cpu in levels.items()
+            for name in ("splat", "optim")
         ]
         jobs += [(HERE / name, name.replace(".cpp", ".o"), []) for name in ("mesh.cpp", "dispatch.cpp")]
 

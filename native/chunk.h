@@ -20,6 +20,15 @@ struct alignas(64) Chunk {
     int count, padded;   // padded to whole vectors with invisible Gaussians
 };
 
+// One scene as a scene of its own: pointers to its Gaussians. Cameras and times keep their indices.
+INLINE SplatScene scene_at(SplatScene s, int scene) {
+    const size_t first = (size_t)scene * s.gaussians, own = s.shared ? 0 : first;
+    auto move = [](const float*& p, size_t by) { p = p ? p + by : nullptr; };
+    move(s.means, 3 * first), move(s.quats, 4 * first), move(s.covars, 9 * first), move(s.velocities, 3 * first);
+    move(s.time_centers, first), move(s.time_sigmas, first), move(s.scales, 3 * own), move(s.opacities, own), move(s.colors, 3 * own);
+    return s;
+}
+
 INLINE bool is_finite(const SplatScene& s, size_t first, size_t n) {
     using chronosplat::all_finite;
     bool shapes = s.covars ? all_finite(s.covars + 9 * first, 9 * n) : all_finite(s.quats + 4 * first, 4 * n) && all_finite(s.scales + 3 * first, 3 * n);

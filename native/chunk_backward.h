@@ -4,6 +4,14 @@
 
 namespace CHRONOSPLAT_ISA {
 
+// The gradients of one scene's Gaussians, the first of which has this index.
+INLINE SplatGradients gradients_at(SplatGradients g, size_t first) {
+    auto move = [first](float*& p, size_t width) { p = p ? p + width * first : nullptr; };
+    move(g.means, 3), move(g.quats, 4), move(g.scales, 3), move(g.covars, 9), move(g.opacities, 1), move(g.colors, 3);
+    move(g.velocities, 3), move(g.time_centers, 1), move(g.time_sigmas, 1);
+    return g;
+}
+
 struct alignas(64) ChunkBackward {
     Chunk g;
     float sums[CHUNK][MOMENTS];  // this view's moments; zero between views
@@ -14,9 +22,10 @@ struct alignas(64) ChunkBackward {
     // Returns false if the moments name a Gaussian that does not exist.
     bool run(const SplatScene& s, const Layout& at, const State& state, const float* moments, int scene, int chunk,
              const SplatGradients& grad, float* cameras) {
-        int first = chunk * CHUNK, n = s.gaussians - first < CHUNK ? s.gaussians - first : CHUNK;
-        size_t offset = (size_t)scene * s.gaussians + first;
-        fill_chunk(g, s, offset, n);
+        const size_t first = (size_t)chunk * CHUNK;
+        const int left = s.gaussians - (int)first, n = left < CHUNK ? left : CHUNK;
+        const SplatScene own = scene_at(s, scene);
+        fill_chunk(g, own, first, n);
         memset(sums, 0, sizeof sums);
         memset(d_mean, 0, (char*)(d_sigma + CHUNK) - (char*)d_mean);
         for (int view = 0; view < s.views; view++) {
@@ -27,7 +36,7 @@ struct alignas(64) ChunkBackward {
             view_backward(s, image, grad.viewmats ? &camera : nullptr);
             if (grad.viewmats) store_camera(camera, cameras + ((size_t)image * at.chunks + chunk) * 12);
         }
-        store_gradients(s, offset, n, grad);
+        store_gradients(own, first, n, gradients_at(grad, (size_t)scene * s.gaussians));
         return true;
     }
 

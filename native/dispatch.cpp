@@ -1,6 +1,7 @@
 // The exported functions. They dispatch to the widest instruction set that the processor and the system support.
 #include <strings.h>
 #include "mesh.h"
+#include "optim.h"
 #include "runtime.h"
 #include "splat.h"
 
@@ -76,6 +77,11 @@ Crew& crew() {
     namespace ns {                                                                                                      \
     int forward(const SplatScene&, const SplatImage&, SplatState*);                                                     \
     int backward(const SplatScene&, const SplatState&, const SplatImage&, const SplatImage&, const SplatGradients&);    \
+    int fit(const SplatScene&, const ImageTargets&, double&, const SplatGradients&);                                    \
+    int image_loss(const ImageTargets&, const float*, const float*, double*, float*, float*);                           \
+    int skin(const SkinInputs&, float*, float*);                                                                        \
+    int skin_backward(const SkinInputs&, const float*, const float*, const SkinGradients&);                             \
+    int adam(const AdamGroup*, int, float, float, float, int);                                                          \
     }
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -118,19 +124,20 @@ EXPORT int32_t chronosplat_abi_version() { return ABI_VERSION; }
 // Writes the sizes in bytes of the first n structs of the ABI, in this order; returns how many there are.
 EXPORT int32_t chronosplat_struct_sizes(int64_t* out, int32_t n) {
     static const int64_t sizes[] = {sizeof(SplatScene),   sizeof(SplatImage),  sizeof(SplatState), sizeof(SplatGradients),
-                                    sizeof(MeshMaterial), sizeof(MeshTexture), sizeof(MeshScene)};
+                                    sizeof(MeshMaterial), sizeof(MeshTexture), sizeof(MeshScene),  sizeof(ImageTargets),
+                                    sizeof(SkinInputs),   sizeof(SkinGradients), sizeof(AdamGroup)};
     const int32_t count = sizeof sizes / sizeof *sizes;
     for (int32_t i = 0; out && i < n && i < count; i++) out[i] = sizes[i];
     return count;
 }
 
 // No arguments may crash the process, as long as the arrays are as long as the sizes declare.
-static int check(const SplatScene* s, const SplatImage* out) {
-    if (!s || !out || !out->rgb || !out->alpha || !out->depth || !s->means || !s->opacities || !s->colors || !s->viewmats || !s->Ks)
-        return STATUS_BAD_ARGUMENT;
+static int check(const SplatScene* s) {
+    if (!s || !s->means || !s->opacities || !s->colors || !s->viewmats || !s->Ks) return STATUS_BAD_ARGUMENT;
     if (!s->covars && (!s->quats || !s->scales)) return STATUS_BAD_ARGUMENT;
     bool moving = s->velocities || s->time_centers || s->time_sigmas || s->times;
     if (moving && !(s->velocities && s->time_centers && s->time_sigmas && s->times)) return STATUS_BAD_ARGUMENT;
+    if (s->shared && (moving || s->covars)) return STATUS_BAD_ARGUMENT;
     const int32_t most = 1 << 20;  // pixels along an edge
     if (s->scenes < 1 || s->views < 1 || s->gaussians < 1 || s->width < 1 || s->height < 1 || s->width > most || s->height > most)
         return STATUS_BAD_ARGUMENT;
@@ -148,6 +155,17 @@ static int check(const SplatScene* s, const SplatImage* out) {
         if (!(s->Ks[9 * i] > 0 && s->Ks[9 * i + 4] > 0)) return STATUS_BAD_ARGUMENT;
     }
     return STATUS_OK;
+}
+
+static int check(const SplatScene* s, const SplatImage* out) {
+    return out && out->rgb && out->alpha && out->depth ? check(s) : STATUS_BAD_ARGUMENT;
+}
+
+// Whether gradients have what the scene has.
+static bool fits(const SplatScene& s, const SplatGradients* grad) {
+    if (!grad || !grad->means || !grad->opacities || !grad->colors) return false;
+    if (s.covars ? !grad->covars : !grad->quats || !grad->scales) return false;
+    return !s.velocities || (grad->velocities && grad->time_centers && grad->time_sigmas);
 }
 
 // Renders. `state`, if not null, receives the state for splat_backward: a block that the caller frees with splat_free.
@@ -169,12 +187,91 @@ EXPORT int32_t splat_backward(const SplatScene* scene, const SplatState* state, 
                             const SplatGradients* grad) {
     if (int status = check(scene, out)) return status;
     if (int status = check(scene, grad_out)) return status;
-    if (!state || !state->block || (uintptr_t)state->block % 64 || !grad || !grad->means || !grad->opacities || !grad->colors) return STATUS_BAD_ARGUMENT;
-    if (scene->covars ? !grad->covars : !grad->quats || !grad->scales) return STATUS_BAD_ARGUMENT;
-    if (scene->velocities && (!grad->velocities || !grad->time_centers || !grad->time_sigmas)) return STATUS_BAD_ARGUMENT;
+    if (!state || !state->block || (uintptr_t)state->block % 64 || !fits(*scene, grad)) return STATUS_BAD_ARGUMENT;
 #define CALL(ns) ns::backward(*scene, *state, *out, *grad_out, *grad)
     return CHOOSE(CALL);
 #undef CALL
 }
 
 EXPORT void splat_free(void* block) { chronosplat::block_give(block); }
+
+static int check(const ImageTargets* t) {
+    if (!t || !t->which || !t->corners || (!t->rgba && (!t->rgb || !t->alpha))) return STATUS_BAD_ARGUMENT;
+    const int32_t most = 1 << 20;
+    if (t->views < 1 || t->width < 1 || t->height < 1 || t->images < 1 || t->full_width > most || t->full_height > most) return STATUS_BAD_ARGUMENT;
+    if (t->weighted < 0 || t->weighted > 2 || (t->weighted && !t->weights)) return STATUS_BAD_ARGUMENT;
+    const float options[] = {t->l1_weight, t->alpha_weight};
+    for (float x : options)
+        if (!(x >= 0) || !chronosplat::all_finite(&x, 1)) return STATUS_BAD_ARGUMENT;
+    for (int64_t view = 0; view < t->views; view++) {
+        const int64_t x = t->corners[2 * view], y = t->corners[2 * view + 1];
+        if (t->which[view] < 0 || t->which[view] >= t->images) return STATUS_BAD_ARGUMENT;
+        if (x < 0 || y < 0 || x + t->width > t->full_width || y + t->height > t->full_height) return STATUS_BAD_ARGUMENT;
+    }
+    return (int64_t)t->width * t->height * t->views >> 31 ? STATUS_TOO_MANY : STATUS_OK;
+}
+
+// Writes the loss of the renderings and its gradients by rgb [V, h, w, 3] (colour times coverage) and alpha [V, h, w], unless both are null.
+EXPORT int32_t image_loss(const ImageTargets* targets, const float* rgb, const float* alpha, double* loss, float* grad_rgb, float* grad_alpha) {
+    if (int status = check(targets)) return status;
+    if (!rgb || !alpha || !loss || !grad_rgb != !grad_alpha) return STATUS_BAD_ARGUMENT;
+#define CALL(ns) ns::image_loss(*targets, rgb, alpha, loss, grad_rgb, grad_alpha)
+    return CHOOSE(CALL);
+#undef CALL
+}
+
+// Renders the scenes' views, compares them with the targets, and writes the loss and its gradients. The targets' views are the
+// scene's, in the order [scene, view].
+EXPORT int32_t splat_fit(const SplatScene* scene, const ImageTargets* targets, double* loss, const SplatGradients* grad) {
+    if (int status = check(scene)) return status;
+    if (int status = check(targets)) return status;
+    if (!loss || !fits(*scene, grad) || targets->width != scene->width || targets->height != scene->height) return STATUS_BAD_ARGUMENT;
+    if ((int64_t)scene->scenes * scene->views != targets->views) return STATUS_BAD_ARGUMENT;
+#define CALL(ns) ns::fit(*scene, *targets, *loss, *grad)
+    return CHOOSE(CALL);
+#undef CALL
+}
+
+static int check(const SkinInputs* s) {
+    if (!s || !s->means || !s->quats || !s->skin_nodes || !s->skin_weights || !s->centers || !s->shifts || !s->turns) return STATUS_BAD_ARGUMENT;
+    if (s->times < 1 || s->gaussians < 1 || s->nodes < 1 || s->joints < 1) return STATUS_BAD_ARGUMENT;
+    const double most = 2147483648.;
+    if ((double)s->times * s->gaussians * 4 >= most || (double)s->gaussians * s->joints >= most || (double)s->times * s->nodes * 16 >= most)
+        return STATUS_TOO_MANY;
+    for (int64_t i = 0, n = (int64_t)s->gaussians * s->joints; i < n; i++)
+        if (s->skin_nodes[i] < 0 || s->skin_nodes[i] >= s->nodes) return STATUS_BAD_ARGUMENT;
+    return STATUS_OK;
+}
+
+// Writes means [T, N, 3] and quaternions [T, N, 4].
+EXPORT int32_t skin_forward(const SkinInputs* inputs, float* means, float* quats) {
+    if (int status = check(inputs)) return status;
+    if (!means || !quats) return STATUS_BAD_ARGUMENT;
+#define CALL(ns) ns::skin(*inputs, means, quats)
+    return CHOOSE(CALL);
+#undef CALL
+}
+
+EXPORT int32_t skin_backward(const SkinInputs* inputs, const float* grad_means, const float* grad_quats, const SkinGradients* grad) {
+    if (int status = check(inputs)) return status;
+    if (!grad_means || !grad_quats || !grad || !grad->means || !grad->quats || !grad->shifts || !grad->turns) return STATUS_BAD_ARGUMENT;
+#define CALL(ns) ns::skin_backward(*inputs, grad_means, grad_quats, *grad)
+    return CHOOSE(CALL);
+#undef CALL
+}
+
+// Takes a step of Adam; STATUS_NOT_FINITE leaves everything as it is if a gradient is not finite.
+EXPORT int32_t adam_step(const AdamGroup* groups, int32_t count, float beta1, float beta2, float eps, int32_t threads) {
+    if (count < 0 || (count && !groups) || !(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0)) return STATUS_BAD_ARGUMENT;
+    for (int32_t k = 0; k < count; k++) {
+        const AdamGroup& g = groups[k];
+        if (g.rows < 0 || g.steps < 1 || g.columns < 1 || g.activation < 0 || g.activation > 2 || !(g.spread >= 0) || !(g.low <= g.high)) return STATUS_BAD_ARGUMENT;
+        if (!chronosplat::all_finite(&g.lr, 1)) return STATUS_BAD_ARGUMENT;
+        if ((double)g.rows * g.columns >= 2147483648.) return STATUS_TOO_MANY;
+        if (g.rows && !(g.parameter && g.value && g.gradient && g.first && g.second)) return STATUS_BAD_ARGUMENT;
+        if (g.activation && g.value == g.parameter) return STATUS_BAD_ARGUMENT;
+    }
+#define CALL(ns) ns::adam(groups, count, beta1, beta2, eps, threads)
+    return CHOOSE(CALL);
+#undef CALL
+}

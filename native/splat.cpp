@@ -2,10 +2,12 @@
 //
 //   forward:  project (chunks of Gaussians x views) -> bin into tiles (counting sort) -> sort by depth and composite each tile
 //   backward: composite again with gradients (one row per pair) -> sum the rows of a Gaussian in fixed order -> parameters
+//   fit:      forward, image loss and backward, one tile after the other
 //
 // The order of all sums is independent of the threads, so gradients are bitwise reproducible.
 #include "splat.h"
 #include "chunk_backward.h"
+#include "image_loss.h"
 #include "projection.h"
 #include "runtime.h"
 #include "state.h"
@@ -36,33 +38,36 @@ struct Forward {
     std::atomic<int> status{STATUS_OK};
 
     void project_chunk(int scene, int chunk);
-    void project_vectors(const Chunk& g, int scene, int chunk, int image);
+    void project_vectors(const Chunk& g, const float* colors, int chunk, int image);
     void deal_chunk(size_t image_chunk);
     void composite(size_t item, const SplatImage& out, bool keep);
+    void list_records(size_t item, Record* to);
+    int bin(bool keep);
     int run(const SplatImage& out, SplatState* state);
+    int fit(const ImageTargets& targets, double& loss, const SplatGradients& grad);
     int write_state(SplatState& state);
 };
 
 void Forward::project_chunk(int scene, int chunk) {
-    int first = chunk * CHUNK, n = s.gaussians - first < CHUNK ? s.gaussians - first : CHUNK;
-    size_t offset = (size_t)scene * s.gaussians + first;
+    const size_t first = (size_t)chunk * CHUNK;
+    const int left = s.gaussians - (int)first, n = left < CHUNK ? left : CHUNK;
+    const SplatScene own = scene_at(s, scene);
     Array<Chunk> scratch;
     if (!scratch.take(1)) {
         status = STATUS_NO_MEMORY;
         return;
     }
-    if (!is_finite(s, offset, n)) {
+    if (!is_finite(own, first, n)) {
         status = STATUS_NOT_FINITE;
         return;
     }
-    fill_chunk(scratch[0], s, offset, n);
-    for (int view = 0; view < s.views; view++) project_vectors(scratch[0], scene, chunk, scene * s.views + view);
+    fill_chunk(scratch[0], own, first, n);
+    for (int view = 0; view < s.views; view++) project_vectors(scratch[0], own.colors + 3 * first, chunk, scene * s.views + view);
 }
 
-void Forward::project_vectors(const Chunk& g, int scene, int chunk, int image) {
+void Forward::project_vectors(const Chunk& g, const float* colors, int chunk, int image) {
     const float *vm = s.viewmats + 16 * (size_t)image, *K = s.Ks + 9 * (size_t)image, time = s.times ? s.times[image] : 0.f;
     const float W = (float)s.width, H = (float)s.height;
-    const float *colors = s.colors + 3 * ((size_t)scene * s.gaussians + (size_t)chunk * CHUNK);
     const vfloat weight_min = log2_positive(splat(s.weight_min > 1e-30f ? s.weight_min : 1e-30f));
     const vfloat opacity_min = log2_positive(splat(s.opacity_min > 1.f / 255 ? s.opacity_min : 1.f / 255));
     size_t cell = (size_t)image * at.chunks + chunk;
@@ -148,7 +153,8 @@ void Forward::composite(size_t item, const SplatImage& out, bool keep) {
     for (uint32_t i = 0; i < count; i++) pairs[i].row = end[at.chunk_of(pairs[i].splat, image)]++;
 }
 
-int Forward::run(const SplatImage& out, SplatState* state) {
+// Projects all Gaussians and lists those of each tile.
+int Forward::bin(bool keep) {
     size_t image_chunks = (size_t)at.images * at.chunks, items = (size_t)at.images * at.tiles;
     if (image_chunks * at.stride >> 31) return STATUS_TOO_MANY;
     if (!splats.take(image_chunks * at.stride) || !boxes.take(image_chunks * at.stride) || !visible.take(image_chunks) ||
@@ -180,12 +186,27 @@ int Forward::run(const SplatImage& out, SplatState* state) {
             }
     }
     start[items] = (uint32_t)sum;
-    if (!keys.take(sum + 1) || (state && (!changed.take(sum + 1) || !ends.take(items * at.chunks)))) return STATUS_NO_MEMORY;
+    if (!keys.take(sum + 1) || (keep && (!changed.take(sum + 1) || !ends.take(items * at.chunks)))) return STATUS_NO_MEMORY;
     parallel_for((int64_t)image_chunks, s.threads, [&](int64_t item, int) { deal_chunk((size_t)item); });
     boxes.drop();
-    parallel_for((int64_t)items, s.threads, [&](int64_t item, int) { composite((size_t)item, out, state != nullptr); });
+    return STATUS_OK;
+}
+
+int Forward::run(const SplatImage& out, SplatState* state) {
+    if (int failed = bin(state != nullptr)) return failed;
+    parallel_for((int64_t)at.images * at.tiles, s.threads, [&](int64_t item, int) { composite((size_t)item, out, state != nullptr); });
     if (status || !state) return status;
     return write_state(*state);
+}
+
+// The tile's pairs that changed pixels, for the backward pass.
+void Forward::list_records(size_t item, Record* to) {
+    const Pair* pairs = (const Pair*)&keys[start[item]];
+    for (uint32_t i = 0; i < kept[item]; i++) {
+        if (i + 24 < kept[item]) __builtin_prefetch(&splats[pairs[i + 24].splat]);
+        const Splat& splat = splats[pairs[i].splat];
+        to[i] = Record{splat, splat.position, pairs[i].row, changed[start[item] + i], 0};
+    }
 }
 
 int Forward::write_state(SplatState& state) {
@@ -199,15 +220,84 @@ int Forward::write_state(SplatState& state) {
     for (size_t item = 0; item < items; sum += kept[item++]) to.start[item] = sum;
     to.start[items] = sum;
     memcpy(to.ends, ends.p, items * at.chunks * sizeof(uint32_t));
-    parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
-        const Pair* pairs = (const Pair*)&keys[start[item]];
-        for (uint32_t i = 0; i < kept[item]; i++) {
-            if (i + 24 < kept[item]) __builtin_prefetch(&splats[pairs[i + 24].splat]);
-            const Splat& splat = splats[pairs[i].splat];
-            to.records[to.start[item] + i] = Record{splat, splat.position, pairs[i].row, changed[start[item] + i], 0};
-        }
-    });
+    parallel_for((int64_t)items, s.threads, [&](int64_t item, int) { list_records((size_t)item, to.records + to.start[item]); });
     return STATUS_OK;
+}
+
+// Converts the moments of all tiles to gradients.
+static int parameter_gradients(const SplatScene& s, const Layout& at, const State& from, const float* moments, const SplatGradients& grad) {
+    Array<float> cameras, each;
+    const size_t count = (size_t)s.scenes * s.gaussians;
+    if (grad.viewmats && !cameras.take((size_t)at.images * at.chunks * 12)) return STATUS_NO_MEMORY;
+    SplatGradients apart = grad;  // of each scene
+    if (s.shared) {
+        if (!each.take(7 * count)) return STATUS_NO_MEMORY;
+        apart.scales = each.p, apart.colors = each.p + 3 * count, apart.opacities = each.p + 6 * count;
+    }
+    std::atomic<int> status{STATUS_OK};
+    parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
+        Array<ChunkBackward> scratch;
+        if (!scratch.take(1)) status = STATUS_NO_MEMORY;
+        else if (!scratch[0].run(s, at, from, moments, (int)(item / at.chunks), (int)(item % at.chunks), apart, cameras.p))
+            status = STATUS_BAD_STATE;
+    });
+    if (status) return status;
+    if (s.shared) {
+        auto add_scenes = [&](const float* from, float* to, size_t width) {
+            const size_t n = width * s.gaussians;
+            memcpy(to, from, n * sizeof(float));
+            for (int scene = 1; scene < s.scenes; scene++)
+                for (size_t i = 0; i < n; i++) to[i] += from[scene * n + i];
+        };
+        add_scenes(apart.scales, grad.scales, 3), add_scenes(apart.colors, grad.colors, 3), add_scenes(apart.opacities, grad.opacities, 1);
+    }
+    if (!grad.viewmats) return STATUS_OK;
+    for (int image = 0; image < at.images; image++) {
+        double sum[12] = {};
+        for (int chunk = 0; chunk < at.chunks; chunk++)
+            for (int k = 0; k < 12; k++) sum[k] += cameras[((size_t)image * at.chunks + chunk) * 12 + k];
+        float* to = grad.viewmats + 16 * (size_t)image;
+        for (int r = 0; r < 4; r++)
+            for (int k = 0; k < 4; k++) to[4 * r + k] = r == 3 ? 0.f : (float)(k < 3 ? sum[3 * r + k] : sum[9 + r]);
+    }
+    return STATUS_OK;
+}
+
+// A tile's loss depends on its own pixels alone, so that its backward pass follows at once: no state is written.
+int Forward::fit(const ImageTargets& targets, double& loss, const SplatGradients& grad) {
+    if (int failed = bin(true)) return failed;
+    const size_t items = (size_t)at.images * at.tiles, pixels = (size_t)s.width * s.height;
+    Array<float> moments, image, d_image;
+    Array<double> losses;
+    if (!moments.take((size_t)MOMENTS * start[items] + 16) || !losses.take(items) || !image.take(4 * pixels * at.images) ||
+        !d_image.take(4 * pixels * at.images))
+        return STATUS_NO_MEMORY;
+    const SplatImage out{image.p, image.p + 3 * pixels * at.images, nullptr}, d_out{d_image.p, d_image.p + 3 * pixels * at.images, nullptr};
+    parallel_for((int64_t)items, s.threads, [&](int64_t tile, int) {
+        const size_t item = (size_t)tile, view = item / at.tiles, pixel = view * pixels;
+        const TileFrame f = at.frame(s, item);
+        composite(item, out, true);
+        if (status) return;
+        Array<Record> records;
+        if (!records.take(kept[item] + 1)) {
+            status = STATUS_NO_MEMORY;
+            return;
+        }
+        const int x1 = f.x + TILE < s.width ? f.x + TILE : s.width, y1 = f.y + TILE < s.height ? f.y + TILE : s.height;
+        double sum = 0;
+        for (int y = f.y; y < y1; y++)
+            sum += loss_row(targets, (int)view, y, f.x, x1, out.rgb + 3 * pixel, out.alpha + pixel, kept[item] ? d_out.rgb + 3 * pixel : nullptr,
+                            d_out.alpha + pixel);
+        losses[item] = sum;
+        list_records(item, records.p);
+        composite_tile_backward(records.p, kept[item], f, out, d_out, pixel, moments.p + (size_t)MOMENTS * start[item]);
+    });
+    if (status) return status;
+    loss = 0;
+    for (size_t item = 0; item < items; item++) loss += losses[item];
+    State from;
+    from.rows = start[items], from.records = nullptr, from.start = start.p, from.ends = ends.p;
+    return parameter_gradients(s, at, from, moments.p, grad);
 }
 
 int forward(const SplatScene& s, const SplatImage& out, SplatState* state) {
@@ -219,9 +309,8 @@ int backward(const SplatScene& s, const SplatState& state, const SplatImage& out
     const Layout at(s);
     State from;
     if (!from.read(state.block, state.bytes, at)) return STATUS_BAD_STATE;
-    Array<float> moments, cameras;
+    Array<float> moments;
     if (!moments.take((size_t)MOMENTS * from.rows + 16)) return STATUS_NO_MEMORY;
-    if (grad.viewmats && !cameras.take((size_t)at.images * at.chunks * 12)) return STATUS_NO_MEMORY;
     std::atomic<int> status{STATUS_OK};
     size_t items = (size_t)at.images * at.tiles, pixels = (size_t)s.width * s.height;
     parallel_for((int64_t)items, s.threads, [&](int64_t item, int) {
@@ -231,23 +320,12 @@ int backward(const SplatScene& s, const SplatState& state, const SplatImage& out
                                      moments.p + (size_t)MOMENTS * first))
             status = STATUS_BAD_STATE;
     });
-    if (status) return status;
-    parallel_for((int64_t)s.scenes * at.chunks, s.threads, [&](int64_t item, int) {
-        Array<ChunkBackward> scratch;
-        if (!scratch.take(1)) status = STATUS_NO_MEMORY;
-        else if (!scratch[0].run(s, at, from, moments.p, (int)(item / at.chunks), (int)(item % at.chunks), grad, cameras.p))
-            status = STATUS_BAD_STATE;
-    });
-    if (status || !grad.viewmats) return status;
-    for (int image = 0; image < at.images; image++) {
-        double sum[12] = {};
-        for (int chunk = 0; chunk < at.chunks; chunk++)
-            for (int k = 0; k < 12; k++) sum[k] += cameras[((size_t)image * at.chunks + chunk) * 12 + k];
-        float* to = grad.viewmats + 16 * (size_t)image;
-        for (int r = 0; r < 4; r++)
-            for (int k = 0; k < 4; k++) to[4 * r + k] = r == 3 ? 0.f : (float)(k < 3 ? sum[3 * r + k] : sum[9 + r]);
-    }
-    return STATUS_OK;
+    return status ? (int)status : parameter_gradients(s, at, from, moments.p, grad);
+}
+
+int fit(const SplatScene& s, const ImageTargets& targets, double& loss, const SplatGradients& grad) {
+    Forward pass{s, Layout(s)};
+    return pass.fit(targets, loss, grad);
 }
 
 }  // namespace CHRONOSPLAT_ISA

@@ -10,9 +10,10 @@ constexpr int CHUNK = 1024;  // Gaussians worked on together
 extern "C" {
 
 // B scenes of N Gaussians, each seen by V cameras. Shapes are quats and scales, or covars. The temporal arrays are
-// null together for static scenes.
+// null together for static scenes. With `shared` the scenes are static, and differ in means and quats alone: scales,
+// opacities, colors and their gradients have a first dimension of 1.
 struct SplatScene {
-    int32_t scenes, views, gaussians, width, height, threads, antialiased;
+    int32_t scenes, views, gaussians, width, height, threads, antialiased, shared;
     float eps2d, near_plane, far_plane, radius_clip;
     float weight_min, opacity_min;  // not drawn: temporal weight, or opacity times it, below these
     const float* means;         // [B, N, 3]

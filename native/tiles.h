@@ -133,7 +133,7 @@ struct Pair {
 };
 
 // Composites a tile's Gaussians, in `sorted` order, into the image. Writes the pairs that changed pixels to `pairs` (if
-// not null) with their changed blocks, and returns the number of pairs.
+// not null) with their changed blocks, and returns the number of pairs. `depth` may be null.
 static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pairs, uint64_t* changed, const TileFrame& f,
                                float* rgb, float* alpha, float* depth) {
     const PixelCenters centers;
@@ -202,7 +202,8 @@ static uint32_t composite_tile(const Splat* splats, DepthOrder& sorted, Pair* pa
             alignas(16) float row[12];
             interleave(*(vfloat4*)&v[0][4 * y], *(vfloat4*)&v[1][4 * y], *(vfloat4*)&v[2][4 * y], row);
             memcpy(rgb + 3 * at, row, 12 * columns);
-            memcpy(alpha + at, &v[3][4 * y], 4 * columns), memcpy(depth + at, &v[4][4 * y], 4 * columns);
+            memcpy(alpha + at, &v[3][4 * y], 4 * columns);
+            if (depth) memcpy(depth + at, &v[4][4 * y], 4 * columns);
         }
     }
     return kept;
@@ -213,9 +214,10 @@ struct alignas(64) BlockGradient {
 };
 
 // The gradient of composite_tile: repeats the compositing of `count` records and writes one row of moments for each.
-// Returns false if a record is invalid. Visits are processed in three passes, so that each fits into the registers.
+// Returns false if a record is invalid. `grad.depth` may be null. Visits are processed in three passes, so that each fits into the registers.
 static bool composite_tile_backward(const Record* records, uint32_t count, const TileFrame& f, const SplatImage& out,
                                     const SplatImage& grad, size_t pixel, float* moments) {
+    if (count == 0) return true;
     const PixelCenters centers;
     BlockGradient state[64];
     for (int b = 0; b < 64; b++) {
@@ -225,7 +227,8 @@ static bool composite_tile_backward(const Record* records, uint32_t count, const
             if (X >= f.width || Y >= f.height) continue;
             size_t at = pixel + (size_t)Y * f.width + X;
             for (int c = 0; c < 3; c++) g[c][i] = grad.rgb[3 * at + c], v[c][i] = out.rgb[3 * at + c];
-            g[3][i] = grad.alpha[at], v[3][i] = out.alpha[at], g[4][i] = grad.depth[at], v[4][i] = out.depth[at];
+            g[3][i] = grad.alpha[at], v[3][i] = out.alpha[at];
+            if (grad.depth) g[4][i] = grad.depth[at], v[4][i] = out.depth[at];
         }
         EACH_PART {
             BlockGradient& s = state[b];

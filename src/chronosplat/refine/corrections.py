@@ -28,6 +28,10 @@ class Corrections:
         groups = [([self.twists], POSE_LR), ([self.gains, self.offsets], EXPOSURE_LR)]
         return [{"params": tensors, "initial_lr": lr} for tensors, lr in groups if tensors[0].requires_grad]
 
+    def finite(self) -> bool:
+        """Whether all gradients of the optimised tensors are finite."""
+        return all(bool(t.grad.isfinite().all()) for t in (self.twists, self.gains, self.offsets) if t.grad is not None)
+
     def facts(self) -> dict[str, float]:
         """The mean size of the corrections, for a report."""
         found: dict[str, float] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor
 
 from chronosplat.events import Cancel
-from chronosplat.losses import mse
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.neighbours import Neighbours
-from chronosplat.refine.parameters import Fields, bounded, freed
-from chronosplat.refine.training_views import TrainingViews, render_views
-
-BETAS = (0.9, 0.99)
+from chronosplat.refine.parameters import Fields
+from chronosplat.refine.training_views import TrainingViews, raster_inputs
+from chronosplat.render import rasterize
+from chronosplat.render import image_loss as losses
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,72 @@ class Outcome:
 OnMark = Callable[[float, Mapping[str, Tensor]], None]
 
 
+class Stepper:
+    """The state of an optimisation between steps.
+
+    Attributes:
+        fields: the Gaussians' fields, bounded; they change in place.
+        corrections: of cameras and exposures. generator: random numbers on the CPU.
+
+    Args:
+        See :func:`optimise`.
+    """
+
+    def __init__(
+        self, start: Mapping[str, Tensor], views: TrainingViews, config: RefineConfig, lrs: Mapping[str, float], regularise: bool
+    ) -> None:
+        self.views, self.config, self.regularise = views, config, regularise
+        self.adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
+        self.fields = self.adam.values
+        self.corrections = Corrections(len(views), config, views.rgb.device)
+        groups = self.corrections.groups()
+        self.correcting = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if groups else None
+        self.generator = torch.Generator().manual_seed(config.seed)
+        smooth = regularise and config.velocity_weight > 0 and "velocities" in self.fields and len(self.fields["means"]) > 1
+        smooth = smooth and self.fields["velocities"].requires_grad
+        self.neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
+
+    @property
+    def optimises(self) -> bool:
+        """Whether anything can change."""
+        return self.correcting is not None or any(t.requires_grad for t in self.fields.values())
+
+    def step(self, chosen: list[int], scale: float) -> str:
+        """Take a step with ``scale`` times the learning rates; return why none was taken ("" if it was)."""
+        loss = self._loss(chosen)
+        if not bool(torch.isfinite(loss)):
+            return "the loss became NaN"
+        loss.backward()
+        if not self.corrections.finite() or not self.adam.step(scale):
+            return "a gradient became NaN"
+        if self.correcting is not None:
+            for group in self.correcting.param_groups:
+                group["lr"] = group["initial_lr"] * scale
+            self.correcting.step()
+            self.correcting.zero_grad()
+        return ""
+
+    def _loss(self, chosen: list[int]) -> Tensor:
+        config, views, fields = self.config, self.views, self.fields
+        count, opacities = len(fields["means"]), fields["opacities"]
+        if self.regularise and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
+            kept = (torch.rand(count, generator=self.generator) >= config.dropout).to(opacities)
+            count = max(int(kept.sum()), 1)
+            opacities = (opacities / (1 - config.dropout)).clamp(max=0.999) * kept  # backends skip the transparent
+        x = raster_inputs(fields | {"opacities": opacities}, views, chosen, viewmats=self.corrections.poses(views.viewmats))
+        if self.corrections.gains.requires_grad:
+            out = rasterize(x, config.backend)
+            rgb = self.corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
+            loss = image_loss(rgb, out.alpha[0], views, chosen, config)
+        else:
+            loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
+        if config.binary_weight > 0 and opacities.requires_grad:
+            loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
+        if self.neighbours is not None:
+            loss = loss + config.velocity_weight * self.neighbours.velocity_differences(fields)
+        return loss
+
+
 @torch.inference_mode(False)
 @torch.enable_grad()  # also where the caller has switched gradients off
 def optimise(
@@ -85,16 +150,10 @@ def optimise(
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
     cancel = Cancel() if cancel is None else cancel
-    free = freed({name: t for name, t in start.items() if lrs[name] > 0})
-    fixed = {name: t.detach().float() for name, t in start.items() if name not in free}
-    corrections = Corrections(len(views), config, views.rgb.device)
-    groups = [{"params": [t], "initial_lr": lrs[name]} for name, t in free.items() if t.requires_grad] + corrections.groups()
-    if not groups:
-        return Outcome(fixed, 0, "", corrections)
-    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-15, fused=True)
-    generator = torch.Generator().manual_seed(config.seed)
-    smooth = regularise and config.velocity_weight > 0 and "velocities" in free and len(free["velocities"]) > 1
-    neighbours = Neighbours(torch.Generator().manual_seed(config.seed)) if smooth else None
+    stepper = Stepper(start, views, config, lrs, regularise)
+    fields, corrections, generator = stepper.fields, stepper.corrections, stepper.generator
+    if not stepper.optimises:
+        return Outcome(dict(fields), 0, "", corrections)
     queue: list[int] = []
     remaining = sorted(marks)
     began, evaluating, steps = time.perf_counter(), 0.0, 0
@@ -106,37 +165,23 @@ def optimise(
             break
         while remaining and share >= remaining[0] - 1e-9:
             paused = time.perf_counter()
-            on_mark(remaining.pop(0), _detached(fixed, free))
+            on_mark(remaining.pop(0), _detached(fields))
             evaluating += time.perf_counter() - paused
         if share >= 1 - 1e-9:
             break
         while len(queue) < min(config.batch, len(train)):
             queue += [train[i] for i in torch.randperm(len(train), generator=generator).tolist()]
         chosen, queue = queue[: config.batch], queue[config.batch :]
-        fields = fixed | bounded(free)
-        loss = _loss(fields, views, chosen, config, corrections, generator if regularise else None)
-        if neighbours is not None:
-            loss = loss + config.velocity_weight * neighbours.velocity_differences(fields)
-        if not bool(torch.isfinite(loss)):
-            outcome.broken = "the loss became NaN"
+        outcome.broken = stepper.step(chosen, config.lr_floor**share)
+        if outcome.broken:
             break
-        adam.zero_grad()
-        loss.backward()
-        if not all_finite(t for group in adam.param_groups for t in group["params"]):
-            outcome.broken = "a gradient became NaN"
-            break
-        for group in adam.param_groups:
-            group["lr"] = group["initial_lr"] * config.lr_floor**share
-        adam.step()
-        _bound(free, config)
         steps += 1
-    outcome.fields, outcome.steps = _detached(fixed, free), steps
+    outcome.fields, outcome.steps = _detached(fields), steps
     return outcome
 
 
-def _detached(fixed: Fields, free: Mapping[str, Tensor]) -> Fields:
-    with torch.no_grad():
-        return fixed | {name: t.clone() for name, t in bounded(free).items()}
+def _detached(fields: Fields) -> Fields:
+    return {name: t.detach().clone() if t.requires_grad else t for name, t in fields.items()}
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -144,37 +189,11 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     return bool(torch.stack([t.grad.isfinite().all() for t in tensors if t.grad is not None]).all())
 
 
-def _loss(
-    fields: Fields,
-    views: TrainingViews,
-    chosen: list[int],
-    config: RefineConfig,
-    corrections: Corrections,
-    generator: torch.Generator | None,
-) -> Tensor:
-    if generator is not None and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
-        kept = (torch.rand(len(fields["means"]), generator=generator) >= config.dropout).nonzero()[:, 0].to(fields["means"].device)
-        fields = {name: t.index_select(0, kept) for name, t in fields.items()}
-        fields["opacities"] = (fields["opacities"] / (1 - config.dropout)).clamp(max=0.999)
-    rgb, alpha = render_views(fields, views, chosen, config.backend, viewmats=corrections.poses(views.viewmats))
-    loss = image_loss(corrections.exposed(rgb, chosen), alpha, views, chosen, config)
-    if config.binary_weight > 0 and fields["opacities"].requires_grad:
-        loss = loss + config.binary_weight * (fields["opacities"] * (1 - fields["opacities"])).mean()
-    return loss
-
-
 def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:
     """The loss of renderings [V, H, W, 3] and [V, H, W, 1] against their views: of colours and, where there are masks, of alpha."""
-    target = views.rgb[chosen]
-    loss = mse(rgb, target) + config.l1_weight * (rgb - target).abs().mean()
-    return loss + config.alpha_weight * mse(alpha, views.alpha[chosen]) if views.masked else loss
+    return losses.image_loss(rgb - 1 + alpha, alpha, targets(views, chosen, config))
 
 
-def _bound(free: Fields, config: RefineConfig) -> None:
-    """Clip colours to [0, 1] and lengthen the short axes of needles, which have no area from the side."""
-    with torch.no_grad():
-        if "colors" in free:
-            free["colors"].clamp_(0, 1)
-        if "scales" in free:
-            longest = free["scales"].amax(-1, keepdim=True)
-            free["scales"].copy_(torch.maximum(free["scales"], longest - math.log(config.max_anisotropy)))
+def targets(views: TrainingViews, chosen: Sequence[int], config: RefineConfig) -> losses.Targets:
+    """The chosen views, and the weights of the loss."""
+    return losses.Targets(views.rgb, views.alpha, config.l1_weight, config.alpha_weight if views.masked else 0.0, chosen)

@@ -38,12 +38,17 @@ UNBOUNDED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor
 
 def freed(fields: Mapping[str, Tensor]) -> Fields:
     """Fields as unbounded leaves in float32, ready for an optimiser."""
-    return {name: UNBOUNDED[name][0](t.detach().float()).clone().requires_grad_() for name, t in fields.items()}
+    return {name: _transforms(name)[0](t.detach().float()).clone().requires_grad_() for name, t in fields.items()}
 
 
 def bounded(free: Mapping[str, Tensor]) -> Fields:
     """The inverse of :func:`freed`: differentiable."""
-    return {name: UNBOUNDED[name][1](t) for name, t in free.items()}
+    return {name: _transforms(name)[1](t) for name, t in free.items()}
+
+
+def _transforms(name: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return a field's transforms; what is no field of Gaussians, such as the motion of nodes, has no bounds."""
+    return UNBOUNDED.get(name, (_same, _same))
 
 
 def fields_of(scene: Scene) -> Fields:

@@ -45,7 +45,7 @@ def training_views(scene: Scene, views: Views) -> TrainingViews:
     clock = None if linear is None else linear.clock
     times = None if clock is None else clock.scene_time(views.times).float().to(device)
     masked = bool((views.alphas < 0.5).any())
-    rgb, alpha, viewmats, Ks = (t.float().to(device) for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
+    rgb, alpha, viewmats, Ks = (t.float().to(device).contiguous() for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
     return TrainingViews(rgb, alpha, viewmats, Ks, times, masked)
 
 
@@ -62,23 +62,31 @@ def render_views(
     Args:
         viewmats: [F, 4, 4] other poses for all views.
     """
+    out = rasterize(raster_inputs(fields, views, chosen, cull, viewmats), backend)
+    return out.rgb[0] + 1 - out.alpha[0], out.alpha[0]
+
+
+def raster_inputs(
+    fields: Mapping[str, Tensor],
+    views: TrainingViews,
+    chosen: Sequence[int],
+    cull: bool = True,
+    viewmats: Tensor | None = None,
+) -> RasterInputs:
+    """One scene of the fields' Gaussians and the chosen views; see :func:`render_views`."""
     which = torch.as_tensor(list(chosen), device=views.rgb.device)
     poses = views.viewmats if viewmats is None else viewmats
     height, width = views.rgb.shape[1:3]
-    out = rasterize(
-        RasterInputs(
-            **{name: t[None] for name, t in fields.items()},  # pyright: ignore[reportArgumentType]
-            viewmats=poses[which][None],
-            Ks=views.Ks[which][None],
-            times=None if views.times is None else views.times[which][None],
-            width=width,
-            height=height,
-            weight_min=WEIGHT_MIN if cull and views.times is not None else 0.0,
-            opacity_min=OPACITY_MIN if cull and views.times is not None else 0.0,
-        ),
-        backend,
+    return RasterInputs(
+        **{name: t[None] for name, t in fields.items()},  # pyright: ignore[reportArgumentType]
+        viewmats=poses[which][None],
+        Ks=views.Ks[which][None],
+        times=None if views.times is None else views.times[which][None],
+        width=width,
+        height=height,
+        weight_min=WEIGHT_MIN if cull and views.times is not None else 0.0,
+        opacity_min=OPACITY_MIN if cull and views.times is not None else 0.0,
     )
-    return out.rgb[0] + 1 - out.alpha[0], out.alpha[0]
 
 
 def render_each(
@@ -87,7 +95,7 @@ def render_each(
     """As :func:`render_views`, of Gaussians that are elsewhere in each of V views: means [V, N, 3] and quats [V, N, 4]."""
     which = torch.as_tensor(list(chosen), device=views.rgb.device)
     height, width = views.rgb.shape[1:3]
-    scales, opacities, colors = (fields[name].expand(len(which), *fields[name].shape) for name in ("scales", "opacities", "colors"))
+    scales, opacities, colors = (fields[name][None] for name in ("scales", "opacities", "colors"))
     out = rasterize(
         RasterInputs(
             means=fields["means"],

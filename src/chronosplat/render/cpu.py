@@ -28,17 +28,19 @@ FAILURES = {
 DIFFERENTIABLE = (*GAUSSIAN_FIELDS, "viewmats")
 
 
-def _fail(status: int, x: RasterInputs) -> NoReturn:
+def fail(status: int, x: RasterInputs) -> NoReturn:
+    """Raise what a status of the library means."""
     x.check()
     x.check_values()  # raises with the name of a tensor that is not finite
     raise InputError(FAILURES[Status(status)])
 
 
-def _scene(x: RasterInputs) -> native.SplatScene:
+def native_scene(x: RasterInputs) -> native.SplatScene:
+    """The inputs as the library sees them: contiguous, float32, on the CPU."""
     B, N, V = x.means.shape[0], x.means.shape[1], x.viewmats.shape[1]
     pointers = [native.address(t) for t in (*x.gaussians(), x.viewmats, x.Ks, x.times)]
     return native.SplatScene(
-        B, V, N, x.width, x.height, torch.get_num_threads(), x.rasterize_mode == "antialiased",
+        B, V, N, x.width, x.height, torch.get_num_threads(), x.rasterize_mode == "antialiased", x.shared,
         x.eps2d, x.near_plane, x.far_plane, x.radius_clip, x.weight_min, x.opacity_min, *pointers,
     )  # fmt: skip
 
@@ -73,9 +75,9 @@ def rasterize_op(
     B, V = viewmats.shape[:2]
     rgb, alpha, depth = (torch.empty(B, V, height, width, c) for c in (3, 1, 1))
     state = native.SplatState()
-    scene, image = _scene(x), _image(rgb, alpha, depth)
+    scene, image = native_scene(x), _image(rgb, alpha, depth)
     if status := native.library().splat_forward(byref(scene), byref(image), byref(state) if keep else None):
-        _fail(status, x)
+        fail(status, x)
     kept = native.tensor_over(state.block, state.bytes) if keep else torch.empty(0, dtype=torch.uint8)
     return rgb, alpha, depth, kept
 
@@ -115,10 +117,10 @@ def rasterize_backward_op(
     upstream = [g.contiguous() for g in (grad_rgb, grad_alpha, grad_depth)]
     state = state if state.data_ptr() % 64 == 0 else _aligned(state)  # saved-tensor hooks may have copied it
     block = native.SplatState(state.data_ptr(), state.numel())
-    scene, image, grad_image = _scene(x), _image(rgb, alpha, depth), _image(upstream[0], upstream[1], upstream[2])
+    scene, image, grad_image = native_scene(x), _image(rgb, alpha, depth), _image(upstream[0], upstream[1], upstream[2])
     out = native.SplatGradients(*(native.address(t) for t in gradients))  # fields in the order of DIFFERENTIABLE
     if status := native.library().splat_backward(byref(scene), byref(block), byref(image), byref(grad_image), byref(out)):
-        _fail(status, x)
+        fail(status, x)
     return [t for t in gradients if t is not None]
 
 

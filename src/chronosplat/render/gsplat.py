@@ -58,6 +58,7 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
     if reason := unavailable():
         raise UnavailableError(f"backend gsplat: {reason}")
     x.check_values()
+    x = x.unshared()
     if x.empty:
         return RasterOutputs.blank(x)
     B, V = x.viewmats.shape[:2]

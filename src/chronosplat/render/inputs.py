@@ -12,6 +12,7 @@ from chronosplat.shapes import InputError, check_finite, check_shape
 
 MOTION_FIELDS = ("velocities", "time_centers", "time_sigmas")
 GAUSSIAN_FIELDS = ("means", "quats", "scales", "covars", "opacities", "colors", *MOTION_FIELDS)
+SHARED_FIELDS = ("scales", "opacities", "colors")  # may be the same in all scenes
 SHAPES = {
     "means": "B N 3",
     "quats": "B N 4",
@@ -32,6 +33,9 @@ RASTERIZE_MODES = ("classic", "antialiased")
 @dataclass(frozen=True)
 class RasterInputs:
     """B scenes of N Gaussians, each rendered from V cameras at V times. Names and meanings are gsplat's.
+
+    Static scenes that differ in means and quats alone, such as one deforming body, may share their other fields: scales
+    [1, N, 3], opacities [1, N] and colors [1, N, 3], with gradients summed over the scenes.
 
     Attributes:
         means [B, N, 3], opacities [B, N], colors [B, N, 3].
@@ -73,6 +77,17 @@ class RasterInputs:
         """Whether there are no scenes, no Gaussians or no cameras."""
         return 0 in (self.means.shape[0], self.means.shape[1], self.viewmats.shape[1])
 
+    @property
+    def shared(self) -> bool:
+        """Whether several scenes share scales, opacities and colours."""
+        return self.means.shape[0] > 1 and self.opacities.shape[0] == 1
+
+    def unshared(self) -> RasterInputs:
+        """Expand shared fields to all scenes."""
+        if not self.shared:
+            return self
+        return replace(self, **{name: _expanded(getattr(self, name), self.means.shape[0]) for name in SHARED_FIELDS})
+
     def gaussians(self) -> tuple[Tensor | None, ...]:
         """Return the tensors of the Gaussians in the order of GAUSSIAN_FIELDS."""
         return tuple(getattr(self, name) for name in GAUSSIAN_FIELDS)
@@ -96,14 +111,17 @@ class RasterInputs:
             InputError: a tensor or option does not fit; the message names it, what was expected and what was found.
         """
         sizes: dict[str, int] = {}
+        shared = self.means.dim() == 3 and self.opacities.dim() == 2 and self.shared
         for name, tensor in self.tensors().items():
-            check_shape(name, tensor, SHAPES[name], sizes)
+            check_shape(name, tensor, SHAPES[name].replace("B", "1") if shared and name in SHARED_FIELDS else SHAPES[name], sizes)
             if tensor.device != self.means.device:
                 raise InputError(f"{name}: on {tensor.device}, but means on {self.means.device}; move them together")
             if not tensor.is_floating_point():
                 raise InputError(f"{name}: expected floating point, got {tensor.dtype}")
         if (self.quats is None) != (self.scales is None) or (self.quats is None) == (self.covars is None):
             raise InputError("shapes of the Gaussians: give quats and scales, or covars alone")
+        if shared and (self.covars is not None or self.times is not None):
+            raise InputError("opacities: shared by scenes with covars or motion; expand them to all scenes")
         motion = [getattr(self, name) is None for name in (*MOTION_FIELDS, "times")]
         if any(motion) and not all(motion):
             raise InputError("velocities, time_centers, time_sigmas and times: give all of them, or none for a static scene")
@@ -130,6 +148,10 @@ class RasterInputs:
         focal = self.Ks[..., (0, 1), (0, 1)]
         if focal.numel() and bool((focal <= 0).any()):
             raise InputError(f"Ks: focal lengths must be positive, got {focal.min().item():g}")
+
+
+def _expanded(tensor: Tensor | None, count: int) -> Tensor | None:
+    return None if tensor is None else tensor.expand(count, *tensor.shape[1:])
 
 
 @dataclass(frozen=True)

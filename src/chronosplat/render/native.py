@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-ABI_VERSION = 1  # native/abi.h
+ABI_VERSION = 2  # native/abi.h
 
 
 class Status(IntEnum):
@@ -33,7 +33,7 @@ class SplatScene(ctypes.Structure):
     """Mirror of ``SplatScene`` in native/splat.h."""
 
     _fields_ = [
-        *[(name, c_int32) for name in ("scenes", "views", "gaussians", "width", "height", "threads", "antialiased")],
+        *[(name, c_int32) for name in ("scenes", "views", "gaussians", "width", "height", "threads", "antialiased", "shared")],
         *[(name, c_float) for name in ("eps2d", "near_plane", "far_plane", "radius_clip", "weight_min", "opacity_min")],
         *[(name, c_void_p) for name in ("means", "quats", "scales", "covars", "opacities", "colors")],
         *[(name, c_void_p) for name in ("velocities", "time_centers", "time_sigmas", "viewmats", "Ks", "times")],
@@ -88,8 +88,46 @@ class MeshScene(ctypes.Structure):
     ]  # fmt: skip
 
 
+class ImageTargets(ctypes.Structure):
+    """Mirror of ``ImageTargets`` in native/optim.h."""
+
+    _fields_ = [
+        *[(n, c_int32) for n in ("views", "width", "height", "images", "full_width", "full_height", "threads", "weighted")],
+        *[(n, c_float) for n in ("l1_weight", "alpha_weight")],
+        *[(n, c_void_p) for n in ("which", "corners", "rgba", "rgb", "alpha", "weights")],
+    ]
+
+
+class SkinInputs(ctypes.Structure):
+    """Mirror of ``SkinInputs``."""
+
+    _fields_ = [
+        *[(n, c_int32) for n in ("times", "gaussians", "nodes", "joints", "threads")],
+        *[(n, c_void_p) for n in ("means", "quats", "skin_nodes", "skin_weights", "centers", "shifts", "turns")],
+    ]
+
+
+class SkinGradients(ctypes.Structure):
+    """Mirror of ``SkinGradients``."""
+
+    _fields_ = [(n, c_void_p) for n in ("means", "quats", "shifts", "turns")]
+
+
+class AdamGroup(ctypes.Structure):
+    """Mirror of ``AdamGroup``."""
+
+    _fields_ = [
+        *[(n, c_int64) for n in ("rows", "steps")], *[(n, c_int32) for n in ("columns", "activation", "vector")],
+        *[(n, c_float) for n in ("lr", "low", "high", "spread")],
+        *[(n, c_void_p) for n in ("parameter", "value", "gradient", "first", "second")],
+    ]  # fmt: skip
+
+
 # in the order of chronosplat_struct_sizes in native/dispatch.cpp
-MIRRORS = (SplatScene, SplatImage, SplatState, SplatGradients, MeshMaterial, MeshTexture, MeshScene)
+MIRRORS = (
+    SplatScene, SplatImage, SplatState, SplatGradients, MeshMaterial, MeshTexture, MeshScene,
+    ImageTargets, SkinInputs, SkinGradients, AdamGroup,
+)  # fmt: skip
 
 
 @cache
@@ -115,6 +153,11 @@ def library() -> ctypes.CDLL:
     lib.splat_free.argtypes = [c_void_p]
     lib.splat_free.restype = None
     lib.mesh_render.argtypes = [POINTER(MeshScene), c_int32]
+    lib.image_loss.argtypes = [POINTER(ImageTargets), c_void_p, c_void_p, POINTER(c_double), c_void_p, c_void_p]
+    lib.splat_fit.argtypes = [POINTER(SplatScene), POINTER(ImageTargets), POINTER(c_double), POINTER(SplatGradients)]
+    lib.skin_forward.argtypes = [POINTER(SkinInputs), c_void_p, c_void_p]
+    lib.skin_backward.argtypes = [POINTER(SkinInputs), c_void_p, c_void_p, POINTER(SkinGradients)]
+    lib.adam_step.argtypes = [POINTER(AdamGroup), c_int32, c_float, c_float, c_float, c_int32]
     return lib
 
 

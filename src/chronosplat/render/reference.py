@@ -44,6 +44,7 @@ def rasterize(x: RasterInputs) -> RasterOutputs:
         InputError: NaN or infinite values.
     """
     x.check_values()
+    x = x.unshared()
     if x.empty:
         return RasterOutputs.blank(x)
     B, V = x.viewmats.shape[:2]
