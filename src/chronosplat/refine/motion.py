@@ -44,25 +44,36 @@ class Motion:
 
     Attributes:
         nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
-        shift, turn: [D, Q, 3] coefficients of D cosines and Q spatial modes; leaves.
+        shift, turn: [D, Q, 3] coefficients of D cosines and Q spatial modes, to be optimised.
         openness: fraction of the frequencies that take part.
+
+    Args:
+        means: [N, 3] canonical, among which the nodes are placed.
+        span: first and last second. rest: second at which nothing is moved.
+        timestamps: number of distinct timestamps; a single one has no motion.
+        generator: random numbers on the CPU.
     """
 
-    def __init__(self, means: Tensor, first: float, last: float, rest: float, stamps: int, config: MotionConfig, generator: torch.Generator) -> None:
-        """Place nodes among canonical means [N, 3]; times are in scene time, ``stamps`` of them are distinct."""
-        self.config, self.first, self.last, self.rest = config, first, last, rest
+    def __init__(
+        self,
+        means: Tensor,
+        span: tuple[float, float],
+        rest: float,
+        timestamps: int,
+        config: MotionConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.config, self.span, self.rest = config, span, rest
         candidates = means[torch.randperm(len(means), generator=generator)[:CANDIDATES].to(means.device)].detach()
-        self.nodes = candidates[farthest_points(candidates, min(config.nodes, len(candidates)))]
+        self.nodes = candidates[farthest_points(candidates, min(config.nodes, len(candidates)))].clone()
         gaps = torch.cdist(self.nodes, self.nodes).fill_diagonal_(torch.inf)
         self.spacing = float(gaps.amin(1).mean()) if len(self.nodes) > 1 else 1.0
         self.others = gaps.topk(min(EDGES, len(self.nodes) - 1), largest=False).indices
         self.edges = self.nodes[self.others] - self.nodes[:, None]
         self.modes = spatial_modes(self.nodes, config.regions)
-        frequencies = min(config.frequencies, stamps - 1)
+        frequencies = min(config.frequencies, timestamps - 1)
         self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
-        self.shift, self.turn = (
-            torch.zeros(frequencies, self.modes.shape[1], 3, device=means.device, requires_grad=True) for _ in range(2)
-        )
+        self.shift, self.turn = (torch.zeros(frequencies, self.modes.shape[1], 3, device=means.device) for _ in range(2))
         self.openness = 1.0
 
     def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,9 +83,11 @@ class Motion:
         return near.indices, falling / falling.sum(-1, keepdim=True)
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts and rotation vectors [V, K, 3] at scene times [V]; zero at rest."""
+        """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
         rows = self._rows(times)
-        return tuple(torch.einsum("vd,kq,dqc->vkc", rows, self.modes, leaf) for leaf in (self.shift, self.turn))  # pyright: ignore
+        both = torch.einsum("vd,dqc->vqc", rows, torch.cat([self.shift, self.turn], -1))
+        shifts, turns = (self.modes @ both).split(3, -1)
+        return shifts, turns
 
     def bending(self, shifts: Tensor, turns: Tensor) -> Tensor:
         """As-rigid-as-possible energy, relative to the nodes' spacing; 0 for any rigid motion."""
@@ -86,6 +99,8 @@ class Motion:
 
     def unsteadiness(self, stamps: Tensor) -> Tensor:
         """Mean squared second difference over timestamps [M], relative to the nodes' spacing; 0 for even motion."""
+        if len(stamps) < 3:
+            return stamps.new_zeros(())
         shifts, turns = self.at(stamps)
         bend = lambda x: (x[2:] - 2 * x[1:-1] + x[:-2]).square().sum(-1).mean()
         return bend(shifts) / self.spacing**2 + TURN_WEIGHT / 4 * bend(turns)
@@ -97,7 +112,8 @@ class Motion:
         return (self._cosines(times) - self._cosines(times.new_tensor([self.rest]))) * (self.scale * opened)
 
     def _cosines(self, times: Tensor) -> Tensor:
-        phase = math.pi * (times - self.first) / max(self.last - self.first, 1e-9)
+        first, last = self.span
+        phase = math.pi * (times - first) / max(last - first, 1e-9)
         return torch.cos(phase[:, None] * torch.arange(1, len(self.scale) + 1, device=times.device))
 
 
