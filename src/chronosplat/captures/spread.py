@@ -27,7 +27,7 @@ def spread_views(cameras: Cameras, times: Tensor, limit: int) -> list[int]:
     poses = torch.unique(cameras.viewmats.double().cpu(), dim=0, return_inverse=True)[1]
     directions = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
     span = float(stamps[-1] - stamps[0]) or 1.0
-    places = torch.cat([directions, 2 * times.double().cpu()[:, None] / span], 1)  # opposite directions, and both ends of time, are 2 apart
+    places = torch.cat([directions, 2 * times.double().cpu()[:, None] / span], 1)  # opposite directions, and both ends of time: 2 apart
     used_parts, used_poses = torch.zeros(len(parts)), torch.zeros(len(poses))
     nearest = torch.full((len(places),), torch.inf, dtype=torch.float64)
     chosen: list[int] = []
