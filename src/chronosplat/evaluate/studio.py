@@ -150,9 +150,9 @@ class MeshStudio:
             if new:
                 images = rasterize_mesh(self.surface, *self.poses[frame], self._cameras(new), None, self.samples, torch.get_num_threads())
                 self.rendered |= dict(zip(new, torch.from_numpy(images), strict=True))
-        rgba = torch.stack([self.rendered[spec] for spec in specs]).float() / 255
+        pixels = torch.stack([self.rendered[spec] for spec in specs])
         times = torch.tensor([self.seconds[spec.frame] for spec in specs], dtype=torch.float64)
-        return Views(rgba[..., :3], rgba[..., 3:], self._cameras(specs), times, torch.tensor([0.0, 1.0, 0.0]))
+        return Views(pixels=pixels, cameras=self._cameras(specs), times=times, up=torch.tensor([0.0, 1.0, 0.0]))
 
     def tracks(self, inputs: Sequence[ViewSpec]) -> Tracks | None:
         """See Studio: 200 points, drawn by the studio's seed and name."""
