@@ -226,13 +226,3 @@ def test_moving_gradients_are_finite(scale: float) -> None:
 )
 def test_initial_sigma(times: list[float], sigma: float) -> None:
     assert initial_sigma(torch.tensor([times])).item() == pytest.approx(sigma)
-
-
-def test_initial_sigma_counts_timestamps_once() -> None:
-    """The same whether a timestamp has one view or several, in any order, and for each sample of a batch."""
-    times = torch.linspace(-1, 1, 12)
-    twice = torch.cat([times, times.flip(0)])
-    assert initial_sigma(twice[None]).item() == pytest.approx(0.9 * 2 / 11)
-    assert initial_sigma(twice[None]).item() == pytest.approx(initial_sigma(times[None]).item())
-    batch = torch.stack([twice, torch.linspace(-1, 1, 24), torch.zeros(24)])
-    assert initial_sigma(batch).tolist() == pytest.approx([0.9 * 2 / 11, 0.9 * 2 / 23, 0.04])
