@@ -39,12 +39,14 @@ class BodyStart:
     Attributes:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
         times: [F] seconds of the views. origin: for a report.
+        pace: factor of the motion's learning rates.
     """
 
     fields: Fields
     rest: float
     times: Tensor
     origin: str
+    pace: float = 1.0
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
 
@@ -79,7 +81,8 @@ class BodyStepper(Stepper):
         self.motion = Motion(means, span, start.rest, len(self.stamps), config.deform.motion, self.generator)
         moving = {"shift": self.motion.shift, "turn": self.motion.turn} if len(self.stamps) > 1 else {}
         fields = {name: start.fields[name] for name in SPLAT_SHAPES} | moving
-        self.adam = FusedAdam(fields, {name: config.deform.lrs[name] for name in fields}, max_anisotropy=config.deform.max_anisotropy)
+        lrs = {name: config.deform.lrs[name] * (start.pace if name in moving else 1.0) for name in fields}
+        self.adam = FusedAdam(fields, lrs, max_anisotropy=config.deform.max_anisotropy)
         self.fields = self.adam.values
         if moving:
             self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
@@ -87,6 +90,7 @@ class BodyStepper(Stepper):
         self.crop = Crop.around(views.alpha)
         self.skinning = self.motion.skinning(means)
         self.pull = torch.zeros(len(means), device=means.device)
+        self.seen = max(1.0, len(views) / len(self.stamps))  # views of a timestamp: more of them need less of a prior
         self.begun = len(means)
         self.densified = 0.0
         self.steps = 0
@@ -135,7 +139,7 @@ class BodyStepper(Stepper):
             loss = render_loss(*self.crop.at(chosen, self.steps).apply(x, targets(views, chosen, config)), config.backend)
         loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if len(self.motion.scale) and len(self.motion.nodes) > 1:
-            loss = loss + deform.rigidity * self.motion.bending(shifts, turns)
+            loss = loss + deform.rigidity / self.seen * self.motion.bending(shifts, turns)
             loss = loss + deform.steadiness * self.motion.unsteadiness(self.stamps)
         return loss
 

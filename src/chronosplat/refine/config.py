@@ -71,6 +71,8 @@ class TrackConfig:
     Attributes:
         steps: at most so many; 0 never tracks. docs/results.md, "Tracking".
         lrs: learning rates of the Gaussians. shift_lr, turn_lr: of the control nodes; small, so that unconstrained parts stay in place.
+        one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
+            view shows then stay near where the rest time has them.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
         min_opacity: Gaussians with less are removed.
         growth: fraction of the steps after which all timestamps take part.
@@ -101,6 +103,8 @@ class DeformConfig:
 
     Attributes:
         lrs: learning rates of the canonical Gaussians and of the motion's coefficients.
+        one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
+            view shows then stay near where the rest time has them.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
         opening, growth: fractions of the budget after which all frequencies, and all timestamps, take part.
         density: Gaussians at the start, as a fraction of those that the images can resolve.
@@ -116,6 +120,7 @@ class DeformConfig:
             "means": 6e-3, "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2, "shift": 5e-3, "turn": 2e-2,
         }
     )  # fmt: skip
+    one_side_pace: float = 0.3
     rigidity: float = 0.01
     steadiness: float = 0.001
     opening: float = 0.3

@@ -42,13 +42,19 @@ def directions_apart(forwards: Tensor) -> list[int]:
     return chosen
 
 
-def best_seen_time(cameras: Cameras, times: Tensor) -> tuple[float, int]:
-    """The timestamp seen from the most directions, the first of several, and their number."""
+def directions_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct timestamps [M], and the number of directions from which views see exactly each of them [M]."""
     stamps = torch.unique(times.double())
     forwards = torch.nn.functional.normalize(cameras.forwards.double().cpu(), dim=-1)
     counts = [len(directions_apart(forwards[(times.double() == stamp).cpu()])) for stamp in stamps]
-    best = counts.index(max(counts))
-    return float(stamps[best]), counts[best]
+    return stamps, torch.tensor(counts)
+
+
+def best_seen_time(cameras: Cameras, times: Tensor) -> tuple[float, int]:
+    """The timestamp seen from the most directions, the first of several, and their number."""
+    stamps, counts = directions_seen(cameras, times)
+    best = int(counts.argmax())
+    return float(stamps[best]), int(counts[best])
 
 
 def well_seen(cameras: Cameras, times: Tensor) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
-from chronosplat.refine.coverage import hold_out, well_seen
+from chronosplat.refine.coverage import directions_seen, hold_out, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.search import finished, optimise_with_search
 from chronosplat.refine.start import count_for
@@ -38,10 +38,17 @@ def _run(problem: Problem) -> Refined:
 
 
 def rest_times(views: Views, count: int) -> list[float]:
-    """Candidates for the second at which the body is canonical: the middle timestamp, and others spread over the capture."""
-    stamps = torch.unique(views.times)
-    places = [0.5] if count == 1 else [0.5, *(i / (count - 1) for i in range(count) if i * 2 != count - 1)]
-    return list(dict.fromkeys(float(stamps[round(place * (len(stamps) - 1))]) for place in places))[:count]
+    """Candidates for the second at which the body is canonical: timestamps that are seen from the most directions.
+
+    Args:
+        count: at most so many: the one nearest to the middle, then others, spread over the capture.
+    """
+    stamps, directions = directions_seen(views.cameras, views.times)
+    best = stamps[directions == directions.max()]
+    first, last = views.seconds
+    middle = int((best - (first + last) / 2).abs().argmin())
+    spread = [round(i * (len(best) - 1) / max(count - 1, 1)) for i in range(count)]
+    return [float(best[i]) for i in dict.fromkeys([middle, *spread])][:count]
 
 
 def body_start(problem: Problem, rest: float) -> BodyStart:
@@ -56,7 +63,8 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     count = max(round(config.deform.density * count_for(problem.training.alpha)), 2)
     points = random_in_hull(near, count, config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.rgb.device) for name in SPLAT_SHAPES}
-    return BodyStart(fields, rest, views.times, "visual hull")
+    pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
+    return BodyStart(fields, rest, views.times, "visual hull", pace)
 
 
 def nearest_views(views: Views, rest: float) -> list[int]:
