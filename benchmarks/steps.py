@@ -27,7 +27,7 @@ from chronosplat.refine.config import FreeConfig, RefineConfig
 from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import FusedAdam
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.neighbours import Neighbours
+from chronosplat.refine.neighbours import Neighbours, mean_difference_reference
 from chronosplat.refine.optimise import Budget, Stepper, optimise, targets
 from chronosplat.refine.parameters import Fields, bounded, fields_of, freed
 from chronosplat.refine.training_views import TrainingViews, render_views, training_views
@@ -69,7 +69,9 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
         wanted = views.rgb[chosen]
         loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, views.alpha[chosen])
         loss = loss + CONFIG.binary_weight * (some["opacities"] * (1 - some["opacities"])).mean()
-        loss = loss + CONFIG.velocity_weight * neighbours.velocity_differences(values)
+        with torch.no_grad():
+            sampled = neighbours.sample(values)
+        loss = loss + CONFIG.velocity_weight * 3 * mean_difference_reference(values["velocities"], *sampled)
         assert bool(torch.isfinite(loss))
         adam.zero_grad()
         loss.backward()
