@@ -12,12 +12,13 @@ from torch import Tensor
 from chronosplat.events import Cancel
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.neighbours import Neighbours
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.training_views import TrainingViews, raster_inputs
-from chronosplat.render import rasterize
 from chronosplat.render import image_loss as losses
+from chronosplat.render import rasterize
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Stepper:
         self.corrections = Corrections(len(views), config, views.rgb.device)
         groups = self.corrections.groups()
         self.correcting = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if groups else None
+        self.crop = Crop.around(views.alpha) if views.masked and not config.exposure else None
+        self.steps = 0
         self.generator = torch.Generator().manual_seed(config.seed)
         smooth = regularise and config.velocity_weight > 0 and "velocities" in self.fields and len(self.fields["means"]) > 1
         smooth = smooth and self.fields["velocities"].requires_grad
@@ -100,6 +103,7 @@ class Stepper:
                 group["lr"] = group["initial_lr"] * scale
             self.correcting.step()
             self.correcting.zero_grad()
+        self.steps += 1
         return ""
 
     def _loss(self, chosen: list[int]) -> Tensor:
@@ -115,7 +119,10 @@ class Stepper:
             rgb = self.corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
             loss = image_loss(rgb, out.alpha[0], views, chosen, config)
         else:
-            loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
+            wanted = targets(views, chosen, config)
+            if self.crop is not None:
+                x, wanted = self.crop.at(chosen, self.steps).apply(x, wanted)
+            loss = losses.render_loss(x, wanted, config.backend)
         if config.binary_weight > 0 and opacities.requires_grad:
             loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if self.neighbours is not None:
