@@ -55,7 +55,7 @@ def bound(free: Fields) -> None:
 
 
 def free_before(fields: Fields, views: TrainingViews) -> Step:
-    """A step of the strategy ``free`` by torch's operators."""
+    """A step of the strategy ``free`` by torch's operators, without windows."""
     free = freed(fields)
     adam = torch.optim.Adam([{"params": [t], "lr": LRS[name]} for name, t in free.items()], betas=(0.9, 0.99), eps=1e-15, fused=True)
     generator, neighbours = torch.Generator().manual_seed(0), Neighbours(torch.Generator().manual_seed(0))
@@ -192,9 +192,8 @@ def main() -> None:
         }.items():
             found = interleaved(steps, chosen.rounds, chosen.block)
             (before, cpu_before), (after, cpu_after) = found["before"], found["after"]
-            print(
-                f"{name + ' ' + str(size):16}{before:10.2f}{after:10.2f}{before / after:8.2f}{cpu_before / cpu_after:11.2f}{1e3 / after:16.1f}"
-            )
+            figures = f"{before:10.2f}{after:10.2f}{before / after:8.2f}{cpu_before / cpu_after:11.2f}{1e3 / after:16.1f}"
+            print(f"{name + ' ' + str(size):16}{figures}")
 
 
 if __name__ == "__main__":
