@@ -38,7 +38,7 @@ from chronosplat.render.skinning import skin
 from chronosplat.scenes import deformable
 
 LRS, CONFIG, NODES, BATCH = FreeConfig().hull_lrs, RefineConfig(steps=1), 100, 4
-Step = Callable[[int], None]
+Step = Callable[[int], object]
 
 
 def chosen_in(step: int) -> list[int]:

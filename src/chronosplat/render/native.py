@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-ABI_VERSION = 2  # native/abi.h
+ABI_VERSION = 3  # native/abi.h
 
 
 class Status(IntEnum):
