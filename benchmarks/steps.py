@@ -28,7 +28,7 @@ from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import FusedAdam
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.neighbours import Neighbours, mean_difference_reference
-from chronosplat.refine.optimise import Budget, Stepper, optimise, targets
+from chronosplat.refine.optimise import Budget, FreeStepper, optimise, targets
 from chronosplat.refine.parameters import Fields, bounded, fields_of, freed
 from chronosplat.refine.training_views import TrainingViews, render_views, training_views
 from chronosplat.refine.warp import farthest_points
@@ -84,8 +84,8 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
 
 def free_after(fields: Fields, views: TrainingViews) -> Step:
     """A step of ``optimise``."""
-    stepper = Stepper(fields, views, CONFIG, LRS, regularise=True)
-    return lambda index: stepper.step(chosen_in(index), 1.0)
+    stepper = FreeStepper(fields, views, CONFIG, LRS, regularise=True)
+    return lambda index: stepper.step(chosen_in(index), 0.0)
 
 
 class Body:

@@ -75,12 +75,14 @@ import sys
 from pathlib import Path
 from chronosplat.captures import load_capture
 
+size, frames = map(int, sys.argv[2:])
+
 def peak():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 
 before = peak()
-views = load_capture(sys.argv[1], size=128, max_frames=24)
-assert len(views) == 24 and views.cameras.width == 128
+views = load_capture(sys.argv[1], size=size, max_frames=frames)
+assert len(views) == frames and views.cameras.width == size
 print((peak() - before) // 1024)
 """
 
@@ -89,8 +91,20 @@ print((peak() - before) // 1024)
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"], ids=["alpha", "uniform background"])
 def test_300_full_hd_frames_thinned_to_24_small_ones_take_under_300_megabytes(tmp_path: Path, mode: str) -> None:
     folder = capture(tmp_path / "a", mode, 300, (1920, 1080), files=12)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], capture_output=True, text=True, check=True)
-    assert 0 < int(done.stdout) < 300
+    assert 0 < megabytes(folder, 128, 24) < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+@pytest.mark.parametrize("size", [512, 504], ids=["their own size", "resized"])
+def test_100_frames_of_512_pixels_stay_bytes(tmp_path: Path, size: int) -> None:
+    """100 MB of bytes, and what one image takes; floats would be 400 MB."""
+    assert 90 < megabytes(capture(tmp_path / "a", "RGBA", 100, (512, 512), files=4), size, 100) < 180
+
+
+def megabytes(folder: Path, size: int, frames: int) -> int:
+    """The memory that a process needs at its peak to load a capture, beyond that of the imports."""
+    program = [sys.executable, "-c", PROGRAM, str(folder), str(size), str(frames)]
+    return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
 
 
 def views_of(Ks: torch.Tensor) -> Views:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -70,6 +71,9 @@ class SceneStudio:
         straight = (shown.rgb - 1 + shown.alpha) / shown.alpha.clamp_min(1e-6)
         return Views(straight.clamp(0, 1), shown.alpha, cameras, times, UP)
 
+    def tracks(self, inputs: Sequence[ViewSpec]) -> None:
+        pass
+
 
 @cache
 def scene_studio(times: int = 24) -> SceneStudio:
@@ -92,7 +96,7 @@ def row(capture: str = "a", setup: str = "random", method: str = "fast", **other
     """A row with figures made up."""
     figures = {
         "psnr": 20.0, "psnr_canonical": 21.0, "psnr_random": 19.0, "psnr_foreground": 15.0, "ssim": 0.9, "lpips": 0.1, "flicker": 0.01,
-        "seconds": 2.0,
+        "lite0": math.nan, "sharpness": 0.8, "silhouette_iou": 0.95, "track_error": math.nan, "seconds": 2.0,
     } | other  # fmt: skip
     return Row(
         capture, setup, method, inputs=4, targets=8, width=16, height=16, gaussians=10, steps=0, model="4d-lrm-mini", seed=0,

@@ -16,12 +16,13 @@ import torch
 
 from chronosplat.captures import save_transforms
 from chronosplat.evaluate import benchmark
-from chronosplat.evaluate.baselines import nearest_inputs
+from chronosplat.evaluate.baselines import nearest_indices, nearest_inputs
 from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, as_dict, check, evaluate, load_perceptual, open_studio
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, split_of
 from chronosplat.events import Events, Notice
-from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
+from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, sharpness, silhouette_iou, ssim
+from chronosplat.metrics.lite0 import Lite0, mean_lite0
 from chronosplat.metrics.lpips import LPIPS
 from chronosplat.shapes import InputError, UnavailableError
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, two_joint_strip
@@ -83,16 +84,25 @@ def test_figures_are_of_the_right_images() -> None:
         mean = (canonical * found.psnr_canonical + 8 * found.psnr_random) / found.targets
         assert found.psnr == pytest.approx(mean)
         assert math.isnan(found.lpips)
-    studio = open_studio(BLOB, changed(seed=3))
+    studio = open_studio(BLOB, 32, 8, seed=3)
     for setup in ("alternating", "video"):
-        split = split_of(studio, SETUPS[setup](studio, 8))
+        split = split_of(studio, SETUPS[setup].inputs(studio, 8))
         wanted, views = split.targets.on_white(), split.targets
-        for method, shown in (("white", torch.ones_like(wanted)), ("nearest", nearest_inputs(split.inputs, views))):
+        near = nearest_indices(split.inputs, views)
+        assert torch.equal(nearest_inputs(split.inputs, views), split.inputs.on_white()[near])
+        shown_by = {
+            "white": (torch.ones_like(wanted), torch.zeros_like(views.alphas)),
+            "nearest": (split.inputs.on_white()[near], split.inputs.alphas[near]),
+        }
+        for method, (shown, alphas) in shown_by.items():
             found = rows[setup, method]
             assert found.psnr == pytest.approx(mean_psnr(shown, wanted))
             assert found.psnr_canonical == pytest.approx(mean_psnr(shown[split.canonical], wanted[split.canonical]))
             assert found.psnr_foreground == pytest.approx(foreground_psnr(shown, wanted, views.alphas))
             assert found.ssim == pytest.approx(ssim(shown, wanted))
+            assert found.sharpness == pytest.approx(sharpness(shown, wanted, views.alphas))
+            assert found.silhouette_iou == pytest.approx(silhouette_iou(alphas, views.alphas))
+            assert math.isnan(found.track_error)
             assert found.flicker == pytest.approx(flicker(shown, wanted, views.cameras, views.times))
         white, nearest, model = (rows[setup, m] for m in ("white", "nearest", "feed-forward"))
         assert min(nearest.psnr_foreground, model.psnr_foreground) > white.psnr_foreground + 5
@@ -170,7 +180,7 @@ REFUSED: dict[str, tuple[Callable[[Path], EvalConfig], str]] = {
     "no captures": (lambda _: changed(captures=()), "^captures: none given; expected .glb files, procedural:FAMILY"),
     "unknown set-up": (
         lambda _: changed(setup=("random", "rotaing")),
-        "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video$",
+        "^unknown set-up 'rotaing'; known: alternating, interpolation, rotating, random, video, dense4, dense8, dnerf$",
     ),
     "unknown method": (lambda _: changed(methods=("white", "slow")), "^unknown method 'slow'"),
     "nothing to evaluate": (lambda _: changed(setup=()), "set-up"),
@@ -232,13 +242,35 @@ def test_lpips_is_measured_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) 
     assert perfect.lpips == pytest.approx(0, abs=1e-6)
 
 
+def test_lite0_is_measured_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = Lite0().eval()
+    monkeypatch.setattr(benchmark, "load_lite0", lambda: network)
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
+    monkeypatch.setattr(benchmark, "open_studio", lambda *_: scene_studio(8))
+    config = changed(setup=("interpolation",), methods=("white", "feed-forward"))
+    white, perfect = evaluate(config).rows
+    split = SETUPS["interpolation"].split(scene_studio(8), 8)
+    wanted = split.targets.on_white()
+    assert white.lite0 == pytest.approx(mean_lite0(network, torch.ones_like(wanted), wanted))
+    assert white.lite0 > 10 * perfect.lite0
+
+    def missing() -> Lite0:
+        raise UnavailableError("not installed")
+
+    monkeypatch.setattr(benchmark, "load_lite0", missing)
+    without = evaluate(config)
+    assert all(math.isnan(row.lite0) for row in without.rows)
+    assert without.notices == []
+
+
 def test_studios_by_name(tmp_path: Path) -> None:
     save_transforms(ring(), tmp_path / "posed", "train")
-    posed = open_studio(str(tmp_path / "posed"), changed(size=16))
+    posed = open_studio(str(tmp_path / "posed"), 16, 8, seed=0)
     assert isinstance(posed, CaptureStudio)
     assert posed.name == "posed"
     assert posed.input_frames == list(range(8))
-    mesh = open_studio(BLOB, changed(size=24))
+    mesh = open_studio(BLOB, 24, 8, seed=0)
     assert isinstance(mesh, MeshStudio)
     assert (mesh.name, mesh.size, len(mesh.seconds)) == (BLOB, 24, 8)
 
@@ -250,7 +282,7 @@ def test_a_capture_on_disk_is_what_was_saved(tmp_path: Path) -> None:
     rows = evaluate(config).rows
     assert [r.inputs for r in rows] == [8, 8]
     studio = mesh_studio(8)
-    split = split_of(studio, SETUPS["rotating"](studio, 8))
+    split = split_of(studio, SETUPS["rotating"].inputs(studio, 8))
     wanted = split.targets.on_white()[split.canonical]
     assert all(len(wanted) < r.targets <= len(wanted) + 8 for r in rows)
     assert rows[0].psnr_canonical == pytest.approx(mean_psnr(torch.ones_like(wanted), wanted), abs=1e-5)
@@ -261,7 +293,7 @@ def test_animations_of_one_file_have_names_of_their_own(animation: str, tmp_path
     maker = two_joint_strip()  # bends for one second
     maker.animation("Run", (2, "translation", [0, 3], [(0, 1, 0), (0, 2, 0)], "LINEAR"))
     path = maker.save(tmp_path, "fox.glb")
-    named, plain = open_studio(f"{path}@{animation}", SMALL), open_studio(str(path), SMALL)
+    named, plain = open_studio(f"{path}@{animation}", 32, 8, 0), open_studio(str(path), 32, 8, 0)
     assert (named.name, plain.name) == (f"fox@{animation}", "fox")
     assert (float(named.seconds[-1]), float(plain.seconds[-1])) == (3, 1)
 

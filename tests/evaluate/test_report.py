@@ -168,7 +168,7 @@ def test_plots_of_rows() -> None:
 def test_the_table_of_a_setup() -> None:
     found = table([r for r in results().rows if r.setup == "random"])
     cells = [re.findall(r"<t[dh][^>]*>([^<]*)", line) for line in found.split("<tr>")[1:]]
-    assert cells[0] == ["method", "PSNR", "canonical", "random", "foreground", "SSIM", "flicker", "seconds"]  # LPIPS was not measured
+    assert cells[0] == ["method", "PSNR", "canonical", "random", "foreground", "SSIM", "sharpness", "silhouette", "flicker", "seconds"]
     assert [line[:2] for line in cells[1:]] == [["white", "21.00"], ["feed-forward", "22.00"], ["fast", "23.00"]]
     assert '<td class="best">23.00</td>' in found
     assert '<td class="best">22.00</td>' not in found
@@ -178,6 +178,34 @@ def test_the_least_flicker_is_best() -> None:
     found = table([row(method="fast", flicker=0.02), row(method="best", flicker=0.01)])
     assert '<td class="best">0.0100</td>' in found
     assert "<td>0.0200</td>" in found
+
+
+def test_the_sharpness_nearest_to_one_is_best() -> None:
+    values = {"a": 0.8, "b": 1.15, "c": 1.3}
+    found = table([row(method=method, sharpness=value) for method, value in values.items()])
+    assert '<td class="best">1.150</td>' in found
+    assert "<td>0.800</td>" in found
+    assert "<td>1.300</td>" in found
+
+
+@pytest.mark.parametrize(("field", "low", "high"), [("lite0", "0.1000", "0.2000"), ("track_error", "0.1000", "0.2000")])
+def test_new_distances_have_columns_where_they_were_measured(field: str, low: str, high: str) -> None:
+    found = table([row(method="a", **{field: 0.2}), row(method="b", **{field: 0.1}), row(method="c")])
+    assert f'<td class="best">{low}</td>' in found
+    assert f"<td>{high}</td>" in found
+    assert field.replace("_", " ") in found
+    assert field.replace("_", " ") not in table([row()])
+
+
+def test_a_time_is_never_best() -> None:
+    assert '<td class="best">1.0</td>' not in table([row(method="a", seconds=1.0), row(method="b", seconds=2.0)])
+
+
+def test_the_page_names_all_image_sizes(tmp_path: Path) -> None:
+    found = results()
+    found.rows[-1].width = found.rows[-1].height = 400
+    write_report(found, tmp_path / "report.html")
+    assert "images of 16x16, 400x400, seed 0" in (tmp_path / "report.html").read_text()
 
 
 def test_markdown() -> None:

@@ -1,4 +1,4 @@
-"""The five set-ups: exactly which pictures go in, and which are asked for."""
+"""Set-ups: exactly which views are inputs, and which are targets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL, orbit
-from chronosplat.evaluate.setups import SETUPS, random_inputs
+from chronosplat.evaluate.setups import PAPER, SETUPS, random_inputs
 from chronosplat.evaluate.studio import MeshStudio, Split, ViewSpec, split_of, subsample
 from chronosplat.shapes import InputError
 from tests.evaluate.kit import SIZE, mesh_studio
@@ -26,7 +26,7 @@ COUNTS = {
 
 
 def shots(name: str, times: int = 24) -> list[ViewSpec]:
-    return SETUPS[name](mesh_studio(times), times)
+    return SETUPS[name].inputs(mesh_studio(times), times)
 
 
 @cache
@@ -39,8 +39,10 @@ def random_shots() -> list[ViewSpec]:
     return [mesh_studio().random_view(t, "targets") for t in range(24)]
 
 
-def test_all_five_are_there() -> None:
-    assert list(SETUPS) == list(COUNTS)
+def test_all_are_there() -> None:
+    assert list(PAPER) == list(COUNTS)
+    assert list(SETUPS) == [*COUNTS, "dense4", "dense8", "dnerf"]
+    assert {(s.size, s.times, s.between) for s in PAPER.values()} == {(128, 24, 0)}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -174,7 +176,7 @@ def test_no_random_inputs_are_refused(count: int) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_fewer_moments_of_a_long_film_are_spread_evenly(name: str) -> None:
-    chosen = SETUPS[name](mesh_studio(), 8)
+    chosen = SETUPS[name].inputs(mesh_studio(), 8)
     moments = sorted({shot.frame for shot in chosen})
     assert moments[0] == 0
     assert moments == subsample(range(24), 8)[:: 2 if name == "interpolation" else 1]

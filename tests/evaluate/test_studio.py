@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
-from chronosplat.evaluate.benchmark import EvalConfig, Results, Row, evaluate_setup
-from chronosplat.evaluate.setups import SETUPS, random_inputs
+from chronosplat.evaluate.benchmark import EvalConfig, Networks, Results, Row, evaluate_setup
+from chronosplat.evaluate.setups import PAPER, SETUPS, random_inputs
 from chronosplat.evaluate.studio import CaptureStudio, Split, ViewSpec, split_of
 from chronosplat.scenes import quats_to_matrices
 from chronosplat.shapes import InputError
@@ -43,22 +45,22 @@ def seen(views: Views) -> set[bytes]:
 def test_a_capture_in_any_world_has_the_pictures_that_a_mesh_has(world: str, name: str) -> None:
     studio = CaptureStudio("ring", moved(ring(), WORLDS[world]))
     assert studio.input_frames == studio.target_frames == list(range(8))
-    ours = studio.get_views(SETUPS[name](studio, 8))
-    theirs = mesh_studio(8).get_views(SETUPS[name](mesh_studio(8), 8))
+    ours = studio.get_views(SETUPS[name].inputs(studio, 8))
+    theirs = mesh_studio(8).get_views(SETUPS[name].inputs(mesh_studio(8), 8))
     assert torch.equal(ours.images, theirs.images)
     assert torch.equal(ours.alphas, theirs.alphas)
     assert ours.times.tolist() == theirs.times.tolist()
 
 
-@pytest.mark.parametrize("name", SETUPS)
+@pytest.mark.parametrize("name", PAPER)
 def test_a_whole_capture_is_split_as_a_mesh_is(name: str) -> None:
     """The random target of a moment may be one of the cameras that went in: then it is left out, as is a picture that was asked for."""
-    found = split_of(ring_studio(), SETUPS[name](ring_studio(), 8))
+    found = split_of(ring_studio(), SETUPS[name].inputs(ring_studio(), 8))
     assert len(seen(found.inputs)) == len(found.inputs)
     assert len(seen(found.targets)) == len(found.targets) == len(found.canonical)
     assert not seen(found.inputs) & seen(found.targets)
     if name in PLACED:
-        theirs = split_of(mesh_studio(8), SETUPS[name](mesh_studio(8), 8))
+        theirs = split_of(mesh_studio(8), SETUPS[name].inputs(mesh_studio(8), 8))
         assert torch.equal(found.targets[found.canonical].images, theirs.targets[theirs.canonical].images)
 
 
@@ -70,7 +72,7 @@ def test_cameras_a_little_off_go_in_or_are_asked_for_but_once(name: str) -> None
         [ViewSpec(azimuth, elevation, t) for t in range(8) for azimuth, elevation in ((0, 0), (92, 1), (179, -2), (271, 0))]
     )
     studio = CaptureStudio("off", moved(views))
-    found = split_of(studio, SETUPS[name](studio, 8))
+    found = split_of(studio, SETUPS[name].inputs(studio, 8))
     assert not seen(found.inputs) & seen(found.targets)
     assert len(seen(found.targets)) == len(found.targets) == len(views) - len(found.inputs)
     assert bool(found.canonical.all())
@@ -106,19 +108,19 @@ def test_the_missing_camera_is_named() -> None:
     place = rf"azimuth 180, elevation 0 degrees at {float(at):g} s"
     missing = r"within 5 degrees \(1 of 8 views missing\); use setup=random$"
     with pytest.raises(InputError, match=rf"^cut: the set-up needs a camera at {place}, .* {missing}"):
-        split_of(studio, SETUPS["alternating"](studio, 8))
-    assert len(split_of(studio, SETUPS["random"](studio, 8)).inputs) == 8
+        split_of(studio, SETUPS["alternating"].inputs(studio, 8))
+    assert len(split_of(studio, SETUPS["random"].inputs(studio, 8)).inputs) == 8
 
 
 def test_a_capture_with_one_camera_per_moment() -> None:
     studio = dnerf()
     assert studio.input_frames == list(range(0, 24, 2))
     assert studio.target_frames == list(range(24))
-    found = split_of(studio, SETUPS["random"](studio, 24))
+    found = split_of(studio, SETUPS["random"].inputs(studio, 24))
     assert torch.equal(found.inputs.times, studio.views.times[: studio.num_inputs])
     assert torch.equal(found.targets.images, studio.views.images[studio.num_inputs :])  # all that were held back, and nothing else
     with pytest.raises(InputError, match=r"^dnerf: the set-up needs a camera at azimuth .* use setup=random$"):
-        split_of(studio, SETUPS["alternating"](studio, 24))
+        split_of(studio, SETUPS["alternating"].inputs(studio, 24))
 
 
 def test_pictures_held_back_never_go_in() -> None:
@@ -130,15 +132,15 @@ def test_pictures_held_back_never_go_in() -> None:
     held = seen(views[canonical])
     for again in range(4):
         assert not seen(studio.get_views([studio.random_view(t, "inputs", again) for t in range(8)])) & held
-    assert held <= seen(split_of(studio, SETUPS["random"](studio, 8)).targets)
+    assert held <= seen(split_of(studio, SETUPS["random"].inputs(studio, 8)).targets)
     with pytest.raises(InputError, match="needs a camera at azimuth 90"):
-        split_of(studio, SETUPS["alternating"](studio, 8))
+        split_of(studio, SETUPS["alternating"].inputs(studio, 8))
 
 
 def test_nothing_left_to_ask_for_is_refused() -> None:
     studio = dnerf(held_out=False)
     with pytest.raises(InputError, match=r"^dnerf: every view is an input, no target is left; give a capture with more views"):
-        split_of(studio, SETUPS["random"](studio, 24))
+        split_of(studio, SETUPS["random"].inputs(studio, 24))
 
 
 @pytest.mark.parametrize("which", [[0, 5], [3]])
@@ -157,7 +159,7 @@ def test_the_same_camera_at_another_moment_is_another_picture() -> None:
 
 def test_a_view_of_a_mesh_is_rendered_once() -> None:
     studio = mesh_studio(8)
-    shots = SETUPS["video"](studio, 8)
+    shots = SETUPS["video"].inputs(studio, 8)
     first = studio.get_views(shots)
     kept = dict(studio.rendered)
     assert torch.equal(studio.get_views(shots[::-1]).images.flip(0), first.images)
@@ -169,18 +171,21 @@ def rows_of(model: Knowing, setup: str) -> tuple[Row, Results, Tensor]:
     studio = scene_studio()
     config = EvalConfig(("gaussians",))
     results = Results(config)
-    shots = SETUPS[setup](studio, 24)
-    rows = list(evaluate_setup(studio, setup, shots, model, ("feed-forward",), config, None, results))
+    split = SETUPS[setup].split(studio)
+    rows = list(evaluate_setup(studio.name, setup, split, model, ("feed-forward",), config, Networks(), results))
     assert len(rows) == 1
-    return rows[0], results, split_of(studio, shots).canonical
+    return rows[0], results, split.canonical
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", PAPER)
 def test_a_perfect_prediction_scores_as_such(setup: str) -> None:
     row, results, canonical = rows_of(Knowing(scene_studio().scene), setup)
     assert min(row.psnr, row.psnr_canonical, row.psnr_random, row.psnr_foreground) > 90
     assert row.ssim > 1 - 1e-6
     assert row.flicker < 1e-6
+    assert row.silhouette_iou == pytest.approx(1, abs=1e-4)
+    assert math.isnan(row.lite0)
+    assert math.isnan(row.track_error)  # the scene follows no points
     assert row.targets == len(canonical)
     assert row.gaussians == scene_studio().scene.num_gaussians
     assert len(results.images[0].rendered["feed-forward"]) == len(results.images[0].targets) == 4

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from chronosplat.cameras import CANONICAL, Cameras, Similarity, orbit
-from chronosplat.captures import Views
-from chronosplat.models import load_model
-from chronosplat.models.lrm4d import LRM4D, LRM4DConfig, MovingHeadConfig
-from chronosplat.models.lrm4d.reconstruct import network_clock, reconstruct
+from chronosplat.captures import Views, spread_views
+from chronosplat.models import find_model, load_model
+from chronosplat.models.lrm4d import LRM4D, Frames, LRM4DConfig, MovingHeadConfig
+from chronosplat.models.lrm4d.reconstruct import network_clock, network_views, reconstruct
 from chronosplat.render import render
 from chronosplat.scenes import quats_to_matrices
 from tests.models.test_sweep import sphere_views
@@ -118,6 +118,48 @@ def test_other_sizes_are_resized_with_a_notice(caplog: pytest.LogCaptureFixture)
     assert scene.num_gaussians > 0
     assert len(caplog.records) == 1
     assert "27x30" in caplog.records[0].message
+
+
+def many(count: int = 60, size: int = 16) -> Views:
+    """A sphere seen by twelve cameras in turn."""
+    cameras = orbit([30.0 * i for i in range(12)], 0.0, size)[[i % 12 for i in range(count)]]
+    images, alphas, _ = sphere_views(cameras)
+    return Views(images, alphas, cameras, torch.linspace(2, 5, count, dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_the_network_sees_no_more_views_than_in_training(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Frames] = []
+    x, model = many(), tiny()
+    with caplog.at_level(logging.INFO, logger="chronosplat"):
+        scene = reconstruct(lambda frames: seen.append(frames) or model(frames), x, CPU)
+    assert seen[0].rgb.shape == (1, 24, 16, 16, 3)
+    chosen = spread_views(x.cameras, x.times, 24)
+    assert torch.equal(seen[0].rgb[0], x[chosen].on_white())
+    assert seen[0].times[0, [0, -1]].tolist() == [-1.0, 1.0]
+    assert scene.seconds == x.seconds
+    assert [record.message for record in caplog.records] == ["the prediction takes 24 of 60 views"]
+
+
+def test_a_scene_of_few_views_is_that_of_the_chosen_ones() -> None:
+    x, model = many(), tiny()
+    found, expected = model.reconstruct(x), model.reconstruct(x[spread_views(x.cameras, x.times, 24)])
+    for name, value in expected.tensors().items():
+        assert torch.equal(found.tensors()[name], value), name
+
+
+def test_the_network_sees_no_larger_views_than_in_training(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = LRM4D(replace(tiny().config, max_size=16, max_views=3)).eval(), views(32, width=24)
+    seen = network_views(x, 3, 16)
+    assert (len(seen), seen.cameras.width, seen.cameras.height) == (3, 16, 16)  # 12x16, to sides divisible by 8
+    with caplog.at_level(logging.INFO, logger="chronosplat"):
+        assert model.reconstruct(x).num_gaussians <= 3 * 16 * 16
+    assert "3 of 4 views, resized from 24x32 to 16x16 pixels" in caplog.records[0].message
+
+
+def test_shipped_models_state_what_they_were_trained_on() -> None:
+    for name, size in (("4d-lrm-mini", 128), ("4d-lrm-base", 256), ("4d-lrm-large", 256)):
+        spec = find_model(name)
+        assert (spec.config.max_views, spec.config.max_size, spec.inputs.size) == (24, size, size)
 
 
 def test_whole_sizes_give_no_notice(caplog: pytest.LogCaptureFixture) -> None:

@@ -96,13 +96,6 @@ def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views
     return inputs, None
 
 
-def fit_size(views: Views) -> Views:
-    """Resize views to sides divisible by 8, with a notice if they change."""
-    old = views.cameras.width, views.cameras.height
-    new = fitted_size(*old)
-    return views if new == old else replace(views.resized(*new), notices=(*views.notices, _rounded(old, new)))
-
-
 def fitted_size(width: int, height: int, size: int | None = None) -> tuple[int, int]:
     """Return the width and height divisible by 8 nearest to a longer side of ``size`` pixels (None: unchanged).
 

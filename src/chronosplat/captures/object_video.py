@@ -34,7 +34,7 @@ class VideoOptions:
         fps: frames per second to take; by default every frame, for l4gm about 15.
         start: first second of the video.
         end: second of the video to end before.
-        max_frames: maximum number of frames: l4gm takes the first, 4d-lrm evenly spaced ones (by default 48, of a video 24).
+        max_frames: maximum number of frames: l4gm takes the first, 4d-lrm evenly spaced ones (by default all, of a video 24).
         matting: background removal: auto, alpha, uniform (background of one colour), rembg, rembg:MODEL or none.
         crop: auto frames the object over the whole video, none keeps the image, made square.
     """

@@ -23,7 +23,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.captures.background import border_pixels, remove_background, uniform_background, uniform_notice
 from chronosplat.captures.object_image import has_alpha, opened_image
-from chronosplat.captures.views import Views, resize_premultiplied
+from chronosplat.captures.views import Views, collected, resize_premultiplied
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
 
@@ -80,11 +80,10 @@ def load_transforms(
     reader = _ImageReader(path, frames, files)
     notices += reader.notices
     new = reader.size if resize is None else resize(reader.size)
-    parts = [reader.read(index, new) for index in frames]
-    images, alphas = (torch.cat(part) for part in zip(*parts, strict=True))
+    pixels = collected((reader.read(index, new) for index in frames), torch.empty(len(frames), new[1], new[0], 4, dtype=torch.uint8))
     Ks = torch.stack([_intrinsics(path, index, meta, frame, *reader.size) for index, frame in frames.items()])
     cameras = Cameras.from_opengl_c2w(poses, Ks, *reader.size).to(dtype=torch.float32).resized(*new)
-    return Views(images, alphas, cameras, times, torch.tensor([0.0, 0.0, 1.0]), tuple(notices))
+    return Views(pixels=pixels, cameras=cameras, times=times, up=torch.tensor([0.0, 0.0, 1.0]), notices=tuple(notices))
 
 
 class _ImageReader:
@@ -245,8 +244,7 @@ def save_transforms(views: Views, folder: Path, split: str = "train") -> None:
     (folder / split).mkdir(parents=True, exist_ok=True)
     names = [f"r_{i:04d}" for i in range(len(views))]
     for i, name in enumerate(names):
-        rgba = torch.cat([views.images[i], views.alphas[i]], -1)
-        Image.fromarray((rgba.numpy() * 255 + 0.5).astype(np.uint8)).save(folder / split / f"{name}.png")
+        Image.fromarray(views[i : i + 1].rgba8()[0].numpy()).save(folder / split / f"{name}.png")
     meta = transforms_json(views, [f"./{split}/{name}" for name in names])
     (folder / f"transforms_{split}.json").write_text(json.dumps(meta, indent=1))
 

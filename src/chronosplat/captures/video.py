@@ -10,7 +10,7 @@ import torch
 
 from chronosplat.cameras import orbit
 from chronosplat.captures.object_video import VideoOptions, open_video
-from chronosplat.captures.views import Views, evenly
+from chronosplat.captures.views import Views, collected, evenly
 from chronosplat.events import warning
 
 MAX_FRAMES = 24  # 4D-LRM's number of input views
@@ -37,6 +37,6 @@ def load_video(
     chosen = evenly(len(video), max_frames)
     own = video.window.side
     size = own if resize is None else resize((own, own))[0]
-    images, alphas = (torch.stack(part) for part in zip(*video.frames(size, chosen), strict=True))
-    cameras = orbit([0.0] * len(images), 0.0, size)
-    return Views(images, alphas, cameras, video.times[chosen], torch.tensor([0.0, 1.0, 0.0]), (*video.notices, SINGLE_VIEW))
+    pixels = collected(video.frames(size, chosen), torch.empty(len(chosen), size, size, 4, dtype=torch.uint8))
+    cameras, up = orbit([0.0] * len(chosen), 0.0, size), torch.tensor([0.0, 1.0, 0.0])
+    return Views(pixels=pixels, cameras=cameras, times=video.times[chosen], up=up, notices=(*video.notices, SINGLE_VIEW))

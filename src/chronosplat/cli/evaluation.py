@@ -19,13 +19,14 @@ from chronosplat.shapes import InputError
 
 @dataclass(frozen=True)
 class Eval(EvalConfig):
-    """Measure a model on captures, in 4D-LRM's five input set-ups, beside baselines.
+    """Measure a model on captures, in 4D-LRM's five set-ups or in others, beside baselines.
 
     Writes rows.jsonl, table.md and report.html. A capture is a .glb or .gltf (FILE@ANIMATION chooses one), procedural:FAMILY, or
     a folder with posed views that has the cameras a set-up needs. Examples:
       chronosplat eval model.glb@Run procedural:creature -o outputs/eval
       chronosplat eval my_capture/ --setup random --methods feed-forward fast scratch=10
       chronosplat eval model.glb --setup random --methods feed-forward fast --views 1 4 12 24 48
+      chronosplat eval model.glb --setup dense8 dnerf --methods scratch=60
     """
 
     captures: Annotated[tuple[str, ...], tyro.conf.Positional] = ()

@@ -99,6 +99,5 @@ def render_capture(source: str, animation: str | None, rig: CaptureRig, output: 
 def _views(rgba: np.ndarray, cameras: Cameras, seconds: np.ndarray) -> Views:
     """Build time-major views from images [T, V, H, W, 4]."""
     frames, views = rgba.shape[:2]
-    pixels = torch.from_numpy(rgba).flatten(0, 1).float() / 255
-    times = torch.from_numpy(np.repeat(seconds, views))
-    return Views(pixels[..., :3], pixels[..., 3:], cameras[list(range(views)) * frames], times, torch.tensor([0.0, 1.0, 0.0]))
+    times, up = torch.from_numpy(np.repeat(seconds, views)), torch.tensor([0.0, 1.0, 0.0])
+    return Views(pixels=torch.from_numpy(rgba).flatten(0, 1), cameras=cameras[list(range(views)) * frames], times=times, up=up)

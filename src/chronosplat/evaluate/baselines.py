@@ -14,8 +14,13 @@ def white(targets: Views) -> Tensor:
 
 
 def nearest_inputs(inputs: Views, targets: Views) -> Tensor:
-    """Return the nearest input image for each target, [F, H, W, 3] on white: nearest in camera, then in time."""
+    """Return the nearest input image for each target, [F, H, W, 3] on white."""
+    return inputs.on_white()[nearest_indices(inputs, targets)]
+
+
+def nearest_indices(inputs: Views, targets: Views) -> Tensor:
+    """Return the index [F] of the nearest input for each target: nearest in camera, then in time."""
     camera = (inputs.cameras.viewmats[None] - targets.cameras.viewmats[:, None]).abs().amax((2, 3))
     time = (inputs.times[None] - targets.times[:, None]).abs()
     order = camera / camera.max().clamp_min(1e-9) * 1e3 + time / time.max().clamp_min(1e-9)
-    return inputs.on_white()[order.argmin(1)]
+    return order.argmin(1)

@@ -17,10 +17,12 @@ from chronosplat.assets import GltfModel
 from chronosplat.captures import is_video, load_splits
 from chronosplat.data.render import PROCEDURAL, open_mesh
 from chronosplat.evaluate.methods import DEFAULT, Bench, Run, check_methods
-from chronosplat.evaluate.setups import SETUPS, random_inputs
-from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Split, Studio, ViewSpec, split_of, subsample
+from chronosplat.evaluate.setups import PAPER, SETUPS, random_inputs
+from chronosplat.evaluate.studio import CaptureStudio, MeshStudio, Split, Studio, split_of, subsample
+from chronosplat.evaluate.tracks import track_error
 from chronosplat.events import Events, Notice, info
-from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, ssim
+from chronosplat.metrics import flicker, foreground_psnr, mean_psnr, sharpness, silhouette_iou, ssim
+from chronosplat.metrics.lite0 import Lite0, load_lite0, mean_lite0
 from chronosplat.metrics.lpips import LPIPS, load_lpips, mean_lpips
 from chronosplat.models import Reconstructor, load_model
 from chronosplat.shapes import InputError, UnavailableError
@@ -39,12 +41,12 @@ class EvalConfig:
         captures: .glb or .gltf files (FILE@ANIMATION chooses one), procedural:FAMILY, or folders with a posed capture.
         model: a model's name.
         weights: a safetensors file instead of the model's weights.
-        setup: alternating, interpolation, rotating, random, video.
+        setup: alternating, interpolation, rotating, random, video (the five of 4D-LRM); dense4, dense8, dnerf.
         methods: white, nearest, feed-forward, fast, best, SECONDS of refinement; scratch=fast, scratch=best, scratch=SECONDS for
             per-scene optimisation from random initialisation, with the total time of fast or best, or for SECONDS.
         views: numbers of random input views for which to evaluate feed-forward and fast, too.
-        size: pixels of the longer side.
-        times: number of timestamps of an animated model.
+        size: pixels of the longer side; by default the set-up's (128; dense8 256, dnerf 400).
+        times: number of input timestamps; by default the set-up's (24; dnerf 100).
         lpips: auto, on or off; its weights (0.5 GB) come from the hub.
         seed: random seed.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
@@ -53,11 +55,11 @@ class EvalConfig:
     captures: tuple[str, ...]
     model: str = "4d-lrm-mini"
     weights: str = ""
-    setup: tuple[str, ...] = tuple(SETUPS)
+    setup: tuple[str, ...] = tuple(PAPER)
     methods: tuple[str, ...] = DEFAULT
     views: tuple[int, ...] = ()
-    size: int = 128
-    times: int = 24
+    size: int | None = None
+    times: int | None = None
     lpips: str = "auto"
     seed: int = 0
     device: str = "cpu"
@@ -80,7 +82,11 @@ class Row:
     psnr_foreground: float
     ssim: float
     lpips: float
+    lite0: float
+    sharpness: float
+    silhouette_iou: float
     flicker: float
+    track_error: float
     seconds: float
     gaussians: int
     steps: int
@@ -113,6 +119,14 @@ class Results:
     notices: list[Notice] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Networks:
+    """Networks that measure perceptual distance, those that are at hand."""
+
+    lpips: LPIPS | None = None
+    lite0: Lite0 | None = None
+
+
 def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[Row], None] = lambda _: None) -> Results:
     """Run an evaluation.
 
@@ -124,21 +138,24 @@ def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[R
     """
     check(config)
     events, results = events or Events(), Results(config)
-    lpips = load_perceptual(config, results.notices)
+    networks = Networks(load_perceptual(config, results.notices), find_lite0())
     model = load_model(config.model, config.weights or None, config.device)
     jobs = [(capture, setup) for capture in config.captures for setup in (*config.setup, *config.views)]
-    studios: dict[str, Studio] = {}
+    studios: dict[tuple[str, int, int], Studio] = {}
     for done, (capture, setup) in enumerate(jobs):
         events.progress("evaluating", done, len(jobs))
-        if capture not in studios:
-            studios = {capture: open_studio(capture, config)}  # one at a time is in memory
-        studio = studios[capture]
+        protocol = SETUPS["random" if isinstance(setup, int) else setup]
+        size, times = config.size or protocol.size, config.times or protocol.times
+        key = capture, size, protocol.timestamps(times)
+        if key not in studios:
+            studios = {key: open_studio(*key, config.seed)}  # one at a time is in memory
+        studio = studios[key]
         if isinstance(setup, int):
-            name, specs = COUNTS_SETUP.format(setup), random_inputs(studio, setup)
+            name, split = COUNTS_SETUP.format(setup), split_of(studio, random_inputs(studio, setup))
             methods = tuple(m for m in config.methods if m in COUNTED)
         else:
-            name, specs, methods = setup, SETUPS[setup](studio, config.times), config.methods
-        for row in evaluate_setup(studio, name, specs, model, methods, config, lpips, results):
+            name, split, methods = setup, protocol.split(studio, times), config.methods
+        for row in evaluate_setup(studio.name, name, split, model, methods, config, networks, results):
             results.rows.append(row)
             keep(row)
             events.notice(info("row", f"{row.capture}, {row.setup}, {row.method}: {row.psnr:.2f} dB in {row.seconds:.1f} s"))
@@ -147,30 +164,29 @@ def evaluate(config: EvalConfig, events: Events | None = None, keep: Callable[[R
 
 
 def evaluate_setup(
-    studio: Studio,
+    capture: str,
     setup: str,
-    specs: list[ViewSpec],
+    split: Split,
     model: Reconstructor,
     methods: tuple[str, ...],
     config: EvalConfig,
-    lpips: LPIPS | None,
+    networks: Networks,
     results: Results,
 ) -> Iterator[Row]:
     """Yield the rows of one capture in one set-up, method by method; add their images to the results."""
-    split = split_of(studio, specs)
     bench = Bench(model, split.inputs, split.targets, config.seed, config.device)
     targets, inputs = split.targets.on_white(), split.inputs.on_white()
     count = len(targets)
     chosen = [round((i + 0.5) * count / REPORT_VIEWS) for i in range(REPORT_VIEWS)] if count > REPORT_VIEWS else list(range(count))
-    images = ReportImages(studio.name, setup, inputs[subsample(range(len(inputs)), REPORT_VIEWS)], targets[chosen])
+    images = ReportImages(capture, setup, inputs[subsample(range(len(inputs)), REPORT_VIEWS)], targets[chosen])
     results.images.append(images)
     for method in methods:
         run = bench.run(method)
         images.rendered[method] = run.images[chosen].clamp(0, 1)
-        yield measure(studio.name, setup, method, run, split, config, lpips)
+        yield measure(capture, setup, method, run, split, config, networks)
 
 
-def measure(capture: str, setup: str, method: str, run: Run, split: Split, config: EvalConfig, lpips: LPIPS | None) -> Row:
+def measure(capture: str, setup: str, method: str, run: Run, split: Split, config: EvalConfig, networks: Networks) -> Row:
     """Compare a run's renderings with the targets."""
     targets, truth, canonical = split.targets, split.targets.on_white(), split.canonical
 
@@ -190,8 +206,12 @@ def measure(capture: str, setup: str, method: str, run: Run, split: Split, confi
         psnr_random=psnr_of(~canonical),
         psnr_foreground=foreground_psnr(run.images, truth, targets.alphas),
         ssim=ssim(run.images, truth),
-        lpips=math.nan if lpips is None else mean_lpips(lpips, run.images, truth),
+        lpips=math.nan if networks.lpips is None else mean_lpips(networks.lpips, run.images, truth),
+        lite0=math.nan if networks.lite0 is None else mean_lite0(networks.lite0, run.images, truth),
+        sharpness=sharpness(run.images, truth, targets.alphas),
+        silhouette_iou=silhouette_iou(run.alphas, targets.alphas),
         flicker=flicker(run.images, truth, targets.cameras, targets.times),
+        track_error=track_error(run.scene, split.tracks),
         seconds=round(run.seconds, 3),
         gaussians=run.gaussians,
         steps=run.steps,
@@ -213,7 +233,7 @@ def check(config: EvalConfig) -> None:
             raise InputError(f"unknown set-up {setup!r}; known: {', '.join(SETUPS)}")
     if config.lpips not in ("auto", "on", "off"):
         raise InputError(f"lpips: expected auto, on or off, got {config.lpips!r}")
-    if config.times < 2 or config.size < 16:
+    if (config.times is not None and config.times < 2) or (config.size is not None and config.size < 16):
         raise InputError(f"expected at least 2 times and 16 pixels, got {config.times} and {config.size}")
     check_methods(config.methods)
     if min(config.views, default=1) < 1:
@@ -237,8 +257,16 @@ def load_perceptual(config: EvalConfig, notices: list[Notice]) -> LPIPS | None:
         return None
 
 
-def open_studio(capture: str, config: EvalConfig) -> Studio:
-    """Open the source of a capture's views.
+def find_lite0() -> Lite0 | None:
+    """Load the network of the lite0 distance; None if its package, an extra, is not installed."""
+    try:
+        return load_lite0()
+    except UnavailableError:
+        return None
+
+
+def open_studio(capture: str, size: int, times: int, seed: int) -> Studio:
+    """Open the source of a capture's views, at ``times`` timestamps if it is a moving mesh.
 
     Raises:
         InputError: no such capture, or a video, whose camera and other views are unknown.
@@ -249,13 +277,13 @@ def open_studio(capture: str, config: EvalConfig) -> Studio:
     path = Path(file)
     if path.suffix.lower() in MODELS:
         mesh = GltfModel(path, int(clip) if clip.isdigit() else clip or 0)
-        return MeshStudio(mesh, f"{path.stem}@{clip}" if clip else path.stem, config.size, config.times, seed=config.seed)
+        return MeshStudio(mesh, f"{path.stem}@{clip}" if clip else path.stem, size, times, seed=seed)
     if capture.startswith(PROCEDURAL):
-        return MeshStudio(open_mesh(capture, None, config.seed), capture, config.size, config.times, seed=config.seed)
+        return MeshStudio(open_mesh(capture, None, seed), capture, size, times, seed=seed)
     if is_video(path):
         raise InputError(f"{capture}: a video has one viewpoint of unknown pose; an evaluation needs a posed capture or a .glb")
-    inputs, held_out = load_splits(path, config.size)
-    return CaptureStudio(path.name, inputs, held_out, config.seed)
+    inputs, held_out = load_splits(path, size)
+    return CaptureStudio(path.name, inputs, held_out, seed)
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.captures import Views
-from chronosplat.evaluate.baselines import nearest_inputs, white
+from chronosplat.evaluate.baselines import nearest_indices, white
 from chronosplat.models import Reconstructor
 from chronosplat.refine import BEST, RefineConfig, fit, refine_scene, refinement
 from chronosplat.render import render
@@ -27,12 +27,24 @@ ABOUT = (
 
 @dataclass
 class Run:
-    """A method's result: renderings of the targets [F, H, W, 3], and the wall time from images to scene."""
+    """A method's result.
+
+    Attributes:
+        images: renderings of the targets [F, H, W, 3]. alphas: their coverage [F, H, W, 1].
+        seconds: wall time from images to scene.
+        scene: what was rendered; None for a baseline.
+    """
 
     images: Tensor
-    seconds: float
-    gaussians: int = 0
+    alphas: Tensor
+    seconds: float = 0.0
     steps: int = 0
+    scene: Scene | None = None
+
+    @property
+    def gaussians(self) -> int:
+        """Number of Gaussians at one time."""
+        return 0 if self.scene is None else self.scene.num_gaussians
 
 
 @dataclass
@@ -54,7 +66,10 @@ class Bench:
             InputError: unknown method, or a method that another must precede.
         """
         if method in BASELINES:
-            return Run(white(self.targets) if method == "white" else nearest_inputs(self.inputs, self.targets), 0.0)
+            if method == "white":
+                return Run(white(self.targets), torch.zeros_like(self.targets.alphas))
+            near = nearest_indices(self.inputs, self.targets)
+            return Run(self.inputs.on_white()[near], self.inputs.alphas[near])
         if method.startswith(SCRATCH):
             seconds = self._seconds_of(method.removeprefix(SCRATCH))
             began = time.perf_counter()
@@ -87,8 +102,8 @@ class Bench:
         """Render the targets, without the paper's culling of faint Gaussians, which trades quality for speed."""
         self.spent[method] = seconds
         with torch.no_grad():
-            images = render(scene, self.targets.cameras, self.targets.times, cull=False, device=self.device).rgb.cpu()
-        return Run(images, seconds, scene.num_gaussians, steps)
+            shown = render(scene, self.targets.cameras, self.targets.times, cull=False, device=self.device)
+        return Run(shown.rgb.cpu(), shown.alpha.cpu(), seconds, steps, scene)
 
 
 SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # BEST's and a wider one: without a prediction, longer lifetimes help single-view captures

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -21,15 +22,43 @@ from chronosplat.evaluate.plots import bar_plot, line_plot
 from chronosplat.files import atomic_file
 
 ERROR_GAIN = 3.0  # of the error images
-COLUMNS: dict[str, tuple[str, Callable[[Row], float], str]] = {
-    "PSNR": ("dB, all targets", lambda r: r.psnr, "{:.2f}"),
-    "canonical": ("PSNR of the canonical views", lambda r: r.psnr_canonical, "{:.2f}"),
-    "random": ("PSNR of the random views", lambda r: r.psnr_random, "{:.2f}"),
-    "foreground": ("PSNR of the object alone", lambda r: r.psnr_foreground, "{:.2f}"),
-    "SSIM": ("structural similarity", lambda r: r.ssim, "{:.4f}"),
-    "LPIPS": ("lower is better", lambda r: r.lpips, "{:.4f}"),
-    "flicker": ("wrong change between frames, lower is better", lambda r: r.flicker, "{:.4f}"),
-    "seconds": ("wall time from images to scene", lambda r: r.seconds, "{:.1f}"),
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the tables.
+
+    Attributes:
+        about: tooltip. get: its value in a row. form: its format.
+        badness: orders values, the best first; None if no value is best.
+    """
+
+    about: str
+    get: Callable[[Row], float]
+    form: str = "{:.2f}"
+    badness: Callable[[float], float] | None = lambda v: -v
+
+
+def least(value: float) -> float:
+    """Order values for which lower is better."""
+    return value
+
+
+COLUMNS = {
+    "PSNR": Column("dB, all targets", lambda r: r.psnr),
+    "canonical": Column("PSNR of the canonical views", lambda r: r.psnr_canonical),
+    "random": Column("PSNR of the random views", lambda r: r.psnr_random),
+    "foreground": Column("PSNR of the object alone", lambda r: r.psnr_foreground),
+    "SSIM": Column("structural similarity", lambda r: r.ssim, "{:.4f}"),
+    "LPIPS": Column("lower is better", lambda r: r.lpips, "{:.4f}", least),
+    "lite0": Column("distance of EfficientNet-Lite0 features, lower is better", lambda r: r.lite0, "{:.4f}", least),
+    "sharpness": Column(
+        "gradients inside the silhouette against the target's, 1 is best", lambda r: r.sharpness, "{:.3f}", lambda v: abs(v - 1)
+    ),
+    "silhouette": Column("overlap of the silhouettes, 1 is best", lambda r: r.silhouette_iou, "{:.3f}"),
+    "flicker": Column("wrong change between frames, lower is better", lambda r: r.flicker, "{:.4f}", least),
+    "track error": Column("distance of tracked surface points, object size 1, lower is better", lambda r: r.track_error, "{:.4f}", least),
+    "seconds": Column("wall time from images to scene", lambda r: r.seconds, "{:.1f}", None),
 }
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1180px;margin:2em auto;padding:0 1em}
@@ -45,9 +74,9 @@ def write_report(results: Results, path: str | Path) -> None:
     """Write the page, by atomic rename."""
     config = results.config
     setups = list(dict.fromkeys(row.setup for row in results.rows))
-    first = results.rows[0]
+    first, sizes = results.rows[0], dict.fromkeys(f"{row.width}x{row.height}" for row in results.rows)
     about = (
-        f"model {config.model}, {len(config.captures)} captures, images of {first.width}x{first.height}, seed {config.seed}, "
+        f"model {config.model}, {len(config.captures)} captures, images of {', '.join(sizes)}, seed {config.seed}, "
         f"{first.device} with {first.threads} threads, version {first.version} {first.commit}"
     )
     parts = [f"<h1>chronosplat evaluation</h1><p>{escape(about)}</p>", *(f"<p>{escape(note)}</p>" for note in map(str, results.notices))]
@@ -68,18 +97,17 @@ def write_report(results: Results, path: str | Path) -> None:
 def table(rows: Sequence[Row]) -> str:
     """Format the means over captures by method; the best of each quality column is bold."""
     methods = list(dict.fromkeys(row.method for row in rows))
-    means = {m: {c: _mean([get(r) for r in rows if r.method == m]) for c, (_, get, _) in COLUMNS.items()} for m in methods}
+    means = {m: {c: _mean([column.get(r) for r in rows if r.method == m]) for c, column in COLUMNS.items()} for m in methods}
     columns = [c for c in COLUMNS if any(math.isfinite(means[m][c]) for m in methods)]
-    head = "".join(f'<th title="{COLUMNS[c][0]}">{c}</th>' for c in columns)
+    head = "".join(f'<th title="{COLUMNS[c].about}">{c}</th>' for c in columns)
     body = []
     for method in methods:
         cells = []
         for c in columns:
-            value = means[method][c]
+            value, column = means[method][c], COLUMNS[c]
             known = [means[m][c] for m in methods if math.isfinite(means[m][c])]
-            top = min(known) if c in ("LPIPS", "flicker") else max(known)
-            mark = ' class="best"' if value == top and c != "seconds" else ""
-            cells.append(f"<td{mark}>{COLUMNS[c][2].format(value) if math.isfinite(value) else ''}</td>")
+            mark = ' class="best"' if column.badness is not None and value == min(known, key=column.badness) else ""
+            cells.append(f"<td{mark}>{column.form.format(value) if math.isfinite(value) else ''}</td>")
         body.append(f"<tr><td>{escape(method)}</td>{''.join(cells)}</tr>")
     return f"<table><tr><th>method</th>{head}</tr>{''.join(body)}</table>"
 

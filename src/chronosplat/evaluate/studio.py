@@ -20,9 +20,11 @@ from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.captures.normalize import distinct
 from chronosplat.captures.views import evenly
 from chronosplat.data.clips import ELEVATIONS, pose_clip
+from chronosplat.evaluate.tracks import Tracks, surface_tracks
 from chronosplat.shapes import InputError
 
 TIMES = 24
+TRACK_SIZE = 512  # pixels of the depth images that decide which surface points are visible
 NEAR = 5.0  # tolerance in degrees between a capture's camera and a set-up's view
 T = TypeVar("T")
 
@@ -35,6 +37,11 @@ class ViewSpec:
     elevation: float
     frame: int
 
+    @property
+    def is_canonical(self) -> bool:
+        """Whether it is the front, right, back or left view."""
+        return self.elevation == 0 and self.azimuth in CANONICAL
+
 
 @dataclass(frozen=True)
 class Split:
@@ -42,6 +49,7 @@ class Split:
 
     Attributes:
         canonical: [F] bool, whether a target is a canonical view (else a random one).
+        tracks: true trajectories of surface points that the first input views see; None if the surface is unknown.
 
     Raises:
         InputError: a target is also an input.
@@ -50,6 +58,7 @@ class Split:
     inputs: Views
     targets: Views
     canonical: Tensor
+    tracks: Tracks | None = None
 
     def __post_init__(self) -> None:
         same = same_views(self.targets, self.inputs)
@@ -76,24 +85,32 @@ class Studio(Protocol):
         """Return views in the given order; for the purpose ``inputs``, only those that may be inputs."""
         ...
 
+    def tracks(self, inputs: Sequence[ViewSpec]) -> Tracks | None:
+        """Return true trajectories of points that the inputs see at their first timestamp; None where there is no ground truth."""
+        ...
 
-def split_of(studio: Studio, inputs: Sequence[ViewSpec]) -> Split:
-    """Split into inputs, and as targets the canonical and one random view per frame, without the inputs (the paper's protocol).
+
+def canonical_and_random(studio: Studio, inputs: Sequence[ViewSpec]) -> list[ViewSpec]:
+    """Choose 4D-LRM's targets: the canonical views that exist, and one random view, at every timestamp."""
+    canonical = [spec for t in studio.target_frames for a in CANONICAL if studio.has(spec := ViewSpec(a, 0.0, t))]
+    return canonical + [studio.random_view(t, "targets") for t in studio.target_frames]
+
+
+def split_of(studio: Studio, inputs: Sequence[ViewSpec], targets: Sequence[ViewSpec] | None = None) -> Split:
+    """Split into inputs and targets, which are 4D-LRM's by default. Targets that are inputs are left out.
 
     Raises:
         InputError: no target is left.
     """
-    all_canonical = [ViewSpec(a, 0.0, t) for t in studio.target_frames for a in CANONICAL]
-    canonical = [spec for spec in all_canonical if studio.has(spec) and spec not in set(inputs)]
-    random = [studio.random_view(t, "targets") for t in studio.target_frames]
-    random = [spec for spec in random if spec not in set(inputs) and spec not in set(canonical)]
-    input_views, flags = studio.get_views(inputs, "inputs"), torch.tensor([True] * len(canonical) + [False] * len(random))
-    if len(flags):
-        targets = studio.get_views([*canonical, *random])
+    wanted = canonical_and_random(studio, inputs) if targets is None else targets
+    specs = [spec for spec in dict.fromkeys(wanted) if spec not in set(inputs)]
+    input_views, canonical = studio.get_views(inputs, "inputs"), torch.tensor([spec.is_canonical for spec in specs])
+    if specs:
+        views = studio.get_views(specs)
         # different specs may be one camera of a capture
-        left = ~(same_views(targets, input_views).any(1) | same_views(targets, targets).tril(-1).any(1))
+        left = ~(same_views(views, input_views).any(1) | same_views(views, views).tril(-1).any(1))
         if bool(left.any()):
-            return Split(input_views, targets[left], flags[left])
+            return Split(input_views, views[left], canonical[left], studio.tracks(inputs))
     raise InputError(f"{studio.name}: every view is an input, no target is left; give a capture with more views, or use fewer")
 
 
@@ -133,9 +150,17 @@ class MeshStudio:
             if new:
                 images = rasterize_mesh(self.surface, *self.poses[frame], self._cameras(new), None, self.samples, torch.get_num_threads())
                 self.rendered |= dict(zip(new, torch.from_numpy(images), strict=True))
-        rgba = torch.stack([self.rendered[spec] for spec in specs]).float() / 255
+        pixels = torch.stack([self.rendered[spec] for spec in specs])
         times = torch.tensor([self.seconds[spec.frame] for spec in specs], dtype=torch.float64)
-        return Views(rgba[..., :3], rgba[..., 3:], self._cameras(specs), times, torch.tensor([0.0, 1.0, 0.0]))
+        return Views(pixels=pixels, cameras=self._cameras(specs), times=times, up=torch.tensor([0.0, 1.0, 0.0]))
+
+    def tracks(self, inputs: Sequence[ViewSpec]) -> Tracks | None:
+        """See Studio: 200 points, drawn by the studio's seed and name."""
+        first = min(spec.frame for spec in inputs)
+        seeing = [spec for spec in inputs if spec.frame == first]
+        cameras = orbit([s.azimuth for s in seeing], [s.elevation for s in seeing], TRACK_SIZE)
+        rng = rng_for(self.seed, self.name, "tracks", first)
+        return surface_tracks(self.surface, self.poses, self.seconds, first, cameras, rng)
 
     def _cameras(self, specs: Sequence[ViewSpec]) -> Cameras:
         return orbit([s.azimuth for s in specs], [s.elevation for s in specs], self.size)
@@ -193,6 +218,9 @@ class CaptureStudio:
                 setup="random",
             )
         return self.views[[index for spec in specs if (index := found[spec]) is not None]]
+
+    def tracks(self, inputs: Sequence[ViewSpec]) -> None:
+        """See Studio: the surface is unknown."""
 
     def _candidates(self, purpose: str) -> list[ViewSpec]:
         return self.specs[: self.num_inputs] if purpose == "inputs" else self.specs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from chronosplat.refine.motion import MotionConfig
 from chronosplat.shapes import InputError
 
 LearningRates = dict[str, float]  # by field, of the unbounded values (parameters.py), in a scene of size about one
@@ -95,6 +96,39 @@ class TrackConfig:
 
 
 @dataclass(frozen=True)
+class DeformConfig:
+    """Strategy ``deform``: canonical Gaussians, moved by control nodes. docs/results.md, "Deformable scenes".
+
+    Attributes:
+        lrs: learning rates of the canonical Gaussians and of the motion's coefficients.
+        rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
+        opening, growth: fractions of the budget after which all frequencies, and all timestamps, take part.
+        density: Gaussians at the start, as a fraction of those that the images can resolve.
+        densify_to: how many times as many there are in the end. densify_every, densify_until: fractions of the budget
+            between two densifications, and after which there are none.
+        min_opacity: Gaussians with less are removed.
+        max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
+    """
+
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    lrs: LearningRates = field(
+        default_factory=lambda: {
+            "means": 6e-3, "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2, "shift": 5e-3, "turn": 2e-2,
+        }
+    )  # fmt: skip
+    rigidity: float = 0.01
+    steadiness: float = 0.001
+    opening: float = 0.3
+    growth: float = 0.4
+    density: float = 0.5
+    densify_to: float = 2.5
+    densify_every: float = 0.08
+    densify_until: float = 0.7
+    min_opacity: float = 0.02
+    max_anisotropy: float = 10.0
+
+
+@dataclass(frozen=True)
 class RefineConfig:
     """How a scene is optimised against its input views.
 
@@ -115,7 +149,7 @@ class RefineConfig:
         max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
-        free, gentle, track: the strategies' own settings.
+        deform, free, gentle, track: the strategies' own settings.
     """
 
     steps: int | None = None
@@ -135,6 +169,7 @@ class RefineConfig:
     exposure: bool = False
     seed: int = 0
     backend: str = "auto"
+    deform: DeformConfig = field(default_factory=DeformConfig)
     free: FreeConfig = field(default_factory=FreeConfig)
     gentle: GentleConfig = field(default_factory=GentleConfig)
     track: TrackConfig = field(default_factory=TrackConfig)

@@ -15,10 +15,11 @@ from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.neighbours import Neighbours
-from chronosplat.refine.parameters import Fields
-from chronosplat.refine.training_views import TrainingViews, raster_inputs
+from chronosplat.refine.parameters import Fields, with_fields
+from chronosplat.refine.training_views import TrainingViews, psnr_on, raster_inputs
 from chronosplat.render import image_loss as losses
 from chronosplat.render import rasterize
+from chronosplat.scenes import Scene
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,84 @@ OnMark = Callable[[float, Mapping[str, Tensor]], None]
 
 
 class Stepper:
-    """The state of an optimisation between steps.
+    """The state of an optimisation between steps; subclasses say what is optimised, and how it is rendered.
+
+    Attributes:
+        views: compared with. config: see RefineConfig. generator: random numbers on the CPU.
+        adam: steps and holds the fields. corrections: of cameras and exposures.
+    """
+
+    views: TrainingViews
+    config: RefineConfig
+    generator: torch.Generator
+    adam: FusedAdam
+    corrections: Corrections
+    correcting: torch.optim.Adam | None
+    regularise: bool = True
+
+    def step(self, chosen: list[int], share: float) -> str:
+        """Take a step against the chosen views; return why none was taken ("" if it was).
+
+        Args:
+            share: fraction of the budget that is spent.
+        """
+        raise NotImplementedError
+
+    def psnr(self, chosen: Sequence[int]) -> float:
+        """Mean PSNR in dB on the chosen views."""
+        raise NotImplementedError
+
+    def scene(self, like: Scene) -> Scene:
+        """The state as a scene in the world and time of another."""
+        raise NotImplementedError
+
+    def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
+        """The views of the next step, by indices: all of ``train`` in turn, in random order.
+
+        Args:
+            queue: views that wait for their turn; it is changed.
+        """
+        count = min(self.config.batch, len(train))
+        while len(queue) < count:
+            queue += [train[i] for i in torch.randperm(len(train), generator=self.generator).tolist()]
+        chosen = queue[:count]
+        del queue[:count]
+        return chosen
+
+    def correct(self, corrections: Corrections) -> None:
+        """Set up the corrections of cameras and exposures."""
+        self.corrections = corrections
+        groups = corrections.groups()
+        self.correcting = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if groups else None
+
+    def apply(self, scale: float) -> str:
+        """Step along the gradients with ``scale`` times the learning rates; return why not ("" if it did)."""
+        if not self.corrections.finite() or not self.adam.step(scale):
+            return "a gradient became NaN"
+        if self.correcting is not None:
+            for group in self.correcting.param_groups:
+                group["lr"] = group["initial_lr"] * scale
+            self.correcting.step()
+            self.correcting.zero_grad()
+        return ""
+
+    def dropped(self, opacities: Tensor) -> tuple[Tensor, int]:
+        """Opacities with some Gaussians left out at random, and the number of the others.
+
+        DropGaussian (Park et al., CVPR 2025): the others make up for those left out; backends skip the transparent.
+        """
+        count, dropout = len(opacities), self.config.dropout
+        if not self.regularise or dropout <= 0:
+            return opacities, max(count, 1)
+        kept = (torch.rand(count, generator=self.generator) >= dropout).to(opacities)
+        return (opacities / (1 - dropout)).clamp(max=0.999) * kept, max(int(kept.sum()), 1)
+
+
+class FreeStepper(Stepper):
+    """Every field of the Gaussians moves by itself.
 
     Attributes:
         fields: the Gaussians' fields, bounded; they change in place.
-        corrections: of cameras and exposures. generator: random numbers on the CPU.
 
     Args:
         See :func:`optimise`.
@@ -75,9 +149,7 @@ class Stepper:
         self.views, self.config, self.regularise = views, config, regularise
         self.adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
         self.fields = self.adam.values
-        self.corrections = Corrections(len(views), config, views.rgb.device)
-        groups = self.corrections.groups()
-        self.correcting = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=EPS) if groups else None
+        self.correct(Corrections(len(views), config, views.rgb.device))
         self.crop = Crop.around(views.alpha) if views.masked and not config.exposure else None
         self.steps = 0
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -90,29 +162,26 @@ class Stepper:
         """Whether anything can change."""
         return self.correcting is not None or any(t.requires_grad for t in self.fields.values())
 
-    def step(self, chosen: list[int], scale: float) -> str:
-        """Take a step with ``scale`` times the learning rates; return why none was taken ("" if it was)."""
+    def step(self, chosen: list[int], share: float) -> str:
+        """See Stepper."""
         loss = self._loss(chosen)
         if not bool(torch.isfinite(loss)):
             return "the loss became NaN"
         loss.backward()
-        if not self.corrections.finite() or not self.adam.step(scale):
-            return "a gradient became NaN"
-        if self.correcting is not None:
-            for group in self.correcting.param_groups:
-                group["lr"] = group["initial_lr"] * scale
-            self.correcting.step()
-            self.correcting.zero_grad()
         self.steps += 1
-        return ""
+        return self.apply(self.config.lr_floor**share)
+
+    def psnr(self, chosen: Sequence[int]) -> float:
+        """See Stepper."""
+        return psnr_on(self.fields, self.views, chosen, self.config.backend)
+
+    def scene(self, like: Scene) -> Scene:
+        """See Stepper."""
+        return with_fields(like, _detached(self.fields))
 
     def _loss(self, chosen: list[int]) -> Tensor:
         config, views, fields = self.config, self.views, self.fields
-        count, opacities = len(fields["means"]), fields["opacities"]
-        if self.regularise and config.dropout > 0:  # DropGaussian (Park et al., CVPR 2025): the others make up for those left out
-            kept = (torch.rand(count, generator=self.generator) >= config.dropout).to(opacities)
-            count = max(int(kept.sum()), 1)
-            opacities = (opacities / (1 - config.dropout)).clamp(max=0.999) * kept  # backends skip the transparent
+        opacities, count = self.dropped(fields["opacities"])
         x = raster_inputs(fields | {"opacities": opacities}, views, chosen, viewmats=self.corrections.poses(views.viewmats))
         if self.corrections.gains.requires_grad:
             out = rasterize(x, config.backend)
@@ -156,35 +225,49 @@ def optimise(
     Returns:
         The outcome. A loss or a gradient that is not finite ends it at the last state that was.
     """
-    cancel = Cancel() if cancel is None else cancel
-    stepper = Stepper(start, views, config, lrs, regularise)
-    fields, corrections, generator = stepper.fields, stepper.corrections, stepper.generator
+    stepper = FreeStepper(start, views, config, lrs, regularise)
+    fields, corrections = stepper.fields, stepper.corrections
     if not stepper.optimises:
         return Outcome(dict(fields), 0, "", corrections)
+    steps, broken = run_steps(stepper, train, budget, marks, lambda share: on_mark(share, _detached(fields)), cancel)
+    return Outcome(_detached(fields), steps, broken, corrections)
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def run_steps(
+    stepper: Stepper,
+    train: Sequence[int],
+    budget: Budget,
+    marks: Sequence[float] = (),
+    on_mark: Callable[[float], None] = lambda _share: None,
+    cancel: Cancel | None = None,
+) -> tuple[int, str]:
+    """Step until the budget is spent.
+
+    Args:
+        train: indices of the views to compare with. marks, on_mark, cancel: see :func:`optimise`.
+
+    Returns:
+        The number of steps, and why it stopped early ("" if it did not).
+    """
+    cancel = Cancel() if cancel is None else cancel
     queue: list[int] = []
     remaining = sorted(marks)
     began, evaluating, steps = time.perf_counter(), 0.0, 0
-    outcome = Outcome({}, 0, "", corrections)
     while True:
         share = budget.spent(steps, time.perf_counter() - began - evaluating)
         if cancel.requested:
-            outcome.broken = "interrupted"
-            break
+            return steps, "interrupted"
         while remaining and share >= remaining[0] - 1e-9:
             paused = time.perf_counter()
-            on_mark(remaining.pop(0), _detached(fields))
+            on_mark(remaining.pop(0))
             evaluating += time.perf_counter() - paused
         if share >= 1 - 1e-9:
-            break
-        while len(queue) < min(config.batch, len(train)):
-            queue += [train[i] for i in torch.randperm(len(train), generator=generator).tolist()]
-        chosen, queue = queue[: config.batch], queue[config.batch :]
-        outcome.broken = stepper.step(chosen, config.lr_floor**share)
-        if outcome.broken:
-            break
+            return steps, ""
+        if broken := stepper.step(stepper.draw(train, queue, share), share):
+            return steps, broken
         steps += 1
-    outcome.fields, outcome.steps = _detached(fields), steps
-    return outcome
 
 
 def _detached(fields: Fields) -> Fields:

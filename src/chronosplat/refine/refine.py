@@ -15,7 +15,6 @@ from chronosplat.events import Events, info, interruptible, logged, warning
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import best_seen_time, hold_out
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.parameters import with_fields
 from chronosplat.refine.search import corrections_of, optimise_with_search
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES
@@ -124,11 +123,11 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
             return replace(done, facts=done.facts | {"start": "random points"})
         starts = hull_starts(points, problem.training, config, config.free.widths)
         held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 else []
-        done = optimise_with_search(starts, problem.training, held, float("-inf"), config, events, began)
+        done = optimise_with_search(starts, problem, held, float("-inf"), began)
     notices = view_notices(views, problem.training.masked)
     if done.broken:
         notices.append(warning("stopped-early", f"refinement stopped early ({done.broken}); the best state so far is kept"))
-    scene = with_fields(points, starts[0].fields if done.fields is None else done.fields)
+    scene = points if done.scene is None else done.scene
     return Refined(scene, {"strategy": "free", **done.facts}, notices, *corrections_of(done, problem))
 
 

@@ -4,52 +4,90 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
 from chronosplat.events import Events, info, warning
+from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
-from chronosplat.refine.optimise import Budget, optimise
-from chronosplat.refine.parameters import Fields, fields_of, with_fields
+from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
+from chronosplat.refine.parameters import Fields
 from chronosplat.refine.strategy import Problem, Refined, view_notices
-from chronosplat.refine.training_views import TrainingViews, psnr_on
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews
+from chronosplat.render import render
+from chronosplat.scenes import Scene
 
 MARKS = tuple(i / 8 for i in range(1, 9))  # fractions of an optimisation at which it is evaluated
 
 
+class Start(Protocol):
+    """A state to optimise from.
+
+    Attributes:
+        strategy: name of the strategy that it belongs to.
+        marks: fractions of the budget at which it may be evaluated, and may end.
+    """
+
+    @property
+    def strategy(self) -> str: ...
+
+    @property
+    def marks(self) -> tuple[float, ...]: ...
+
+    def begin(self, views: TrainingViews, config: RefineConfig) -> Stepper:
+        """Set up the optimisation against the views."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """For a report."""
+        ...
+
+
 @dataclass(frozen=True)
-class Start:
-    """A state to optimise from, its learning rates, and whether to regularise (see optimise)."""
+class FreeStart:
+    """Gaussians of which every field moves, their learning rates, and whether to regularise (see optimise)."""
 
     fields: Fields
     lrs: LearningRates
     regularise: bool
     width: float | None = None
     origin: str = "prediction"
+    strategy: str = "free"
+    marks: tuple[float, ...] = MARKS
+
+    def begin(self, views: TrainingViews, config: RefineConfig) -> FreeStepper:
+        """See Start."""
+        return FreeStepper(self.fields, views, config, self.lrs, self.regularise)
+
+    def facts(self) -> dict[str, object]:
+        """See Start."""
+        return {"width": self.width, "start": self.origin}
 
 
 @dataclass
 class Best:
-    """The best state on held-out views: its start, the fraction of the budget, and its fields."""
+    """The best state on held-out views: its start, the fraction of the budget, and the scene."""
 
     psnr: float
     start: int = 0
     until: float = 0.0
-    fields: Fields | None = None
+    scene: Scene | None = None
     steps: int = 0
     broken: str = ""
+    tried: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Done:
-    """The final fields (None: nothing was gained), why it stopped early if it did, and the corrections."""
+    """The final scene (None: nothing was gained), why it stopped early if it did, and the corrections."""
 
-    fields: Fields | None
+    scene: Scene | None
     broken: str
     facts: dict[str, Any]
     corrections: Corrections | None = None
@@ -61,12 +99,10 @@ def report_progress(events: Events, share: float, psnr: float) -> None:
 
 
 def optimise_with_search(
-    starts: list[Start],
-    views: TrainingViews,
+    starts: Sequence[Start],
+    problem: Problem,
     held: list[int],
     floor: float,
-    config: RefineConfig,
-    events: Events,
     began: float,
     max_steps: int | None = None,
 ) -> Done:
@@ -76,54 +112,70 @@ def optimise_with_search(
         held: indices of the held-out views. floor: PSNR on them below which nothing counts as found.
         began: when the budget's seconds began. max_steps: whatever the budget.
     """
+    config, events, views = problem.config, problem.events, problem.training
 
     def seconds_left() -> float | None:
         return None if config.seconds is None else max(config.seconds - (time.perf_counter() - began), 1e-3)
 
     budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), seconds_left())
-    best = _search(starts, views, held, floor, config, budget, events) if held else Best(math.nan, until=1.0)
-    facts: dict[str, Any] = {"held_out": len(held), "psnr_held_out": rounded(best.psnr) if best.fields else None, "seed": config.seed}
-    fields, steps, broken, corrections = best.fields, best.steps, best.broken, None
+    best = _search(starts, problem, held, floor, budget) if held else Best(math.nan, until=1.0)
+    facts: dict[str, Any] = {"held_out": len(held), "psnr_held_out": rounded(best.psnr) if best.scene else None, "seed": config.seed}
+    if len(best.tried) > 1:
+        facts["tried"] = {name: rounded(psnr) for name, psnr in best.tried.items()}
+    scene, steps, broken, corrections = best.scene, best.steps, best.broken, None
     if best.until > 0 and not broken:
         start, first, until, rest = starts[best.start], 0.0, 1.0, budget
         if held:
             first, rest = config.search, budget.share(1 - config.search)
             rest = replace(rest, seconds=seconds_left())
             steps_left = max(best.steps, 1) * (1 - config.search) / config.search
-            until = max(best.until, min(1.0, config.free.min_steps / steps_left)) if start.regularise else best.until
-        outcome = optimise(
-            start.fields, views, range(len(views)), config, rest.share(until), start.lrs, start.regularise, MARKS,
-            lambda share, _: report_progress(events, first + (1 - first) * share, best.psnr), events.cancel,
+            until = max(best.until, min(1.0, config.free.min_steps / steps_left)) if max_steps is None else best.until
+        stepper = start.begin(views, config)
+        more, broken = run_steps(
+            stepper, range(len(views)), rest.share(until), MARKS,
+            lambda share: report_progress(events, first + (1 - first) * share, best.psnr), events.cancel,
         )  # fmt: skip
-        fields, steps, broken, corrections = outcome.fields, steps + outcome.steps, outcome.broken, outcome.corrections
-        if broken and best.fields is not None:  # the search may have got further; its corrections are not kept
-            ours, theirs = (psnr_on(f, views, range(len(views)), config.backend) for f in (fields, best.fields))
-            fields, corrections = (best.fields, None) if theirs >= ours else (fields, corrections)
-        facts |= {"until": round(until, 3), "width": start.width, "start": start.origin, **outcome.corrections.facts()}
-    return Done(fields, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
+        scene, steps, corrections = stepper.scene(problem.scene), steps + more, stepper.corrections
+        if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
+            theirs = psnr_of(best.scene, problem)
+            scene, corrections = (best.scene, None) if theirs >= stepper.psnr(range(len(views))) else (scene, corrections)
+        facts |= {"until": round(until, 3), "strategy": start.strategy, **start.facts(), **stepper.corrections.facts()}
+    return Done(scene, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
 
 
-def _search(
-    starts: list[Start], views: TrainingViews, held: list[int], floor: float, config: RefineConfig, budget: Budget, events: Events
-) -> Best:
+def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: float, budget: Budget) -> Best:
     """Optimise from every start without the held-out views, and keep the state with the best PSNR on them."""
+    config, events, views = problem.config, problem.events, problem.training
     train = [i for i in range(len(views)) if i not in set(held)]
     best = Best(floor)
     for index, start in enumerate(starts):
+        stepper = start.begin(views, config)
 
-        def on_mark(share: float, fields: Mapping[str, Tensor], index: int = index) -> None:
-            psnr = psnr_on(fields, views, held, config.backend)
+        def on_mark(share: float, index: int = index, stepper: Stepper = stepper, start: Start = start) -> None:
+            psnr = stepper.psnr(held)
+            best.tried[start.strategy] = max(best.tried.get(start.strategy, -math.inf), psnr)
             if psnr > best.psnr:
-                best.psnr, best.start, best.until, best.fields = psnr, index, share, dict(fields)
+                best.psnr, best.start, best.until, best.scene = psnr, index, share, stepper.scene(problem.scene)
             report_progress(events, config.search * (index + share) / len(starts), psnr)
 
         part = budget.share(config.search / len(starts))
-        outcome = optimise(start.fields, views, train, config, part, start.lrs, start.regularise, MARKS, on_mark, events.cancel)
-        best.steps += outcome.steps
-        if outcome.broken:
-            best.broken = outcome.broken
+        steps, broken = run_steps(stepper, train, part, start.marks, on_mark, events.cancel)
+        best.steps += steps
+        if broken:
+            best.broken = broken
             break
     return best
+
+
+def psnr_of(scene: Scene, problem: Problem) -> float:
+    """Mean PSNR in dB of a scene on all views."""
+    views, found = problem.views, 0.0
+    with torch.no_grad():
+        for first in range(0, len(views), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            rgb = render(scene, views.cameras[some], views.times[some], backend=problem.config.backend, cull=False).rgb
+            found += mean_psnr(rgb, problem.training.rgb[some]) * len(rgb)
+    return found / len(views)
 
 
 def rounded(value: float) -> float | None:
@@ -139,24 +191,22 @@ def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gai
             corrections the views of the two differ, and the scene is taken.
     """
     corrected = problem.config.cameras or problem.config.exposure
-    if done.fields is not None and (compare or done.broken) and not corrected:
-        every, backend = range(len(problem.training)), problem.config.backend
-        ours, theirs = (psnr_on(f, problem.training, every, backend) for f in (done.fields, fields_of(problem.scene)))
-        done.fields = done.fields if ours >= theirs else None
+    if done.scene is not None and (compare or done.broken) and not corrected:
+        done.scene = done.scene if psnr_of(done.scene, problem) >= psnr_of(problem.scene, problem) else None
     notices = view_notices(problem.views, problem.training.masked)
     facts = facts | done.facts
-    if done.fields is None:
+    if done.scene is None:
         why = f"stopped early ({done.broken}) with nothing gained" if done.broken else nothing_gained
         notices.append(info("prediction-kept", f"refinement {why}: the prediction is kept"))
         return Refined(problem.scene, facts | {"kept": True, "gaussians": problem.scene.num_gaussians}, notices)
     if done.broken:
         notices.append(warning("stopped-early", f"refinement stopped early ({done.broken}); the best state so far is kept"))
-    scene = with_fields(problem.scene, done.fields)
-    return Refined(scene, facts | {"kept": False, "gaussians": scene.num_gaussians}, notices, *corrections_of(done, problem))
+    facts |= {"kept": False, "gaussians": done.scene.num_gaussians}
+    return Refined(done.scene, facts, notices, *corrections_of(done, problem))
 
 
 def corrections_of(done: Done, problem: Problem) -> tuple[Cameras | None, tuple[Tensor, Tensor] | None]:
     """Corrected cameras in the capture's world, and exposure; None where they were not optimised."""
-    if done.corrections is None or done.fields is None:
+    if done.corrections is None or done.scene is None:
         return None, None
     return done.corrections.cameras(problem.views.cameras, problem.scene.world), done.corrections.exposure()

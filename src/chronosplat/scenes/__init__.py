@@ -4,6 +4,17 @@ from chronosplat.scenes.conditioning import covariance_4d, moving_form, moving_s
 from chronosplat.scenes.deformable import DeformableGaussians
 from chronosplat.scenes.gaussians import Gaussians4D, GaussianSequence
 from chronosplat.scenes.rotations import covariances_to_shapes, matrices_to_quats, multiply, normalize, quats_to_matrices, rotation_4d
-from chronosplat.scenes.scene import SCENE_KINDS, SPLAT_SHAPES, Clock, Gaussians3D, LinearForm, Scene, TensorScene, gaussians_at, scene_kind
+from chronosplat.scenes.scene import (
+    SCENE_KINDS,
+    SPLAT_SHAPES,
+    Clock,
+    Gaussians3D,
+    LinearForm,
+    Scene,
+    TensorScene,
+    Tracked,
+    gaussians_at,
+    scene_kind,
+)
 from chronosplat.scenes.scene_file import load_scene, read_metadata, save_scene
 from chronosplat.scenes.stored_sequence import SequenceWriter, StoredSequence

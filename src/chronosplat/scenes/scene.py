@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -128,6 +128,15 @@ class Scene(Protocol):
         Raises:
             KeyError, TypeError, ValueError: the file is damaged.
         """
+        ...
+
+
+@runtime_checkable
+class Tracked(Protocol):
+    """A scene that knows where a surface point is at any time: correspondence over time."""
+
+    def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
+        """Follow points [P, 3] of the capture's world, at the time ``at`` in seconds, to the times ``seconds`` [T]: [T, P, 3]."""
         ...
 
 

@@ -51,6 +51,8 @@ class LRM4DConfig:
 
     Attributes:
         frame_layers: every other layer, from the first, attends within each frame only, which is far cheaper.
+        max_views, max_size: number of images, and longer side in pixels, of the training. Reconstruction passes no more, so that
+            its time does not depend on the capture's size.
     """
 
     layers: int = 12
@@ -61,6 +63,8 @@ class LRM4DConfig:
     head: HeadConfig = field(default_factory=PaperHeadConfig)
     qk_norm: bool = False
     frame_layers: bool = False
+    max_views: int = 24
+    max_size: int = 256
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LRM4DConfig:

@@ -80,7 +80,7 @@ class LRM4D(
         """Reconstruct a scene; see :func:`chronosplat.models.lrm4d.reconstruct.reconstruct`."""
         device = next(self.parameters()).device
         precision = torch.bfloat16 if bf16_is_fast(device) else torch.float32
-        return reconstruct(lambda frames: self(frames, precision), views, device)
+        return reconstruct(lambda frames: self(frames, precision), views, device, self.config.max_views, self.config.max_size)
 
     def _transform(self, patches: Tensor, frames: int) -> Tensor:
         """Map patches [B, L, C] to raw channels [B, L, ...]."""

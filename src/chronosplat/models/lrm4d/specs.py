@@ -9,14 +9,14 @@ from chronosplat.models.lrm4d.weights import load_lrm4d
 from chronosplat.models.spec import InputSpec, ModelSpec
 
 SHIPPED = Path(__file__).parent / "shipped"
-INPUTS, PAPER_INPUTS = (InputSpec("views", size, max_views=48) for size in (128, 256))  # more views gain nothing (paper, figure 10)
+INPUTS, PAPER_INPUTS = InputSpec("views", 128), InputSpec("views", 256)
 UNPUBLISHED = "no weights were published, train it or pass weights="
 
 SPECS = (
     ModelSpec(
         "4d-lrm-mini",
         "small model with priors and a plane sweep; weights ship with the package",
-        LRM4DConfig(layers=8, width=256, heads=4, head=MovingHeadConfig(), qk_norm=True, frame_layers=True),
+        LRM4DConfig(layers=8, width=256, heads=4, head=MovingHeadConfig(), qk_norm=True, frame_layers=True, max_size=128),
         INPUTS,
         load_lrm4d,
         "Apache-2.0",

@@ -13,7 +13,7 @@ from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.coverage import hold_out, timestamp_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
+from chronosplat.refine.search import FreeStart, finished, optimise_with_search, rounded
 from chronosplat.refine.start import count_for, subsample_and_widen
 from chronosplat.refine.strategy import Problem, Refined, Strategy
 from chronosplat.refine.training_views import TrainingViews, psnr_on
@@ -36,17 +36,17 @@ def _run(problem: Problem) -> Refined:
     began, config, training = time.perf_counter(), problem.config, problem.training
     held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
     before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
-    done = optimise_with_search(free_starts(problem), training, held, -math.inf, config, problem.events, began)
-    facts = {"strategy": "free", "psnr_held_out_before": rounded(before)}
+    done = optimise_with_search(free_starts(problem), problem, held, -math.inf, began)
+    facts = {"psnr_held_out_before": rounded(before)}
     return finished(problem, done, facts, "was too short to gain anything", compare=True)
 
 
-def free_starts(problem: Problem) -> list[Start]:
+def free_starts(problem: Problem) -> list[FreeStart]:
     """The subsampled prediction with each of the widths as least time sigma, and optionally random points in the hull."""
     scene, config, training = problem.scene, problem.config, problem.training
     assert training.times is not None
     predicted = [
-        Start(subsample_and_widen(scene, training.alpha, training.times, width, config.seed), config.free.lrs, True, width)
+        FreeStart(subsample_and_widen(scene, training.alpha, training.times, width, config.seed), config.free.lrs, True, width)
         for width in config.free.widths
     ]
     if not (config.free.hull and config.search > 0 and training.masked):
@@ -57,13 +57,13 @@ def free_starts(problem: Problem) -> list[Start]:
     return predicted
 
 
-def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, widths: Sequence[float]) -> list[Start]:
+def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, widths: Sequence[float]) -> list[FreeStart]:
     """Starts from random points, with each of the widths as time sigma."""
     assert training.times is not None
     fields = {name: t.to(training.rgb.device) for name, t in fields_of(points).items()}
     spacing, one = timestamp_spacing(training.times), torch.ones_like(fields["opacities"])
     return [
-        Start(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_lrs, True, width, "random points")
+        FreeStart(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_lrs, True, width, "random points")
         for width in widths
     ]
 

@@ -7,7 +7,7 @@ import time
 
 from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.search import Start, finished, optimise_with_search, rounded
+from chronosplat.refine.search import FreeStart, finished, optimise_with_search, rounded
 from chronosplat.refine.strategy import Problem, Refined, Strategy
 from chronosplat.refine.training_views import psnr_on
 
@@ -26,8 +26,8 @@ def _run(problem: Problem) -> Refined:
     held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
     before = psnr_on(fields, training, held, config.backend) if held else math.nan
     most = config.gentle.max_steps if held else config.gentle.max_steps_blind
-    start = Start(fields, config.gentle.lrs, False)
-    done = optimise_with_search([start], training, held, before + config.gentle.gain, config, problem.events, began, most)
+    start = FreeStart(fields, config.gentle.lrs, False, strategy="gentle")
+    done = optimise_with_search([start], problem, held, before + config.gentle.gain, began, most)
     facts = {"strategy": "gentle", "psnr_held_out_before": rounded(before)}
     return finished(problem, done, facts, "gains nothing on held-out views")
 

@@ -1,0 +1,214 @@
+"""One optimisation of a deformable scene: canonical Gaussians and the motion of their control nodes, jointly.
+
+Timestamps are added outward from the rest time, frequencies from slow to fast, and Gaussians where the images pull most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chronosplat.metrics import mean_psnr
+from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.crop import Crop
+from chronosplat.refine.fused_adam import FusedAdam
+from chronosplat.refine.motion import Motion
+from chronosplat.refine.optimise import Stepper, image_loss, targets
+from chronosplat.refine.parameters import Fields
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews
+from chronosplat.render import RasterInputs, rasterize
+from chronosplat.render.image_loss import render_loss
+from chronosplat.render.skinning import skin
+from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians, Scene
+from chronosplat.scenes.rotations import quats_to_matrices
+
+REWEIGHT = 100  # steps between two updates of the skinning weights
+KNOTS_PER_FREQUENCY = 6  # of the written splines: the fastest cosine is then kept to about one percent
+SPLIT = 1.4  # a split Gaussian's scales are divided by it
+
+
+@dataclass(frozen=True)
+class BodyStart:
+    """Where the optimisation of a deformable scene begins.
+
+    Attributes:
+        fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
+        times: [F] seconds of the views. origin: for a report.
+    """
+
+    fields: Fields
+    rest: float
+    times: Tensor
+    origin: str
+    strategy: str = "deform"
+    marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
+
+    def begin(self, views: TrainingViews, config: RefineConfig) -> BodyStepper:
+        """See Start."""
+        return BodyStepper(self, replace(views, times=self.times.float().to(views.rgb.device)), config)
+
+    def facts(self) -> dict[str, object]:
+        """See Start."""
+        return {"start": self.origin, "rest": self.rest}
+
+
+class BodyStepper(Stepper):
+    """The state of an optimisation between steps.
+
+    Attributes:
+        fields: canonical Gaussians, bounded, and the motion's coefficients. They change in place, or are replaced.
+
+    Args:
+        views: with times in seconds.
+    """
+
+    def __init__(self, start: BodyStart, views: TrainingViews, config: RefineConfig) -> None:
+        assert views.times is not None
+        self.views, self.config, self.deform = views, config, config.deform
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.stamps, self.which = torch.unique(views.times, return_inverse=True)
+        self.rest = int((self.stamps - start.rest).abs().argmin())
+        self.away = (self.which - self.rest).abs().cpu()
+        span = float(self.stamps[0]), float(self.stamps[-1])
+        means = start.fields["means"]
+        self.motion = Motion(means, span, start.rest, len(self.stamps), config.deform.motion, self.generator)
+        moving = {"shift": self.motion.shift, "turn": self.motion.turn} if len(self.stamps) > 1 else {}
+        fields = {name: start.fields[name] for name in SPLAT_SHAPES} | moving
+        self.adam = FusedAdam(fields, {name: config.deform.lrs[name] for name in fields}, max_anisotropy=config.deform.max_anisotropy)
+        self.fields = self.adam.values
+        if moving:
+            self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
+        self.correct(Corrections(len(views), config, views.rgb.device))
+        self.crop = Crop.around(views.alpha)
+        self.skinning = self.motion.skinning(means)
+        self.pull = torch.zeros(len(means), device=means.device)
+        self.begun = len(means)
+        self.densified = 0.0
+        self.steps = 0
+
+    def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
+        """See Stepper: views within reach of the rest time, which grows with the budget's share."""
+        if self.deform.growth > 0:
+            reach = max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
+            train = [i for i in train if self.away[i] <= reach] or train
+        return super().draw(train, queue, share)
+
+    def step(self, chosen: list[int], share: float) -> str:
+        """See Stepper."""
+        opening, frequencies = self.deform.opening, max(len(self.motion.scale), 1)
+        self.motion.openness = min(1.0, (1 + share / opening * (frequencies - 1)) / frequencies) if opening > 0 else 1.0
+        if self.steps % REWEIGHT == 0:
+            self.skinning = self.motion.skinning(self.fields["means"])
+        loss = self._loss(chosen)
+        if not bool(torch.isfinite(loss)):
+            return "the loss became NaN"
+        loss.backward()
+        gradient = self.fields["means"].grad
+        assert gradient is not None
+        pull = gradient.norm(dim=-1)
+        if problem := self.apply(self.config.lr_floor**share):
+            return problem
+        self.pull += pull
+        self.steps += 1
+        if share >= self.densified + self.deform.densify_every and share < self.deform.densify_until:
+            self.densified = share
+            self._densify(share)
+        return ""
+
+    def _loss(self, chosen: list[int]) -> Tensor:
+        config, deform, views, fields = self.config, self.deform, self.views, self.fields
+        opacities, count = self.dropped(fields["opacities"])
+        assert views.times is not None
+        shifts, turns = self.motion.at(views.times[chosen])
+        means, quats = skin(fields["means"], fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
+        x = self._inputs({"means": means, "quats": quats, "opacities": opacities}, chosen)
+        if self.corrections.gains.requires_grad:
+            out = rasterize(x, config.backend)
+            rgb = self.corrections.exposed(out.rgb[:, 0] + 1 - out.alpha[:, 0], chosen)
+            loss = image_loss(rgb, out.alpha[:, 0], views, chosen, config)
+        else:
+            loss = render_loss(*self.crop.at(chosen, self.steps).apply(x, targets(views, chosen, config)), config.backend)
+        loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
+        if len(self.motion.scale) and len(self.motion.nodes) > 1:
+            loss = loss + deform.rigidity * self.motion.bending(shifts, turns)
+            loss = loss + deform.steadiness * self.motion.unsteadiness(self.stamps)
+        return loss
+
+    def _inputs(self, moved: Mapping[str, Tensor], chosen: Sequence[int]) -> RasterInputs:
+        views = self.views
+        which = torch.as_tensor(list(chosen), device=views.rgb.device)
+        height, width = views.rgb.shape[1:3]
+        return RasterInputs(
+            means=moved["means"],
+            quats=moved["quats"],
+            scales=self.fields["scales"][None],
+            opacities=moved["opacities"][None],
+            colors=self.fields["colors"][None],
+            viewmats=self.corrections.poses(views.viewmats)[which][:, None],
+            Ks=views.Ks[which][:, None],
+            width=width,
+            height=height,
+        )
+
+    @torch.no_grad()
+    def _densify(self, share: float) -> None:
+        """Remove transparent Gaussians, and split those on which the images pull most, up to a number that grows."""
+        deform, fields = self.deform, self.fields
+        alive = (fields["opacities"] > deform.min_opacity).nonzero()[:, 0]
+        wanted = round(self.begun * (1 + (deform.densify_to - 1) * min(1.0, share / deform.densify_until)))
+        added = max(0, min(wanted - len(alive), len(alive)))
+        split = alive[self.pull[alive].topk(added).indices]
+        old = {name: fields[name].clone() for name in SPLAT_SHAPES}
+        noise = torch.randn(added, 3, generator=self.generator).to(old["means"])
+        apart = (quats_to_matrices(old["quats"][split]) @ (noise * old["scales"][split])[..., None])[..., 0] * 0.7
+        old["scales"][split] /= SPLIT
+        old["means"][split] -= apart
+        fresh = {name: t[split] for name, t in old.items()}
+        fresh["means"] = fresh["means"] + 2 * apart
+        origin = torch.cat([alive, torch.full((added,), -1, device=alive.device)])
+        self.adam.regroup({name: torch.cat([t[alive], fresh[name]]) for name, t in old.items()}, origin)
+        self.pull = torch.zeros(len(origin), device=alive.device)
+        self.skinning = self.motion.skinning(fields["means"])
+
+    @torch.no_grad()
+    def render(self, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Render views: rgb [V, H, W, 3] on white and alpha [V, H, W, 1]."""
+        assert self.views.times is not None
+        shifts, turns = self.motion.at(self.views.times[list(chosen)])
+        means, quats = skin(self.fields["means"], self.fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
+        out = rasterize(self._inputs({"means": means, "quats": quats, "opacities": self.fields["opacities"]}, chosen), self.config.backend)
+        return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]
+
+    def psnr(self, chosen: Sequence[int]) -> float:
+        """See Stepper."""
+        found = 0.0
+        for first in range(0, len(chosen), AT_ONCE):
+            some = list(chosen[first : first + AT_ONCE])
+            found += mean_psnr(self.render(some)[0], self.views.rgb[some]) * len(some)
+        return found / len(chosen)
+
+    @torch.no_grad()
+    def scene(self, like: Scene) -> DeformableGaussians:
+        """See Stepper."""
+        first, last = self.motion.span
+        count = max(2, KNOTS_PER_FREQUENCY * len(self.motion.scale) + 1) if last > first else 1
+        knots = torch.linspace(first, last, count, dtype=torch.float64, device=self.stamps.device)
+        shifts, turns = self.motion.at(knots.to(self.stamps))
+        nodes, weights = self.motion.skinning(self.fields["means"])
+        canonical = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}
+        canonical["quats"] = F.normalize(canonical["quats"], dim=-1)
+        return DeformableGaussians(
+            **canonical,
+            nodes=self.motion.nodes,
+            skin_nodes=nodes,
+            skin_weights=weights,
+            knots=knots,
+            shifts=shifts,
+            turns=turns,
+            world=like.world,
+        )

@@ -1,0 +1,138 @@
+"""Motion that is being optimised: control nodes with smooth trajectories, coarse to fine in time and space.
+
+Embedded deformation (Sumner et al., SIGGRAPH 2007) with the as-rigid-as-possible energy of Sorkine and Alexa (SGP 2007).
+A trajectory is a sum of cosines in time (DCT) and of modes in space: one for the whole body, some for its regions, one for
+each node. Low frequencies come first, and a mode that covers more of the body learns its motion from more images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.scenes.deformable import rotation_quats
+from chronosplat.scenes.rotations import quats_to_matrices
+
+EDGES = 6  # neighbours in a node's rigidity term
+CANDIDATES = 4000  # Gaussians among which nodes are chosen
+TURN_WEIGHT = 0.1  # of rotation differences; that of shift differences is 1
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """Control nodes and their trajectories; docs/results.md, "Deformable scenes".
+
+    Attributes:
+        nodes: number of control nodes K. regions: number of modes for regions of the body.
+        nearest: nodes J that move a Gaussian.
+        frequencies: cosines of a trajectory; at most one less than there are timestamps.
+        decay: frequency f is scaled by (1 + f)^-decay, which makes slow motion cheap.
+    """
+
+    nodes: int = 100
+    regions: int = 0
+    nearest: int = 4
+    frequencies: int = 10
+    decay: float = 0.5
+
+
+class Motion:
+    """Trajectories of K nodes: rotation and translation relative to a rest time.
+
+    Attributes:
+        nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
+        shift, turn: [D, Q, 3] coefficients of D cosines and Q spatial modes, to be optimised.
+        openness: fraction of the frequencies that take part.
+
+    Args:
+        means: [N, 3] canonical, among which the nodes are placed.
+        span: first and last second. rest: second at which nothing is moved.
+        timestamps: number of distinct timestamps; a single one has no motion.
+        generator: random numbers on the CPU.
+    """
+
+    def __init__(
+        self,
+        means: Tensor,
+        span: tuple[float, float],
+        rest: float,
+        timestamps: int,
+        config: MotionConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.config, self.span, self.rest = config, span, rest
+        candidates = means[torch.randperm(len(means), generator=generator)[:CANDIDATES].to(means.device)].detach()
+        self.nodes = candidates[farthest_points(candidates, min(config.nodes, len(candidates)))].clone()
+        gaps = torch.cdist(self.nodes, self.nodes).fill_diagonal_(torch.inf)
+        self.spacing = float(gaps.amin(1).mean()) if len(self.nodes) > 1 else 1.0
+        self.others = gaps.topk(min(EDGES, len(self.nodes) - 1), largest=False).indices
+        self.edges = self.nodes[self.others] - self.nodes[:, None]
+        self.modes = spatial_modes(self.nodes, config.regions)
+        frequencies = min(config.frequencies, timestamps - 1)
+        self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
+        self.shift, self.turn = (torch.zeros(frequencies, self.modes.shape[1], 3, device=means.device) for _ in range(2))
+        self.openness = 1.0
+
+    def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Nearest nodes [N, J] and their weights [N, J] for Gaussians with canonical means [N, 3]; rows sum to one."""
+        near = torch.cdist(means.detach(), self.nodes).topk(min(self.config.nearest, len(self.nodes)), largest=False)
+        falling = torch.exp(-((near.values / self.spacing) ** 2) / 2) + 1e-6
+        return near.indices, falling / falling.sum(-1, keepdim=True)
+
+    def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
+        rows = self._rows(times)
+        both = torch.einsum("vd,dqc->vqc", rows, torch.cat([self.shift, self.turn], -1))
+        shifts, turns = (self.modes @ both).split(3, -1)
+        return shifts, turns
+
+    def bending(self, shifts: Tensor, turns: Tensor) -> Tensor:
+        """As-rigid-as-possible energy, relative to the nodes' spacing; 0 for any rigid motion."""
+        rotations = quats_to_matrices(rotation_quats(turns))
+        edges = self.edges + shifts[:, self.others] - shifts[:, :, None]
+        turned = (rotations[:, :, None] @ self.edges[..., None])[..., 0]
+        unlike = (turns[:, self.others] - turns[:, :, None]).square().sum(-1).mean() / 4
+        return (edges - turned).square().sum(-1).mean() / self.spacing**2 + TURN_WEIGHT * unlike
+
+    def unsteadiness(self, stamps: Tensor) -> Tensor:
+        """Mean squared second difference over timestamps [M], relative to the nodes' spacing; 0 for even motion."""
+        if len(stamps) < 3:
+            return stamps.new_zeros(())
+        shifts, turns = self.at(stamps)
+        bend = lambda x: (x[2:] - 2 * x[1:-1] + x[:-2]).square().sum(-1).mean()
+        return bend(shifts) / self.spacing**2 + TURN_WEIGHT / 4 * bend(turns)
+
+    def _rows(self, times: Tensor) -> Tensor:
+        count = len(self.scale)
+        order = torch.arange(count, device=self.scale.device)
+        opened = (self.openness * count - order).clamp(0, 1)
+        return (self._cosines(times) - self._cosines(times.new_tensor([self.rest]))) * (self.scale * opened)
+
+    def _cosines(self, times: Tensor) -> Tensor:
+        first, last = self.span
+        phase = math.pi * (times - first) / max(last - first, 1e-9)
+        return torch.cos(phase[:, None] * torch.arange(1, len(self.scale) + 1, device=times.device))
+
+
+def spatial_modes(nodes: Tensor, regions: int) -> Tensor:
+    """Modes [K, Q] of K nodes: the whole, Gaussian weights around ``regions`` of the nodes, and each node alone."""
+    parts = [nodes.new_ones(len(nodes), 1)]
+    if 0 < regions < len(nodes):
+        centers = nodes[farthest_points(nodes, regions)]
+        radius = torch.cdist(centers, centers).fill_diagonal_(torch.inf).amin(1).mean()
+        falling = torch.exp(-((torch.cdist(nodes, centers) / radius) ** 2) / 2)
+        parts.append(falling / falling.sum(1, keepdim=True))
+    return torch.cat([*parts, torch.eye(len(nodes), device=nodes.device)], 1)
+
+
+def farthest_points(points: Tensor, count: int) -> Tensor:
+    """Farthest point sampling: indices [count] of points [P, 3], beginning with the first."""
+    chosen = [0]
+    gaps = (points - points[0]).norm(dim=-1)
+    while len(chosen) < count:
+        chosen.append(int(gaps.argmax()))
+        gaps = torch.minimum(gaps, (points - points[chosen[-1]]).norm(dim=-1))
+    return torch.tensor(chosen, device=points.device)
