@@ -27,8 +27,8 @@ from chronosplat.refine.config import FreeConfig, RefineConfig
 from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import FusedAdam
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.neighbours import Neighbours
-from chronosplat.refine.optimise import Budget, Stepper, optimise, targets
+from chronosplat.refine.neighbours import Neighbours, mean_difference_reference
+from chronosplat.refine.optimise import Budget, FreeStepper, optimise, targets
 from chronosplat.refine.parameters import Fields, bounded, fields_of, freed
 from chronosplat.refine.training_views import TrainingViews, render_views, training_views
 from chronosplat.refine.warp import farthest_points
@@ -38,7 +38,7 @@ from chronosplat.render.skinning import skin
 from chronosplat.scenes import deformable
 
 LRS, CONFIG, NODES, BATCH = FreeConfig().hull_lrs, RefineConfig(steps=1), 100, 4
-Step = Callable[[int], None]
+Step = Callable[[int], object]
 
 
 def chosen_in(step: int) -> list[int]:
@@ -55,7 +55,7 @@ def bound(free: Fields) -> None:
 
 
 def free_before(fields: Fields, views: TrainingViews) -> Step:
-    """A step of the strategy ``free`` by torch's operators."""
+    """A step of the strategy ``free`` by torch's operators, without windows."""
     free = freed(fields)
     adam = torch.optim.Adam([{"params": [t], "lr": LRS[name]} for name, t in free.items()], betas=(0.9, 0.99), eps=1e-15, fused=True)
     generator, neighbours = torch.Generator().manual_seed(0), Neighbours(torch.Generator().manual_seed(0))
@@ -69,7 +69,9 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
         wanted = views.rgb[chosen]
         loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, views.alpha[chosen])
         loss = loss + CONFIG.binary_weight * (some["opacities"] * (1 - some["opacities"])).mean()
-        loss = loss + CONFIG.velocity_weight * neighbours.velocity_differences(values)
+        with torch.no_grad():
+            sampled = neighbours.sample(values)
+        loss = loss + CONFIG.velocity_weight * 3 * mean_difference_reference(values["velocities"], *sampled)
         assert bool(torch.isfinite(loss))
         adam.zero_grad()
         loss.backward()
@@ -82,8 +84,8 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
 
 def free_after(fields: Fields, views: TrainingViews) -> Step:
     """A step of ``optimise``."""
-    stepper = Stepper(fields, views, CONFIG, LRS, regularise=True)
-    return lambda index: stepper.step(chosen_in(index), 1.0)
+    stepper = FreeStepper(fields, views, CONFIG, LRS, regularise=True)
+    return lambda index: stepper.step(chosen_in(index), 0.0)
 
 
 class Body:
@@ -190,9 +192,8 @@ def main() -> None:
         }.items():
             found = interleaved(steps, chosen.rounds, chosen.block)
             (before, cpu_before), (after, cpu_after) = found["before"], found["after"]
-            print(
-                f"{name + ' ' + str(size):16}{before:10.2f}{after:10.2f}{before / after:8.2f}{cpu_before / cpu_after:11.2f}{1e3 / after:16.1f}"
-            )
+            figures = f"{before:10.2f}{after:10.2f}{before / after:8.2f}{cpu_before / cpu_after:11.2f}{1e3 / after:16.1f}"
+            print(f"{name + ' ' + str(size):16}{figures}")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ Crew& crew() {
     int skin(const SkinInputs&, float*, float*);                                                                        \
     int skin_backward(const SkinInputs&, const float*, const float*, const SkinGradients&);                             \
     int adam(const AdamGroup*, int, float, float, float, int);                                                          \
+    void pair_differences(const float*, int32_t, const int64_t*, const int64_t*, int64_t, int32_t, double*, float*, float); \
     }
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -274,4 +275,23 @@ EXPORT int32_t adam_step(const AdamGroup* groups, int32_t count, float beta1, fl
 #define CALL(ns) ns::adam(groups, count, beta1, beta2, eps, threads)
     return CHOOSE(CALL);
 #undef CALL
+}
+
+// Writes the mean of |values[others[i, k]] - values[rows[i]]|^2 over all components, for rows [P], others [P, K] and values [N, C],
+// and its gradient [N, C].
+EXPORT int32_t pair_differences(const float* values, int64_t count, int32_t columns, const int64_t* rows, const int64_t* others, int64_t pairs,
+                                int32_t each, double* loss, float* grad) {
+    if (!values || !rows || !others || !loss || !grad || count < 1 || columns < 1 || pairs < 1 || each < 1) return STATUS_BAD_ARGUMENT;
+    const double size = (double)pairs * each * columns;
+    if (size >= 2147483648. || (double)count * columns >= 2147483648.) return STATUS_TOO_MANY;
+    for (int64_t i = 0; i < pairs; i++)
+        if (rows[i] < 0 || rows[i] >= count) return STATUS_BAD_ARGUMENT;
+    for (int64_t i = 0; i < pairs * each; i++)
+        if (others[i] < 0 || others[i] >= count) return STATUS_BAD_ARGUMENT;
+    memset(grad, 0, (size_t)count * columns * sizeof(float));
+#define CALL(ns) ns::pair_differences(values, columns, rows, others, pairs, each, loss, grad, (float)(2 / size))
+    CHOOSE(CALL);
+#undef CALL
+    *loss /= size;
+    return STATUS_OK;
 }

@@ -1,4 +1,4 @@
-// The image loss with its gradient, of a run of pixels in a row of one rendering.
+// The image loss with its gradient, of pixels in a row of one rendering.
 #pragma once
 #include <cstdint>
 #include "optim.h"
@@ -6,68 +6,68 @@
 
 namespace CHRONOSPLAT_ISA {
 
-// Reads one run of at most RUN pixels as planes, so that the arithmetic vectorises.
-struct LossRun {
-    static constexpr int RUN = 64;
-    float target[4][RUN];  // on white, alpha
+constexpr int LOSS_RUN = 32;  // pixels worked on together; a tile's width
 
-    void read(const ImageTargets& t, size_t at, int n) {
-        if (t.rgba) {
-            const uint8_t* p = t.rgba + 4 * at;
-            for (int i = 0; i < n; i++) {
-                float a = p[4 * i + 3] * (1.f / 255);
-                for (int c = 0; c < 3; c++) target[c][i] = p[4 * i + c] * (1.f / 255) * a + (1.f - a);
-                target[3][i] = a;
-            }
-        } else {
-            const float* p = t.rgb + 3 * at;
-            for (int i = 0; i < n; i++)
-                for (int c = 0; c < 3; c++) target[c][i] = p[3 * i + c];
-            memcpy(target[3], t.alpha + at, n * sizeof(float));
-        }
-    }
+struct LossPlanes {
+    float color[3][LOSS_RUN], alpha[LOSS_RUN];
 };
 
-// Adds the loss of pixels x0 to x1 of row y; rgb, alpha and their gradients point to pixel (0, 0) of the rendering.
-// Gradients are written unless they are null.
+INLINE void read_targets(const ImageTargets& t, size_t at, int n, LossPlanes& to) {
+    if (t.rgba) {
+        const uint8_t* p = t.rgba + 4 * at;
+        for (int i = 0; i < n; i++) {
+            float a = p[4 * i + 3] * (1.f / 255), scale = a * (1.f / 255);
+            to.color[0][i] = p[4 * i] * scale + (1.f - a), to.color[1][i] = p[4 * i + 1] * scale + (1.f - a);
+            to.color[2][i] = p[4 * i + 2] * scale + (1.f - a), to.alpha[i] = a;
+        }
+    } else {
+        const float* p = t.rgb + 3 * at;
+        for (int i = 0; i < n; i++) to.color[0][i] = p[3 * i], to.color[1][i] = p[3 * i + 1], to.color[2][i] = p[3 * i + 2];
+        memcpy(to.alpha, t.alpha + at, n * sizeof(float));
+    }
+}
+
+// The loss of n pixels from `at` on in the rendering and `from` on in the image; inlined with a constant n.
+INLINE float loss_run(const ImageTargets& t, int view, size_t at, size_t from, int n, const float* rgb, const float* alpha, float* d_rgb,
+                      float* d_alpha) {
+    const float pixels = (float)t.views * (float)t.full_width * (float)t.full_height;
+    const float color_scale = 1 / (3 * pixels), alpha_scale = t.alpha_weight / pixels, l1 = t.l1_weight;
+    LossPlanes wanted, g;
+    float weight[LOSS_RUN], loss[LOSS_RUN];
+    read_targets(t, from, n, wanted);
+    const float one = t.weighted == 1 ? t.weights[view] : 1.f;
+    if (t.weighted == 2) memcpy(weight, t.weights + (size_t)view * t.width * t.height + at, n * sizeof(float));
+    else for (int i = 0; i < n; i++) weight[i] = one;
+    for (int i = 0; i < n; i++) {
+        const float a = alpha[at + i], off = a - wanted.alpha[i];
+        float sum = alpha_scale * off * off, d = 2 * alpha_scale * off;
+        for (int c = 0; c < 3; c++) {
+            const float e = rgb[3 * (at + i) + c] + (1.f - a) - wanted.color[c][i], size = __builtin_fabsf(e);
+            const float sign = e == 0 ? 0.f : __builtin_copysignf(1.f, e), grad = color_scale * (2 * e + l1 * sign);
+            sum += color_scale * (e * e + l1 * size), d -= grad, g.color[c][i] = weight[i] * grad;
+        }
+        loss[i] = weight[i] * sum, g.alpha[i] = weight[i] * d;
+    }
+    if (d_rgb) {
+        for (int i = 0; i < n; i++)
+            d_rgb[3 * (at + i)] = g.color[0][i], d_rgb[3 * (at + i) + 1] = g.color[1][i], d_rgb[3 * (at + i) + 2] = g.color[2][i];
+        memcpy(d_alpha + at, g.alpha, n * sizeof(float));
+    }
+    float sum = 0;
+    for (int i = 0; i < n; i++) sum += loss[i];
+    return sum;
+}
+
+// The loss of pixels x0 to x1 of row y; rgb, alpha and their gradients point to pixel (0, 0) of the rendering. Gradients are
+// written unless they are null.
 static double loss_row(const ImageTargets& t, int view, int y, int x0, int x1, const float* rgb, const float* alpha, float* d_rgb,
                        float* d_alpha) {
-    const double pixels = (double)t.views * t.full_width * t.full_height;
-    const float color_scale = (float)(1 / (3 * pixels)), alpha_scale = (float)(t.alpha_weight / pixels);
+    const size_t row = (size_t)y * t.width;
     const size_t first = ((size_t)t.which[view] * t.full_height + t.corners[2 * view + 1] + y) * t.full_width + t.corners[2 * view];
-    LossRun run;
     double sum = 0;
-    for (int x = x0; x < x1; x += LossRun::RUN) {
-        const int n = x1 - x < LossRun::RUN ? x1 - x : LossRun::RUN;
-        const size_t at = (size_t)y * t.width + x;
-        run.read(t, first + x, n);
-        float weight[LossRun::RUN], g_alpha[LossRun::RUN], loss[LossRun::RUN];
-        for (int i = 0; i < n; i++) weight[i] = 1;
-        if (t.weighted == 1)
-            for (int i = 0; i < n; i++) weight[i] = t.weights[view];
-        if (t.weighted == 2) memcpy(weight, t.weights + (size_t)view * t.width * t.height + at, n * sizeof(float));
-        for (int i = 0; i < n; i++) {
-            float off = alpha[at + i] - run.target[3][i];
-            loss[i] = alpha_scale * off * off, g_alpha[i] = 2 * alpha_scale * off;
-        }
-        float g[3][LossRun::RUN];
-        for (int c = 0; c < 3; c++)
-            for (int i = 0; i < n; i++) {
-                float off = rgb[3 * (at + i) + c] + (1.f - alpha[at + i]) - run.target[c][i], size = off < 0 ? -off : off;
-                float sign = off > 0 ? 1.f : off < 0 ? -1.f : off;  // off: 0 or NaN
-                loss[i] += color_scale * (off * off + t.l1_weight * size);
-                g[c][i] = color_scale * (2 * off + t.l1_weight * sign);
-                g_alpha[i] -= g[c][i];
-            }
-        float part = 0;
-        for (int i = 0; i < n; i++) part += weight[i] * loss[i];
-        sum += part;
-        if (!d_rgb) continue;
-        for (int i = 0; i < n; i++) {
-            for (int c = 0; c < 3; c++) d_rgb[3 * (at + i) + c] = weight[i] * g[c][i];
-            d_alpha[at + i] = weight[i] * g_alpha[i];
-        }
-    }
+    for (int x = x0; x < x1; x += LOSS_RUN)
+        sum += x1 - x >= LOSS_RUN ? loss_run(t, view, row + x, first + x, LOSS_RUN, rgb, alpha, d_rgb, d_alpha)
+                                  : loss_run(t, view, row + x, first + x, x1 - x, rgb, alpha, d_rgb, d_alpha);
     return sum;
 }
 

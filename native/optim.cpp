@@ -171,4 +171,23 @@ int adam(const AdamGroup* groups, int count, float beta1, float beta2, float eps
     return STATUS_OK;
 }
 
+// One after the other: pairs share rows.
+void pair_differences(const float* values, int32_t columns, const int64_t* rows, const int64_t* others, int64_t pairs, int32_t each, double* loss,
+                      float* grad, float scale) {
+    double sum = 0;
+    for (int64_t i = 0; i < pairs; i++) {
+        const size_t a = (size_t)rows[i] * columns;
+        float part = 0;
+        for (int32_t k = 0; k < each; k++) {
+            const size_t b = (size_t)others[i * each + k] * columns;
+            for (int32_t c = 0; c < columns; c++) {
+                const float d = values[b + c] - values[a + c];
+                part += d * d, grad[b + c] += scale * d, grad[a + c] -= scale * d;
+            }
+        }
+        sum += part;
+    }
+    *loss = sum;
+}
+
 }  // namespace CHRONOSPLAT_ISA

@@ -220,7 +220,10 @@ static bool composite_tile_backward(const Record* records, uint32_t count, const
     if (count == 0) return true;
     const PixelCenters centers;
     BlockGradient state[64];
-    for (int b = 0; b < 64; b++) {
+    uint64_t used = 0;
+    for (uint32_t i = 0; i < count; i++) used |= records[i].changed;
+    for (; used; used &= used - 1) {
+        const int b = __builtin_ctzll(used);
         alignas(64) float g[5][16] = {}, v[5][16] = {};
         for (int i = 0; i < 16; i++) {
             int X = f.x + (b & 7) * 4 + (i & 3), Y = f.y + (b >> 3) * 4 + (i >> 2);

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from chronosplat.refine import neighbours as module
-from chronosplat.refine.neighbours import COUNT, TIME, Neighbours
+from chronosplat.refine.neighbours import COUNT, TIME, Neighbours, mean_difference, mean_difference_reference
 from chronosplat.refine.parameters import Fields
+from chronosplat.shapes import InputError
 
 
 def cloud(count: int = 60) -> Fields:
@@ -70,3 +71,17 @@ def test_two_are_each_others_only_neighbour() -> None:
     fields = cloud(2)
     gap = (fields["velocities"][0] - fields["velocities"][1]).square().sum()
     assert float(neighbours().velocity_differences(fields)) == pytest.approx(float(gap), rel=1e-5)
+
+
+def test_the_native_difference_is_its_twin() -> None:
+    g = torch.Generator().manual_seed(0)
+    values = torch.randn(500, 3, generator=g).requires_grad_()
+    rows, others = torch.randint(0, 500, (900,), generator=g), torch.randint(0, 500, (900, 6), generator=g)
+    fast, slow = (function(values, rows, others) for function in (mean_difference, mean_difference_reference))
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(torch.autograd.grad(2 * fast, values)[0], torch.autograd.grad(2 * slow, values)[0])
+
+
+def test_the_difference_refuses_rows_that_do_not_exist() -> None:
+    with pytest.raises(InputError, match="mean_difference: expected rows and others from 0 to 4"):
+        mean_difference(torch.zeros(5, 3), torch.tensor([0, 5]), torch.zeros(2, 1, dtype=torch.long))

@@ -26,6 +26,7 @@ class _Group:
     first: Tensor
     second: Tensor
     steps: int = 0
+    mirror: native.AdamGroup | None = None
 
 
 class FusedAdam:
@@ -118,18 +119,9 @@ class FusedAdam:
         groups = (native.AdamGroup * len(given))()
         alive = [grad.contiguous() for grad in given.values()]
         for k, name in enumerate(given):
-            group, value = self._groups[name], self.values[name]
-            rows = len(group.parameter)
-            columns = group.parameter[0].numel() if rows else 1
-            if name in self.vectors:
-                columns = group.parameter.shape[-1]
-                rows = group.parameter.numel() // columns
-            low, high = (0.0, 1.0) if name == "colors" else (-math.inf, math.inf)
-            groups[k] = native.AdamGroup(
-                rows, group.steps + 1, columns, ACTIVATIONS.get(name, 0), name in self.vectors, self.lrs[name] * scale, low, high,
-                self.spread if name == "scales" else math.inf, native.address(group.parameter), native.address(value),
-                native.address(alive[k]), native.address(group.first), native.address(group.second),
-            )  # fmt: skip
+            mirror = self._groups[name].mirror or self._mirror(name)
+            mirror.steps, mirror.lr, mirror.gradient = self._groups[name].steps + 1, self.lrs[name] * scale, native.address(alive[k])
+            groups[k] = mirror
         status = native.library().adam_step(groups, len(given), *BETAS, EPS, torch.get_num_threads())
         if status == native.Status.NOT_FINITE:
             return False
@@ -138,6 +130,18 @@ class FusedAdam:
         for name in given:
             self._groups[name].steps += 1
         return True
+
+    def _mirror(self, name: str) -> native.AdamGroup:
+        """The group as the library sees it; steps, learning rate and gradient are set in each step."""
+        group = self._groups[name]
+        rows, columns = len(group.parameter), group.parameter[0].numel() if len(group.parameter) else 1
+        if name in self.vectors:
+            rows, columns = group.second.numel(), group.parameter.shape[-1]
+        low, high = (0.0, 1.0) if name == "colors" else (-math.inf, math.inf)
+        pointers = [native.address(t) for t in (group.parameter, self.values[name], None, group.first, group.second)]
+        spread = self.spread if name == "scales" else math.inf
+        group.mirror = native.AdamGroup(rows, 1, columns, ACTIVATIONS.get(name, 0), name in self.vectors, 0.0, low, high, spread, *pointers)
+        return group.mirror
 
     def _torch(self, given: Mapping[str, Tensor], scale: float) -> bool:
         if given and not bool(torch.stack([grad.isfinite().all() for grad in given.values()]).all()):

@@ -9,12 +9,14 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.refine.coverage import directions_apart
+from chronosplat.refine.crop import Crop
 from chronosplat.scenes import Clock, Gaussians4D, Scene
 from chronosplat.shapes import InputError
 
 BOX = 0.75  # half the edge of the cube that holds any normalised object
 CARVING_VIEWS = 4  # views from different directions, the nearest in time, whose alphas must contain a point
 ROUNDS = 40
+CELLS = 24  # along an edge of the cube, to find the box of the hulls
 
 
 def random_in_hull(
@@ -43,8 +45,9 @@ def random_in_hull(
     images = torch.cat([views.on_white(), views.alphas], -1).float()
     carving = {float(t): _carving_views(cameras, (times - t).abs()) for t in torch.unique(times)}
     found: list[tuple[Tensor, Tensor, Tensor]] = []
+    low, high = _bounding_box(images[..., 3:], cameras, list(carving.values()))
     for _ in range(ROUNDS):
-        x = (torch.rand(4 * count, 3, generator=generator) * 2 - 1) * BOX
+        x = low + torch.rand(4 * count, 3, generator=generator) * (high - low)
         t = times[torch.randint(0, len(times), (4 * count,), generator=generator)]
         for time, chosen in carving.items():
             points = x[t == time]
@@ -75,6 +78,30 @@ def random_in_hull(
         clock=clock,
         seconds=views.seconds,
     )
+
+
+def _bounding_box(alphas: Tensor, cameras: Cameras, carving: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Find two opposite corners [3] of a box that contains the hulls of all timestamps.
+
+    A cell of the cube may touch a hull if its circumsphere may project into the bounding boxes of the silhouettes.
+
+    Args:
+        alphas: [F, H, W, 1]. carving: the views of each hull.
+    """
+    boxes = Crop.around(alphas, margin=1).boxes.float()[:, None]  # the margin covers bilinear sampling
+    cell = 2 * BOX / CELLS
+    steps = (torch.arange(CELLS) + 0.5) * cell - BOX
+    centers, radius = torch.cartesian_prod(steps, steps, steps), 3**0.5 / 2 * cell
+    seen = centers @ cameras.viewmats[:, :3, :3].transpose(1, 2) + cameras.viewmats[:, None, :3, 3]  # [F, P, 3]
+    nearest = seen[..., 2:] - radius
+    focal, middle = cameras.Ks[:, None, (0, 1), (0, 1)], cameras.Ks[:, None, :2, 2]
+    ratio = seen[..., :2] / seen[..., 2:]
+    pixels, reach = ratio * focal + middle, focal * radius * (1 + ratio.abs()) / nearest
+    touched = ((pixels + reach >= boxes[..., :2]) & (pixels - reach <= boxes[..., 2:])).all(-1) | (nearest[..., 0] <= 0)
+    hit = centers[torch.stack([touched[views].all(0) for views in carving]).any(0)]
+    if len(hit) == 0:
+        return torch.full((3,), -BOX), torch.full((3,), BOX)
+    return hit.amin(0) - cell / 2, hit.amax(0) + cell / 2
 
 
 def _carving_views(cameras: Cameras, gap: Tensor) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from chronosplat.events import Cancel
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.neighbours import Neighbours
 from chronosplat.refine.parameters import Fields, with_fields
@@ -149,6 +150,8 @@ class FreeStepper(Stepper):
         self.adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
         self.fields = self.adam.values
         self.correct(Corrections(len(views), config, views.rgb.device))
+        self.crop = Crop.around(views.alpha) if views.masked and not config.exposure else None
+        self.steps = 0
         self.generator = torch.Generator().manual_seed(config.seed)
         smooth = regularise and config.velocity_weight > 0 and "velocities" in self.fields and len(self.fields["means"]) > 1
         smooth = smooth and self.fields["velocities"].requires_grad
@@ -165,6 +168,7 @@ class FreeStepper(Stepper):
         if not bool(torch.isfinite(loss)):
             return "the loss became NaN"
         loss.backward()
+        self.steps += 1
         return self.apply(self.config.lr_floor**share)
 
     def psnr(self, chosen: Sequence[int]) -> float:
@@ -184,7 +188,10 @@ class FreeStepper(Stepper):
             rgb = self.corrections.exposed(out.rgb[0] + 1 - out.alpha[0], chosen)
             loss = image_loss(rgb, out.alpha[0], views, chosen, config)
         else:
-            loss = losses.render_loss(x, targets(views, chosen, config), config.backend)
+            wanted = targets(views, chosen, config)
+            if self.crop is not None:
+                x, wanted = self.crop.at(chosen, self.steps).apply(x, wanted)
+            loss = losses.render_loss(x, wanted, config.backend)
         if config.binary_weight > 0 and opacities.requires_grad:
             loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if self.neighbours is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-ABI_VERSION = 2  # native/abi.h
+ABI_VERSION = 3  # native/abi.h
 
 
 class Status(IntEnum):
@@ -158,6 +158,7 @@ def library() -> ctypes.CDLL:
     lib.skin_forward.argtypes = [POINTER(SkinInputs), c_void_p, c_void_p]
     lib.skin_backward.argtypes = [POINTER(SkinInputs), c_void_p, c_void_p, POINTER(SkinGradients)]
     lib.adam_step.argtypes = [POINTER(AdamGroup), c_int32, c_float, c_float, c_float, c_int32]
+    lib.pair_differences.argtypes = [c_void_p, c_int64, c_int32, c_void_p, c_void_p, c_int64, c_int32, POINTER(c_double), c_void_p]
     return lib
 
 
