@@ -27,11 +27,11 @@ from chronosplat.refine.config import FreeConfig, RefineConfig
 from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import FusedAdam
 from chronosplat.refine.hull import random_in_hull
+from chronosplat.refine.motion import farthest_points
 from chronosplat.refine.neighbours import Neighbours, mean_difference_reference
 from chronosplat.refine.optimise import Budget, FreeStepper, optimise, targets
 from chronosplat.refine.parameters import Fields, bounded, fields_of, freed
 from chronosplat.refine.training_views import TrainingViews, render_views, training_views
-from chronosplat.refine.warp import farthest_points
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.render.image_loss import image_loss_reference, render_loss
 from chronosplat.render.skinning import skin

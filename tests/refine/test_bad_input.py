@@ -11,7 +11,7 @@ import torch
 import chronosplat
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.refine import RefineConfig, refine_scene, refinement
-from chronosplat.refine.config import FreeConfig, TrackConfig
+from chronosplat.refine.config import FreeConfig
 from chronosplat.shapes import InputError
 from tests.refine.kit import blobs, few, psnr_of, said, still, three_frames, views, views_of, wrong
 
@@ -65,7 +65,6 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "steps that fall to nothing": (lambda: few(lr_floor=0.0), "expected lr_floor in (0, 1], got 0"),
     "nothing to choose from": (lambda: few(free=FreeConfig(widths=())), "expected widths above 0, at least one"),
     "a width of nothing": (lambda: few(free=FreeConfig(widths=(0.0, 2.0))), "expected widths above 0, at least one"),
-    "negative tracking": (lambda: few(track=TrackConfig(steps=-1)), "expected at least 0 tracking steps, got -1"),
     "unknown strategy": (lambda: refine_scene(blobs(), views(), few(strategy="fee")), "auto, frames, track, free, gentle; got 'fee'"),
     "unknown renderer": (lambda: refine_scene(blobs(), views(), few(backend="cpi")), "backend: expected auto, reference, cpu, gsplat"),
     "later views": (at_other_times, "views: taken from 5 to 7 s, but the scene covers 0 to 2 s; they are not of one capture"),

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 
 from chronosplat.refine import BEST, FAST, refinement
-from chronosplat.refine.config import FreeConfig, GentleConfig, TrackConfig
+from chronosplat.refine.config import DeformConfig, FreeConfig, GentleConfig
 from chronosplat.refine.parameters import UNBOUNDED, bounded, fields_of, freed, with_fields
 from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import law, moving_scene, seeds, static_scene, tilted_world
@@ -30,7 +30,7 @@ def test_every_field_has_a_step_size_and_two_maps() -> None:
     names = set(moving_scene().tensors())
     for sizes in (FreeConfig().lrs, FreeConfig().hull_lrs, GentleConfig().lrs, UNBOUNDED):
         assert set(sizes) == names
-    assert set(TrackConfig().lrs) == set(static_scene().tensors())
+    assert set(DeformConfig().lrs) == {*static_scene().tensors(), "shift", "turn"}
 
 
 def test_a_config_s_step_sizes_are_its_own() -> None:

@@ -77,8 +77,8 @@ def test_inside_its_window_an_object_has_the_gradient_of_whole_images() -> None:
     fields = {name: t.detach().float() for name, t in blobs().tensors().items() if name in raster_fields()}
     small = {name: fields[name] * 0.4 for name in ("means", "velocities", "scales")}
     fields = {name: t.requires_grad_() for name, t in (fields | small).items()}
-    x, wanted = raster_inputs(fields, training, chosen), Targets(training.rgb, training.alpha, 0.1, 0.3, chosen)
-    seen = torch.zeros_like(training.alpha)
+    x, wanted = raster_inputs(fields, training, chosen), Targets(training.pixels, None, 0.1, 0.3, chosen)
+    seen = torch.zeros(*training.pixels.shape[:3], 1)
     seen[chosen] = rasterize(x, "cpu").alpha[0].detach()
     window = Crop.around(seen, 2).window(chosen)
     assert window.width * window.height < 0.7 * 32 * 32
@@ -92,8 +92,8 @@ def test_inside_its_window_an_object_has_the_gradient_of_whole_images() -> None:
 def test_a_stray_outside_the_windows_fades(every: bool) -> None:
     """With windows alone it would stay for ever."""
     training = training_views(blobs(), views())
-    crop = Crop.around(training.alpha * 0 + alphas((14, 14, 18, 18), size=(32, 32)), 2)  # nothing to see but the middle
-    empty = replace(training, rgb=torch.ones_like(training.rgb), alpha=torch.zeros_like(training.alpha))
+    crop = Crop.around(alphas((14, 14, 18, 18), size=(32, 32)).expand(len(training), -1, -1, -1), 2)  # nothing to see but the middle
+    empty = replace(training, pixels=torch.zeros_like(training.pixels))
     fields = {name: t.detach().float()[:1] for name, t in blobs().tensors().items() if name in raster_fields()}
     fields |= {"means": torch.tensor([[0.0, 0.45, 0.0]]), "velocities": torch.zeros(1, 3), "scales": torch.full((1, 3), 0.03)}
     adam = FusedAdam(fields, {"opacities": 0.3})

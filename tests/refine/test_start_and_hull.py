@@ -18,7 +18,7 @@ from tests.refine.kit import SIZE, blobs, same, timestamps, views
 from tests.scene_kit import project, tilted_world
 
 TIMES = torch.linspace(-1, 1, 24)
-ALPHAS = torch.ones(24, 2, 10, 1)  # 20 pixels covered in each: 70 Gaussians
+PIXELS = torch.full((24, 2, 10, 4), 255, dtype=torch.uint8)  # 20 pixels covered in each: 70 Gaussians
 
 
 @pytest.fixture
@@ -28,15 +28,15 @@ def no_least(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_count_follows_the_pixels_that_the_object_covers(no_least: None) -> None:
-    assert count_for(ALPHAS) == round(PER_PIXEL * 20)
-    assert count_for(ALPHAS / 2) == round(PER_PIXEL * 10)
-    assert count_for(torch.zeros(2, 8, 8, 1)) == 1
+    assert count_for(PIXELS) == round(PER_PIXEL * 20)
+    assert count_for(PIXELS // 2) == round(PER_PIXEL * 20 * 127 / 255)
+    assert count_for(torch.zeros(2, 8, 8, 4, dtype=torch.uint8)) == 1
 
 
 def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> None:
     scene = replace(blobs(), time_sigmas=torch.linspace(0.01, 2.0, 300))
     width = 3.5 * timestamp_spacing(TIMES)
-    fields = subsample_and_widen(scene, ALPHAS, TIMES, 3.5, 0)
+    fields = subsample_and_widen(scene, PIXELS, TIMES, 3.5, 0)
     assert all(len(t) == 70 for t in fields.values())
     assert float(fields["time_sigmas"].min()) == pytest.approx(width)
     assert float(fields["time_sigmas"].max()) > width
@@ -48,22 +48,22 @@ def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> Non
 
 
 def test_small_clouds_stay_whole() -> None:
-    fields = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 0)
+    fields = subsample_and_widen(blobs(), PIXELS, TIMES, 3.5, 0)
     assert torch.equal(fields["means"], blobs().means)
     torch.testing.assert_close(fields["scales"], blobs().scales)
 
 
 def test_a_single_timestamp_keeps_its_time_sigmas() -> None:
-    fields = subsample_and_widen(blobs(), ALPHAS, torch.zeros(24), 3.5, 0)
+    fields = subsample_and_widen(blobs(), PIXELS, torch.zeros(24), 3.5, 0)
     assert torch.equal(fields["time_sigmas"], blobs().time_sigmas)
 
 
 def test_thinning_depends_on_the_seed_alone(no_least: None) -> None:
     torch.manual_seed(1)
-    one = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 5)
+    one = subsample_and_widen(blobs(), PIXELS, TIMES, 3.5, 5)
     torch.manual_seed(2)
-    two = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 5)
-    other = subsample_and_widen(blobs(), ALPHAS, TIMES, 3.5, 6)
+    two = subsample_and_widen(blobs(), PIXELS, TIMES, 3.5, 5)
+    other = subsample_and_widen(blobs(), PIXELS, TIMES, 3.5, 6)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["means"], other["means"])
 
@@ -71,10 +71,10 @@ def test_thinning_depends_on_the_seed_alone(no_least: None) -> None:
 def test_faint_gaussians_are_drawn_rarely(no_least: None) -> None:
     faint = torch.arange(300) % 2 == 0
     scene = replace(blobs(), opacities=torch.where(faint, 0.01, 0.9), means=torch.arange(300.0)[:, None].expand(300, 3).clone())
-    drawn = torch.cat([subsample_and_widen(scene, ALPHAS, TIMES, 3.5, seed)["means"][:, 0] for seed in range(10)]).long()
+    drawn = torch.cat([subsample_and_widen(scene, PIXELS, TIMES, 3.5, seed)["means"][:, 0] for seed in range(10)]).long()
     assert float(faint[drawn].double().mean()) < 0.06
     never = replace(scene, opacities=torch.where(faint, 0.0, 0.9))
-    assert not faint[subsample_and_widen(never, ALPHAS, TIMES, 3.5, 0)["means"][:, 0].long()].any()
+    assert not faint[subsample_and_widen(never, PIXELS, TIMES, 3.5, 0)["means"][:, 0].long()].any()
 
 
 def inside(views: Views, points: torch.Tensor, view: int) -> torch.Tensor:

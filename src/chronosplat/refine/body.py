@@ -52,7 +52,7 @@ class BodyStart:
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> BodyStepper:
         """See Start."""
-        return BodyStepper(self, replace(views, times=self.times.float().to(views.rgb.device)), config)
+        return BodyStepper(self, replace(views, times=self.times.float().to(views.device)), config)
 
     def facts(self) -> dict[str, object]:
         """See Start."""
@@ -86,8 +86,8 @@ class BodyStepper(Stepper):
         self.fields = self.adam.values
         if moving:
             self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
-        self.correct(Corrections(len(views), config, views.rgb.device))
-        self.crop = Crop.around(views.alpha)
+        self.correct(Corrections(len(views), config, views.device))
+        self.crop = Crop.around(views.pixels)
         self.skinning = self.motion.skinning(means)
         self.pull = torch.zeros(len(means), device=means.device)
         self.seen = max(1.0, len(views) / len(self.stamps))  # views of a timestamp: more of them need less of a prior
@@ -145,8 +145,8 @@ class BodyStepper(Stepper):
 
     def _inputs(self, moved: Mapping[str, Tensor], chosen: Sequence[int]) -> RasterInputs:
         views = self.views
-        which = torch.as_tensor(list(chosen), device=views.rgb.device)
-        height, width = views.rgb.shape[1:3]
+        which = torch.as_tensor(list(chosen), device=views.device)
+        height, width = views.size
         return RasterInputs(
             means=moved["means"],
             quats=moved["quats"],
@@ -193,7 +193,7 @@ class BodyStepper(Stepper):
         found = 0.0
         for first in range(0, len(chosen), AT_ONCE):
             some = list(chosen[first : first + AT_ONCE])
-            found += mean_psnr(self.render(some)[0], self.views.rgb[some]) * len(some)
+            found += mean_psnr(self.render(some)[0], self.views.on_white(some)) * len(some)
         return found / len(chosen)
 
     @torch.no_grad()

@@ -65,39 +65,6 @@ class GentleConfig:
 
 
 @dataclass(frozen=True)
-class TrackConfig:
-    """Strategy ``track``: the geometry of one timestamp is tracked through a front-facing video.
-
-    Attributes:
-        steps: at most so many; 0 never tracks. docs/results.md, "Tracking".
-        lrs: learning rates of the Gaussians. shift_lr, turn_lr: of the control nodes; small, so that unconstrained parts stay in place.
-        one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
-            view shows then stay near where the rest time has them.
-        rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
-        min_opacity: Gaussians with less are removed.
-        growth: fraction of the steps after which all timestamps take part.
-        min_directions: directions from which the rest timestamp must be seen.
-        min_steps: steps, and Gaussians at rest, below which tracking fails.
-        batch, at_rest: views in a step, and how many of them are of the rest timestamp, which alone shows the other sides.
-        min_steps_per_view: longer videos were not tried.
-    """
-
-    steps: int = 0
-    lrs: LearningRates = field(default_factory=lambda: {"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2})
-    shift_lr: float = 1.5e-3
-    turn_lr: float = 4.8e-3
-    rigidity: float = 1.0
-    steadiness: float = 0.01
-    min_opacity: float = 0.03
-    growth: float = 0.4
-    min_directions: int = 3
-    min_steps: int = 60
-    batch: int = 8
-    at_rest: int = 2
-    min_steps_per_view: int = 16
-
-
-@dataclass(frozen=True)
 class DeformConfig:
     """Strategy ``deform``: canonical Gaussians, moved by control nodes. docs/results.md, "Deformable scenes".
 
@@ -106,8 +73,11 @@ class DeformConfig:
         one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
             view shows then stay near where the rest time has them.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
-        opening, growth: fractions of the budget after which all frequencies, and all timestamps, take part.
+        opening: fraction of the budget after which all frequencies take part.
+        growth: fraction of the budget in which half of the timestamps join, nearest to the rest time first.
         density: Gaussians at the start, as a fraction of those that the images can resolve.
+        rests: timestamps to try as the rest time, each with the same part of the search.
+        min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
         densify_to: how many times as many there are in the end. densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.
@@ -126,6 +96,8 @@ class DeformConfig:
     opening: float = 0.3
     growth: float = 0.4
     density: float = 0.5
+    rests: int = 1
+    min_directions: int = 3
     densify_to: float = 2.5
     densify_every: float = 0.08
     densify_until: float = 0.7
@@ -141,7 +113,7 @@ class RefineConfig:
         steps: gradient steps in all, those with held-out views included; or
         seconds: wall time in all. Give one of the two.
         strategy: ``auto``, or a name of ``strategies.STRATEGIES``.
-        batch: views in a step (tracking has its own).
+        batch: views in a step.
         search: fraction of the budget for runs with held-out views, which choose the start and the length; the final run sees
             all views. 0 uses the defaults.
         held_out: fraction of the views that these runs do not see.
@@ -154,7 +126,7 @@ class RefineConfig:
         max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
-        deform, free, gentle, track: the strategies' own settings.
+        deform, free, gentle: the strategies' own settings.
     """
 
     steps: int | None = None
@@ -177,7 +149,6 @@ class RefineConfig:
     deform: DeformConfig = field(default_factory=DeformConfig)
     free: FreeConfig = field(default_factory=FreeConfig)
     gentle: GentleConfig = field(default_factory=GentleConfig)
-    track: TrackConfig = field(default_factory=TrackConfig)
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.seconds is None):
@@ -188,8 +159,6 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} above 0, got {value:g}; leave refinement out for none")
         if not self.batch >= 1:
             raise InputError(f"refine: expected a batch of at least 1 view, got {self.batch}")
-        if self.track.steps < 0:
-            raise InputError(f"refine: expected at least 0 tracking steps, got {self.track.steps}")
         if not self.max_anisotropy > 1:
             raise InputError(f"refine: expected max_anisotropy above 1, got {self.max_anisotropy:g}")
         if not 0 < self.lr_floor <= 1:
@@ -202,8 +171,8 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 
 
-FAST = RefineConfig(steps=200, search=0.4, free=FreeConfig(widths=(2.0, 3.5)), track=TrackConfig(steps=100))
-BEST = RefineConfig(steps=800, free=FreeConfig(widths=(3.5, 6.0), hull=(3.5, 6.0)), track=TrackConfig(steps=100))
+FAST = RefineConfig(steps=400)
+BEST = RefineConfig(steps=1600)
 
 
 def refinement(how: str) -> RefineConfig | None:

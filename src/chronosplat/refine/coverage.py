@@ -62,12 +62,12 @@ def well_seen(cameras: Cameras, times: Tensor) -> bool:
     return float(sides_seen(cameras, times)[1].double().median()) >= 2
 
 
-def keeps_its_size(cameras: Cameras, alphas: Tensor) -> bool:
-    """Whether the object covers about the same area in all images [F, H, W, 1] of every camera that takes at least three.
+def keeps_its_size(cameras: Cameras, pixels: Tensor) -> bool:
+    """Whether the object covers about the same area in all images [F, H, W, 4] uint8 of every camera that takes at least three.
 
     Then it stays in place, and views of other sides at other timestamps still hold.
     """
-    areas = alphas.double().sum((1, 2, 3)).cpu()
+    areas = torch.stack([image.sum(dtype=torch.float64) for image in pixels[..., 3]]).cpu()
     _, which = torch.unique(cameras.viewmats.cpu(), dim=0, return_inverse=True)
     videos = [areas[which == camera] for camera in range(int(which.max()) + 1)]
     videos = [video for video in videos if len(video) >= 3]

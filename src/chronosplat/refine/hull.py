@@ -42,16 +42,20 @@ def random_in_hull(
     clock = clock if linear is None or linear.clock is None else linear.clock
     cameras = views.cameras.transformed(world.inverse()).to(dtype=torch.float32)
     times = clock.scene_time(views.times).float()
-    images = torch.cat([views.on_white(), views.alphas], -1).float()
+
+    def image(index: int) -> Tensor:  # one at a time, because of memory
+        view = views[[index]]
+        return torch.cat([view.on_white(), view.alphas], -1)[0].float()
+
     carving = {float(t): _carving_views(cameras, (times - t).abs()) for t in torch.unique(times)}
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    low, high = _bounding_box(images[..., 3:], cameras, list(carving.values()))
+    low, high = _bounding_box(views.rgba8(), cameras, list(carving.values()))
     for _ in range(ROUNDS):
         x = low + torch.rand(4 * count, 3, generator=generator) * (high - low)
         t = times[torch.randint(0, len(times), (4 * count,), generator=generator)]
         for time, chosen in carving.items():
             points = x[t == time]
-            samples = torch.stack([_sample(images[k], cameras.Ks[k], cameras.viewmats[k], points) for k in chosen])  # [C, P, 4]
+            samples = torch.stack([_sample(image(k), cameras.Ks[k], cameras.viewmats[k], points) for k in chosen])  # [C, P, 4]
             inside = (samples[..., 3] > 0.5).all(0)
             found.append((points[inside], torch.full((int(inside.sum()),), time), samples[0, inside, :3]))
         if sum(len(points) for points, _, _ in found) >= count:
@@ -80,15 +84,15 @@ def random_in_hull(
     )
 
 
-def _bounding_box(alphas: Tensor, cameras: Cameras, carving: list[list[int]]) -> tuple[Tensor, Tensor]:
+def _bounding_box(pixels: Tensor, cameras: Cameras, carving: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Find two opposite corners [3] of a box that contains the hulls of all timestamps.
 
     A cell of the cube may touch a hull if its circumsphere may project into the bounding boxes of the silhouettes.
 
     Args:
-        alphas: [F, H, W, 1]. carving: the views of each hull.
+        pixels: [F, H, W, 4] uint8. carving: the views of each hull.
     """
-    boxes = Crop.around(alphas, margin=1).boxes.float()[:, None]  # the margin covers bilinear sampling
+    boxes = Crop.around(pixels, margin=1).boxes.float()[:, None]  # the margin covers bilinear sampling
     cell = 2 * BOX / CELLS
     steps = (torch.arange(CELLS) + 0.5) * cell - BOX
     centers, radius = torch.cartesian_prod(steps, steps, steps), 3**0.5 / 2 * cell

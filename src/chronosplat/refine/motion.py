@@ -1,8 +1,7 @@
-"""Motion that is being optimised: control nodes with smooth trajectories, coarse to fine in time and space.
+"""Motion that is being optimised: control nodes with smooth trajectories, coarse to fine in time.
 
 Embedded deformation (Sumner et al., SIGGRAPH 2007) with the as-rigid-as-possible energy of Sorkine and Alexa (SGP 2007).
-A trajectory is a sum of cosines in time (DCT) and of modes in space: one for the whole body, some for its regions, one for
-each node. Low frequencies come first, and a mode that covers more of the body learns its motion from more images.
+A trajectory is a sum of cosines in time (DCT), of which low frequencies come first.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ class MotionConfig:
     """Control nodes and their trajectories; docs/results.md, "Deformable scenes".
 
     Attributes:
-        nodes: number of control nodes K. regions: number of modes for regions of the body.
+        nodes: number of control nodes K.
         nearest: nodes J that move a Gaussian.
         frequencies: cosines of a trajectory; at most one less than there are timestamps.
         decay: frequency f is scaled by (1 + f)^-decay, which makes slow motion cheap.
     """
 
     nodes: int = 100
-    regions: int = 0
     nearest: int = 4
     frequencies: int = 10
     decay: float = 0.5
@@ -44,7 +42,7 @@ class Motion:
 
     Attributes:
         nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
-        shift, turn: [D, Q, 3] coefficients of D cosines and Q spatial modes, to be optimised.
+        shift, turn: [D, K, 3] coefficients of D cosines, to be optimised.
         openness: fraction of the frequencies that take part.
 
     Args:
@@ -70,10 +68,9 @@ class Motion:
         self.spacing = float(gaps.amin(1).mean()) if len(self.nodes) > 1 else 1.0
         self.others = gaps.topk(min(EDGES, len(self.nodes) - 1), largest=False).indices
         self.edges = self.nodes[self.others] - self.nodes[:, None]
-        self.modes = spatial_modes(self.nodes, config.regions)
         frequencies = min(config.frequencies, timestamps - 1)
         self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
-        self.shift, self.turn = (torch.zeros(frequencies, self.modes.shape[1], 3, device=means.device) for _ in range(2))
+        self.shift, self.turn = (torch.zeros(frequencies, len(self.nodes), 3, device=means.device) for _ in range(2))
         self.openness = 1.0
 
     def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,8 +82,7 @@ class Motion:
     def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
         rows = self._rows(times)
-        both = torch.einsum("vd,dqc->vqc", rows, torch.cat([self.shift, self.turn], -1))
-        shifts, turns = (self.modes @ both).split(3, -1)
+        shifts, turns = torch.einsum("vd,dkc->vkc", rows, torch.cat([self.shift, self.turn], -1)).split(3, -1)
         return shifts, turns
 
     def bending(self, shifts: Tensor, turns: Tensor) -> Tensor:
@@ -115,17 +111,6 @@ class Motion:
         first, last = self.span
         phase = math.pi * (times - first) / max(last - first, 1e-9)
         return torch.cos(phase[:, None] * torch.arange(1, len(self.scale) + 1, device=times.device))
-
-
-def spatial_modes(nodes: Tensor, regions: int) -> Tensor:
-    """Modes [K, Q] of K nodes: the whole, Gaussian weights around ``regions`` of the nodes, and each node alone."""
-    parts = [nodes.new_ones(len(nodes), 1)]
-    if 0 < regions < len(nodes):
-        centers = nodes[farthest_points(nodes, regions)]
-        radius = torch.cdist(centers, centers).fill_diagonal_(torch.inf).amin(1).mean()
-        falling = torch.exp(-((torch.cdist(nodes, centers) / radius) ** 2) / 2)
-        parts.append(falling / falling.sum(1, keepdim=True))
-    return torch.cat([*parts, torch.eye(len(nodes), device=nodes.device)], 1)
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

@@ -149,8 +149,8 @@ class FreeStepper(Stepper):
         self.views, self.config, self.regularise = views, config, regularise
         self.adam = FusedAdam(start, {name: lrs[name] for name in start}, max_anisotropy=config.max_anisotropy)
         self.fields = self.adam.values
-        self.correct(Corrections(len(views), config, views.rgb.device))
-        self.crop = Crop.around(views.alpha) if views.masked and not config.exposure else None
+        self.correct(Corrections(len(views), config, views.device))
+        self.crop = Crop.around(views.pixels) if views.masked and not config.exposure else None
         self.steps = 0
         self.generator = torch.Generator().manual_seed(config.seed)
         smooth = regularise and config.velocity_weight > 0 and "velocities" in self.fields and len(self.fields["means"]) > 1
@@ -286,4 +286,4 @@ def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[in
 
 def targets(views: TrainingViews, chosen: Sequence[int], config: RefineConfig) -> losses.Targets:
     """The chosen views, and the weights of the loss."""
-    return losses.Targets(views.rgb, views.alpha, config.l1_weight, config.alpha_weight if views.masked else 0.0, chosen)
+    return losses.Targets(views.pixels, None, config.l1_weight, config.alpha_weight if views.masked else 0.0, chosen)

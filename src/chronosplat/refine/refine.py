@@ -1,28 +1,27 @@
-"""``refine``: a scene and its input views in, a better scene out; ``fit``: views alone in, a scene from random points.
+"""``refine``: a scene and its input views in, a better scene out; ``fit``: views alone in, a scene from random Gaussians.
 
-A strategy does the work (strategies/). Where many views constrain each Gaussian, fields move freely; where few do, the
-prediction's geometry moves in small steps. Held-out views decide when to stop, and whether anything was gained.
+A strategy does the work (strategies/). Where views show several sides, one body that deforms competes with Gaussians that
+move freely; where they show one, the prediction's geometry moves in small steps. Held-out views decide.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 
 from chronosplat.captures import Views
-from chronosplat.events import Events, info, interruptible, logged, warning
+from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
-from chronosplat.refine.coverage import best_seen_time, hold_out
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.search import corrections_of, optimise_with_search
+from chronosplat.refine.search import compete
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES
+from chronosplat.refine.strategies.deform import DEFORM
 from chronosplat.refine.strategies.frames import is_sequence
-from chronosplat.refine.strategies.free import hull_starts
-from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit, view_notices
+from chronosplat.refine.strategies.free import FREE, hull_starts
+from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit
 from chronosplat.refine.training_views import training_views
-from chronosplat.scenes import Gaussians4D, Scene
+from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -78,15 +77,16 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events
     if not is_sequence(scene):
         check_fit(scene, views)
     problem = Problem(scene, views, training_views(scene, views), config, events or Events())
-    strategy, why = choose_strategy(problem)
+    chosen, why = choose_strategies(problem)
     with problem.events.cancel.watched():
-        problem.events.notice(info("strategy", f"refinement strategy {strategy.name}: {why}"))
-        done = strategy.run(problem)
+        names = " or ".join(strategy.name for strategy in chosen)
+        problem.events.notice(info("strategy", f"refinement strategy {names}: {why}"))
+        done = compete(problem, chosen) if chosen[0].run is None else chosen[0].run(problem)
     return replace(done, facts=done.facts | {"why": why})
 
 
-def choose_strategy(problem: Problem) -> tuple[Strategy, str]:
-    """The strategy that the config names, or the first one that suits the views, and why.
+def choose_strategies(problem: Problem) -> tuple[list[Strategy], str]:
+    """The strategy that the config names, or the first one that suits the views with those that compete with it, and why.
 
     Raises:
         InputError: an unknown name, or a strategy that cannot run.
@@ -97,42 +97,30 @@ def choose_strategy(problem: Problem) -> tuple[Strategy, str]:
             raise InputError(f"strategy: expected auto, {', '.join(STRATEGIES)}; got {name!r}")
         if reason := STRATEGIES[name].cannot(problem):
             raise InputError(f"strategy {name}: cannot run, because {reason}", "use {strategy}", strategy="auto")
-        return STRATEGIES[name], "requested"
-    for strategy in STRATEGIES.values():
-        if not (strategy.cannot(problem) or strategy.unsuitable(problem)):
-            return strategy, strategy.why
-    raise InputError(f"scene: no strategy refines a {problem.scene.kind}")
+        return [STRATEGIES[name]], "requested"
+    suitable = [s for s in STRATEGIES.values() if not (s.cannot(problem) or s.unsuitable(problem))]
+    if not suitable:
+        raise InputError(f"scene: no strategy refines a {problem.scene.kind}")
+    rivals = [strategy for strategy in suitable if strategy.starts] if suitable[0].starts else suitable[:1]
+    return rivals, suitable[0].why
 
 
 def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None, device: str = "cpu") -> Refined:
-    """Per-scene optimisation without a prediction: the same optimiser, from random points in the visual hull.
+    """Optimise a scene without a prediction, from random Gaussians in the visual hull.
 
-    The time sigma of the start is searched among the config's widths. Where a prediction would be tracked, the random points
-    of the best-seen timestamp are.
+    Bodies (strategy ``deform``) compete on held-out views with freely moving Gaussians, whose time sigma is searched among
+    the config's widths.
 
     Raises:
         InputError: the silhouettes do not intersect.
     """
-    began, events = time.perf_counter(), events or Events()
-    points = random_in_hull(views, count_for(views.alphas), config.seed).to(device)
+    events = events or Events()
+    points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
     problem = Problem(points, views, training_views(points, views), config, events)
-    track = STRATEGIES["track"]
+    if config.strategy not in ("auto", "free", "deform"):
+        raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, deform or free")
+    body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))
+    hulls = replace(FREE, starts=lambda p: list(hull_starts(points, p.training, config, config.free.widths)))
+    rivals = [DEFORM] if config.strategy == "deform" else [FREE] if config.strategy == "free" else [DEFORM, FREE] if body else [FREE]
     with events.cancel.watched():
-        if not (track.cannot(problem) or track.unsuitable(problem)):
-            done = track.run(replace(problem, scene=random_at_rest(views, points, config.seed)))
-            return replace(done, facts=done.facts | {"start": "random points"})
-        starts = hull_starts(points, problem.training, config, config.free.widths)
-        held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 else []
-        done = optimise_with_search(starts, problem, held, float("-inf"), began)
-    notices = view_notices(views, problem.training.masked)
-    if done.broken:
-        notices.append(warning("stopped-early", f"refinement stopped early ({done.broken}); the best state so far is kept"))
-    scene = points if done.scene is None else done.scene
-    return Refined(scene, {"strategy": "free", **done.facts}, notices, *corrections_of(done, problem))
-
-
-def random_at_rest(views: Views, points: Gaussians4D, seed: int) -> Gaussians4D:
-    """As many random points, in the same world and time, at the timestamp that is seen from the most directions."""
-    rest, _ = best_seen_time(views.cameras, views.times)
-    there = views[(views.times == rest).nonzero()[:, 0].tolist()]
-    return replace(random_in_hull(there, points.num_gaussians, seed, like=points), seconds=views.seconds).to(points.device)
+        return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals])

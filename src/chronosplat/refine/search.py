@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,37 +16,16 @@ from chronosplat.events import Events, info, warning
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
+from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
-from chronosplat.refine.strategy import Problem, Refined, view_notices
+from chronosplat.refine.strategy import Problem, Refined, Start, Strategy, view_notices
 from chronosplat.refine.training_views import AT_ONCE, TrainingViews
 from chronosplat.render import render
 from chronosplat.scenes import Scene
+from chronosplat.shapes import InputError
 
 MARKS = tuple(i / 8 for i in range(1, 9))  # fractions of an optimisation at which it is evaluated
-
-
-class Start(Protocol):
-    """A state to optimise from.
-
-    Attributes:
-        strategy: name of the strategy that it belongs to.
-        marks: fractions of the budget at which it may be evaluated, and may end.
-    """
-
-    @property
-    def strategy(self) -> str: ...
-
-    @property
-    def marks(self) -> tuple[float, ...]: ...
-
-    def begin(self, views: TrainingViews, config: RefineConfig) -> Stepper:
-        """Set up the optimisation against the views."""
-        ...
-
-    def facts(self) -> dict[str, object]:
-        """For a report."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -167,20 +146,39 @@ def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: f
     return best
 
 
-def psnr_of(scene: Scene, problem: Problem) -> float:
-    """Mean PSNR in dB of a scene on all views."""
+def psnr_of(scene: Scene, problem: Problem, chosen: Sequence[int] | None = None) -> float:
+    """Mean PSNR in dB of a scene on the chosen views, or on all."""
     views, found = problem.views, 0.0
+    chosen = range(len(views)) if chosen is None else chosen
     with torch.no_grad():
-        for first in range(0, len(views), AT_ONCE):
-            some = slice(first, first + AT_ONCE)
+        for first in range(0, len(chosen), AT_ONCE):
+            some = list(chosen[first : first + AT_ONCE])
             rgb = render(scene, views.cameras[some], views.times[some], backend=problem.config.backend, cull=False).rgb
-            found += mean_psnr(rgb, problem.training.rgb[some]) * len(rgb)
-    return found / len(views)
+            found += mean_psnr(rgb, problem.training.on_white(some)) * len(rgb)
+    return found / len(chosen)
 
 
 def rounded(value: float) -> float | None:
     """For a report: three decimals, None for what is not finite."""
     return round(value, 3) if math.isfinite(value) else None
+
+
+def compete(problem: Problem, strategies: Sequence[Strategy]) -> Refined:
+    """Optimise from the start of these strategies that is the best on held-out views."""
+    began, config, views = time.perf_counter(), problem.config, problem.views
+    starts = [start for strategy in strategies if strategy.starts for start in strategy.starts(problem)]
+    if not starts:
+        raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
+    held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
+    before = psnr_of(problem.scene, problem, held) if held else math.nan
+    done = optimise_with_search(starts, problem, held, -math.inf, began)
+    facts = {"psnr_held_out_before": rounded(before)}
+    refined = finished(problem, done, facts, "was too short to gain anything", compare=True)
+    tried = done.facts.get("tried", {})
+    if len(tried) > 1:
+        told = ", ".join(f"{name} {psnr:.2f} dB" for name, psnr in tried.items() if psnr is not None)
+        refined.notices.insert(0, info("strategy", f"refinement strategy {done.facts.get('strategy')}: held-out views say {told}"))
+    return refined
 
 
 def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gained: str, compare: bool = False) -> Refined:

@@ -14,24 +14,24 @@ MIN_GAUSSIANS = 4000
 OPACITY = 0.1  # of all Gaussians at the start: none hides another yet, so gradients reach all
 
 
-def count_for(alphas: Tensor) -> int:
-    """How many Gaussians images with these alphas [F, H, W, 1] can resolve."""
-    covered = float(alphas.double().mean()) * alphas.shape[1] * alphas.shape[2]
+def count_for(pixels: Tensor) -> int:
+    """How many Gaussians images [F, H, W, 4] uint8 can resolve, by the pixels that the object covers."""
+    covered = sum(float(image.sum(dtype=torch.float64)) for image in pixels[..., 3]) / 255 / len(pixels)
     return max(MIN_GAUSSIANS, round(PER_PIXEL * covered))
 
 
-def subsample_and_widen(scene: Scene, alphas: Tensor, times: Tensor, width: float, seed: int) -> Fields:
+def subsample_and_widen(scene: Scene, pixels: Tensor, times: Tensor, width: float, seed: int) -> Fields:
     """Fewer, larger, fainter Gaussians at rest, with time sigmas of at least ``width`` mean spacings between views.
 
     A prediction has one short-lived Gaussian per pixel of every view: one or two views see it, and it would fit them at the
     cost of all others. Sampled by opacity, with longer lives, every Gaussian is constrained by many views.
 
     Args:
-        alphas: [F, H, W, 1] of the views. times: [F] of the views in scene time.
+        pixels: [F, H, W, 4] uint8 of the views. times: [F] of the views in scene time.
     """
     every = fields_of(scene)
     size, opacities = scene.num_gaussians, scene.tensors()["opacities"]
-    count = min(size, count_for(alphas))
+    count = min(size, count_for(pixels))
     generator = torch.Generator().manual_seed(seed)
     # Efraimidis-Spirakis: the largest u^(1/w) are a weighted sample without replacement
     keys = torch.rand(size, generator=generator, dtype=torch.float64).log() / opacities.double().cpu().clamp_min(1e-9)

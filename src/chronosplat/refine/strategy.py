@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from chronosplat.cameras import Cameras
 from chronosplat.captures import Views
 from chronosplat.events import Events, Notice, info
 from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.optimise import Stepper
 from chronosplat.refine.parameters import fields_of
 from chronosplat.refine.training_views import TrainingViews, render_views, training_views
 from chronosplat.scenes import Scene
@@ -51,6 +52,29 @@ class Refined:
     exposure: tuple[Tensor, Tensor] | None = None
 
 
+class Start(Protocol):
+    """A state to optimise from.
+
+    Attributes:
+        strategy: name of the strategy that it belongs to.
+        marks: fractions of the budget at which it may be evaluated, and may end.
+    """
+
+    @property
+    def strategy(self) -> str: ...
+
+    @property
+    def marks(self) -> tuple[float, ...]: ...
+
+    def begin(self, views: TrainingViews, config: RefineConfig) -> Stepper:
+        """Set up the optimisation against the views."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """For a report."""
+        ...
+
+
 @dataclass(frozen=True)
 class Strategy:
     """One way to refine.
@@ -59,14 +83,16 @@ class Strategy:
         name: forces it. why: when ``auto`` takes it.
         cannot: why it cannot run; "" if it can.
         unsuitable: why ``auto`` passes it over, given that it can run; "" if it does not.
-        run: refines. A cancellation ends it with the best result so far.
+        run: refines. A cancellation ends it with the best result so far. Or
+        starts: states to optimise from. Suitable strategies that have them compete on held-out views.
     """
 
     name: str
     why: str
     cannot: Callable[[Problem], str]
     unsuitable: Callable[[Problem], str]
-    run: Callable[[Problem], Refined]
+    run: Callable[[Problem], Refined] | None = None
+    starts: Callable[[Problem], list[Start]] | None = None
 
 
 def check_times(scene: Scene, views: Views, slack: float) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.captures import Views
+from chronosplat.captures.views import on_white
 from chronosplat.metrics import mean_psnr
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.scenes import Scene
@@ -23,19 +24,33 @@ class TrainingViews:
     """F views in a scene's own world and time, on its device.
 
     Attributes:
-        rgb: [F, H, W, 3] on white. alpha: [F, H, W, 1]. masked: whether some alpha is below one half.
+        pixels: [F, H, W, 4] uint8, straight sRGB and alpha. masked: whether some alpha is below one half.
         viewmats [F, 4, 4], Ks [F, 3, 3]; times [F] in scene time, None for a static scene.
     """
 
-    rgb: Tensor
-    alpha: Tensor
+    pixels: Tensor
     viewmats: Tensor
     Ks: Tensor
     times: Tensor | None
     masked: bool
 
     def __len__(self) -> int:
-        return self.rgb.shape[0]
+        return self.pixels.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the work is done."""
+        return self.pixels.device
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    def on_white(self, chosen: Sequence[int]) -> Tensor:
+        """Composite some images on white, [V, H, W, 3] as floats."""
+        some = self.pixels[list(chosen)].float() / 255
+        return on_white(some[..., :3], some[..., 3:])
 
 
 def training_views(scene: Scene, views: Views) -> TrainingViews:
@@ -44,9 +59,9 @@ def training_views(scene: Scene, views: Views) -> TrainingViews:
     cameras = views.cameras.transformed(scene.world.inverse())
     clock = None if linear is None else linear.clock
     times = None if clock is None else clock.scene_time(views.times).float().to(device)
-    masked = bool((views.alphas < 0.5).any())
-    rgb, alpha, viewmats, Ks = (t.float().to(device).contiguous() for t in (views.on_white(), views.alphas, cameras.viewmats, cameras.Ks))
-    return TrainingViews(rgb, alpha, viewmats, Ks, times, masked)
+    pixels = views.rgba8().to(device).contiguous()
+    viewmats, Ks = (t.float().to(device).contiguous() for t in (cameras.viewmats, cameras.Ks))
+    return TrainingViews(pixels, viewmats, Ks, times, bool((pixels[..., 3] < 128).any()))
 
 
 def render_views(
@@ -74,9 +89,9 @@ def raster_inputs(
     viewmats: Tensor | None = None,
 ) -> RasterInputs:
     """One scene of the fields' Gaussians and the chosen views; see :func:`render_views`."""
-    which = torch.as_tensor(list(chosen), device=views.rgb.device)
+    which = torch.as_tensor(list(chosen), device=views.device)
     poses = views.viewmats if viewmats is None else viewmats
-    height, width = views.rgb.shape[1:3]
+    height, width = views.size
     return RasterInputs(
         **{name: t[None] for name, t in fields.items()},  # pyright: ignore[reportArgumentType]
         viewmats=poses[which][None],
@@ -93,8 +108,8 @@ def render_each(
     fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence[int], backend: str, viewmats: Tensor
 ) -> tuple[Tensor, Tensor]:
     """As :func:`render_views`, of Gaussians that are elsewhere in each of V views: means [V, N, 3] and quats [V, N, 4]."""
-    which = torch.as_tensor(list(chosen), device=views.rgb.device)
-    height, width = views.rgb.shape[1:3]
+    which = torch.as_tensor(list(chosen), device=views.device)
+    height, width = views.size
     scales, opacities, colors = (fields[name][None] for name in ("scales", "opacities", "colors"))
     out = rasterize(
         RasterInputs(
@@ -119,5 +134,5 @@ def psnr_on(fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence
     with torch.no_grad():
         for first in range(0, len(chosen), AT_ONCE):
             some = list(chosen[first : first + AT_ONCE])
-            found.append(mean_psnr(render_views(fields, views, some, backend, cull=False)[0], views.rgb[some]) * len(some))
+            found.append(mean_psnr(render_views(fields, views, some, backend, cull=False)[0], views.on_white(some)) * len(some))
     return sum(found) / len(chosen)

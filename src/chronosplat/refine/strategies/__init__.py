@@ -4,7 +4,6 @@ from chronosplat.refine.strategies.deform import DEFORM
 from chronosplat.refine.strategies.frames import FRAMES
 from chronosplat.refine.strategies.free import FREE
 from chronosplat.refine.strategies.gentle import GENTLE
-from chronosplat.refine.strategies.track import TRACK
 from chronosplat.refine.strategy import Strategy
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (FRAMES, TRACK, DEFORM, FREE, GENTLE)}
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (FRAMES, DEFORM, FREE, GENTLE)}

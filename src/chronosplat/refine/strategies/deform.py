@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import time
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
 from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
-from chronosplat.refine.coverage import directions_seen, hold_out, well_seen
+from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
-from chronosplat.refine.search import finished, optimise_with_search
 from chronosplat.refine.start import count_for
-from chronosplat.refine.strategy import Problem, Refined, Strategy
+from chronosplat.refine.strategy import Problem, Start, Strategy
 from chronosplat.scenes import SPLAT_SHAPES
+from chronosplat.shapes import InputError
 
 
 def _cannot(problem: Problem) -> str:
@@ -23,18 +22,23 @@ def _cannot(problem: Problem) -> str:
 
 
 def _unsuitable(problem: Problem) -> str:
-    views = problem.views
-    if len(views) < problem.config.free.min_views:
-        return f"fewer than {problem.config.free.min_views} views"
-    return "" if well_seen(views.cameras, views.times) else "most timestamps are seen from one direction"
+    cameras, times, config = problem.views.cameras, problem.views.times, problem.config
+    if len(times) < config.free.min_views:
+        return f"fewer than {config.free.min_views} views"
+    if well_seen(cameras, times):
+        return ""
+    if int(directions_seen(cameras, times)[1].max()) < config.deform.min_directions:
+        return f"most timestamps are seen from one direction, and none from {config.deform.min_directions}"
+    return "" if keeps_its_size(cameras, problem.training.pixels) else "the object changes its size in the video"
 
 
-def _run(problem: Problem) -> Refined:
-    began, config = time.perf_counter(), problem.config
-    starts = [body_start(problem, rest) for rest in rest_times(problem.views, 1)]
-    held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
-    done = optimise_with_search(starts, problem, held, -math.inf, began)
-    return finished(problem, done, {"strategy": "deform"}, "was too short to gain anything", compare=True)
+def deform_starts(problem: Problem) -> list[Start]:
+    """Bodies at rest at one or several timestamps; none where the silhouettes do not intersect."""
+    found: list[Start] = []
+    for rest in rest_times(problem.views, problem.config.deform.rests):
+        with suppress(InputError):  # silhouettes without a hull
+            found.append(body_start(problem, rest))
+    return found
 
 
 def rest_times(views: Views, count: int) -> list[float]:
@@ -60,9 +64,9 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     views, config = problem.views, problem.config
     near = views[nearest_views(views, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
-    count = max(round(config.deform.density * count_for(problem.training.alpha)), 2)
+    count = max(round(config.deform.density * count_for(problem.training.pixels)), 2)
     points = random_in_hull(near, count, config.seed, like=problem.scene)
-    fields = {name: points.tensors()[name].to(problem.training.rgb.device) for name in SPLAT_SHAPES}
+    fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
     return BodyStart(fields, rest, views.times, "visual hull", pace)
 
@@ -73,4 +77,4 @@ def nearest_views(views: Views, rest: float) -> list[int]:
     return gap.argsort(stable=True)[: max(CARVING_VIEWS, int((gap == 0).sum()))].tolist()
 
 
-DEFORM = Strategy("deform", "most timestamps are seen from at least two directions", _cannot, _unsuitable, _run)
+DEFORM = Strategy("deform", "one timestamp or most of them are seen from several directions", _cannot, _unsuitable, starts=deform_starts)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
 
 from chronosplat.refine.config import RefineConfig
-from chronosplat.refine.coverage import hold_out, timestamp_spacing, well_seen
+from chronosplat.refine.coverage import timestamp_spacing, well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.search import FreeStart, finished, optimise_with_search, rounded
+from chronosplat.refine.search import FreeStart
 from chronosplat.refine.start import count_for, subsample_and_widen
-from chronosplat.refine.strategy import Problem, Refined, Strategy
-from chronosplat.refine.training_views import TrainingViews, psnr_on
+from chronosplat.refine.strategy import Problem, Start, Strategy
+from chronosplat.refine.training_views import TrainingViews
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
@@ -32,27 +30,18 @@ def _unsuitable(problem: Problem) -> str:
     return "" if well_seen(views.cameras, views.times) else "most timestamps are seen from one direction"
 
 
-def _run(problem: Problem) -> Refined:
-    began, config, training = time.perf_counter(), problem.config, problem.training
-    held = hold_out(problem.views.cameras, problem.views.times, config.held_out) if config.search > 0 else []
-    before = psnr_on(fields_of(problem.scene), training, held, config.backend) if held else math.nan
-    done = optimise_with_search(free_starts(problem), problem, held, -math.inf, began)
-    facts = {"psnr_held_out_before": rounded(before)}
-    return finished(problem, done, facts, "was too short to gain anything", compare=True)
-
-
-def free_starts(problem: Problem) -> list[FreeStart]:
+def free_starts(problem: Problem) -> list[Start]:
     """The subsampled prediction with each of the widths as least time sigma, and optionally random points in the hull."""
     scene, config, training = problem.scene, problem.config, problem.training
     assert training.times is not None
-    predicted = [
-        FreeStart(subsample_and_widen(scene, training.alpha, training.times, width, config.seed), config.free.lrs, True, width)
+    predicted: list[Start] = [
+        FreeStart(subsample_and_widen(scene, training.pixels, training.times, width, config.seed), config.free.lrs, True, width)
         for width in config.free.widths
     ]
     if not (config.free.hull and config.search > 0 and training.masked):
         return predicted
     with suppress(InputError):  # silhouettes without a hull
-        points = random_in_hull(problem.views, count_for(problem.views.alphas), config.seed, like=scene)
+        points = random_in_hull(problem.views, count_for(training.pixels), config.seed, like=scene)
         return predicted + hull_starts(points, training, config, config.free.hull)
     return predicted
 
@@ -60,7 +49,7 @@ def free_starts(problem: Problem) -> list[FreeStart]:
 def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, widths: Sequence[float]) -> list[FreeStart]:
     """Starts from random points, with each of the widths as time sigma."""
     assert training.times is not None
-    fields = {name: t.to(training.rgb.device) for name, t in fields_of(points).items()}
+    fields = {name: t.to(training.device) for name, t in fields_of(points).items()}
     spacing, one = timestamp_spacing(training.times), torch.ones_like(fields["opacities"])
     return [
         FreeStart(fields | {"time_sigmas": one * max(width * spacing, 1e-3)}, config.free.hull_lrs, True, width, "random points")
@@ -68,4 +57,4 @@ def hull_starts(points: Scene, training: TrainingViews, config: RefineConfig, wi
     ]
 
 
-FREE = Strategy("free", "most timestamps are seen from at least two directions", _cannot, _unsuitable, _run)
+FREE = Strategy("free", "most timestamps are seen from at least two directions", _cannot, _unsuitable, starts=free_starts)
