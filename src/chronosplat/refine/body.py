@@ -39,7 +39,7 @@ class BodyStart:
     Attributes:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
         times: [F] seconds of the views. origin: for a report.
-        pace: factor of the motion's learning rates.
+        pace: factor of the motion's learning rates. lead: see Start.
     """
 
     fields: Fields
@@ -47,6 +47,7 @@ class BodyStart:
     times: Tensor
     origin: str
     pace: float = 1.0
+    lead: float = 0.0
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
 

@@ -37,6 +37,7 @@ class FreeStart:
     regularise: bool
     width: float | None = None
     origin: str = "prediction"
+    lead: float = 0.0
     strategy: str = "free"
     marks: tuple[float, ...] = MARKS
 
@@ -54,6 +55,7 @@ class Best:
     """The best state on held-out views: its start, the fraction of the budget, and the scene."""
 
     psnr: float
+    lead: float = 0.0
     start: int = 0
     until: float = 0.0
     scene: Scene | None = None
@@ -133,8 +135,9 @@ def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: f
         def on_mark(share: float, index: int = index, stepper: Stepper = stepper, start: Start = start) -> None:
             psnr = stepper.psnr(held)
             best.tried[start.strategy] = max(best.tried.get(start.strategy, -math.inf), psnr)
-            if psnr > best.psnr:
-                best.psnr, best.start, best.until, best.scene = psnr, index, share, stepper.scene(problem.scene)
+            if psnr + start.lead > best.psnr + best.lead:
+                best.psnr, best.lead, best.start, best.until = psnr, start.lead, index, share
+                best.scene = stepper.scene(problem.scene)
             report_progress(events, config.search * (index + share) / len(starts), psnr)
 
         part = budget.share(config.search / len(starts))

@@ -58,6 +58,7 @@ class Start(Protocol):
     Attributes:
         strategy: name of the strategy that it belongs to.
         marks: fractions of the budget at which it may be evaluated, and may end.
+        lead: dB added to its PSNR on held-out views when it competes with others.
     """
 
     @property
@@ -65,6 +66,9 @@ class Start(Protocol):
 
     @property
     def marks(self) -> tuple[float, ...]: ...
+
+    @property
+    def lead(self) -> float: ...
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> Stepper:
         """Set up the optimisation against the views."""

@@ -44,15 +44,15 @@ def deform_starts(problem: Problem) -> list[Start]:
 def rest_times(views: Views, count: int) -> list[float]:
     """Candidates for the second at which the body is canonical: timestamps that are seen from the most directions.
 
+    From a timestamp near the middle, no other is far away. docs/results.md, "Rest times".
+
     Args:
-        count: at most so many: the one nearest to the middle, then others, spread over the capture.
+        count: at most so many, spread over the middle half.
     """
     stamps, directions = directions_seen(views.cameras, views.times)
     best = stamps[directions == directions.max()]
-    first, last = views.seconds
-    middle = int((best - (first + last) / 2).abs().argmin())
-    spread = [round(i * (len(best) - 1) / max(count - 1, 1)) for i in range(count)]
-    return [float(best[i]) for i in dict.fromkeys([middle, *spread])][:count]
+    places = [0.25 + (i + 0.5) / (2 * count) for i in range(count)]
+    return list(dict.fromkeys(float(best[round(place * (len(best) - 1))]) for place in places))
 
 
 def body_start(problem: Problem, rest: float) -> BodyStart:
@@ -68,7 +68,7 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     points = random_in_hull(near, count, config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
-    return BodyStart(fields, rest, views.times, "visual hull", pace)
+    return BodyStart(fields, rest, views.times, "visual hull", pace, config.deform.lead)
 
 
 def nearest_views(views: Views, rest: float) -> list[int]:
