@@ -20,7 +20,7 @@ from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.strategy import Problem, Refined, Start, Strategy, view_notices
-from chronosplat.refine.training_views import AT_ONCE, TrainingViews
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews, pyramid
 from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
@@ -125,8 +125,8 @@ def optimise_with_search(
 
 
 def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: float, budget: Budget) -> Best:
-    """Optimise from every start without the held-out views, and keep the state with the best PSNR on them."""
-    config, events, views = problem.config, problem.events, problem.training
+    """Optimise from every start without the held-out views, on small images, and keep the state with the best PSNR on them."""
+    config, events, views = problem.config, problem.events, pyramid(problem.training)[0]
     train = [i for i in range(len(views)) if i not in set(held)]
     best = Best(floor)
     for index, start in enumerate(starts):

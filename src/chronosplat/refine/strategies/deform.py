@@ -13,6 +13,7 @@ from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_se
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
+from chronosplat.refine.training_views import pyramid
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
@@ -64,7 +65,8 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     views, config = problem.views, problem.config
     near = views[nearest_views(views, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
-    count = max(round(config.deform.density * count_for(problem.training.pixels)), 2)
+    small = pyramid(problem.training)[0]
+    count = max(2, min(config.deform.max_gaussians, round(config.deform.density * count_for(small.pixels))))
     points = random_in_hull(near, count, config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
