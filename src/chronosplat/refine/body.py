@@ -102,9 +102,16 @@ class BodyStepper(Stepper):
     def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
         """See Stepper: views within reach of the rest time, which grows with the budget's share."""
         if self.deform.growth > 0:
-            reach = max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
-            train = [i for i in train if self.away[i] <= reach] or train
+            train = [i for i in train if self.away[i] <= self.reach(share)] or train
         return super().draw(train, queue, share)
+
+    def reach(self, share: float) -> int:
+        """Timestamps on either side of the rest time that take part."""
+        return max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
+
+    def is_whole(self, share: float) -> bool:
+        """See Stepper."""
+        return self.deform.growth <= 0 or self.reach(share) >= int(self.away.max())
 
     def view_level(self, share: float) -> None:
         """Look at the images of a size that grows with the budget's share."""

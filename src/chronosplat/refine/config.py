@@ -83,6 +83,7 @@ class DeformConfig:
         lead: dB added to a body's PSNR on held-out views when it competes: it gains more from the steps after the search than
             freely moving Gaussians do.
         min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
+        min_views: views from which on no prediction is needed.
         densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.
@@ -108,6 +109,7 @@ class DeformConfig:
     rests: int = 4
     lead: float = 1.0
     min_directions: int = 3
+    min_views: int = 12
     densify_every: float = 0.08
     densify_until: float = 0.7
     min_opacity: float = 0.02

@@ -9,6 +9,7 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
+from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.start import count_for
@@ -18,19 +19,24 @@ from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
 
-def _cannot(problem: Problem) -> str:
-    return "" if problem.training.masked else "the views have no masks"
-
-
-def _unsuitable(problem: Problem) -> str:
-    cameras, times, config = problem.views.cameras, problem.views.times, problem.config
+def why_not(views: Views, config: RefineConfig) -> str:
+    """Why these views do not suit a body; "" if they do."""
+    cameras, times, pixels = views.cameras, views.times, views.rgba8()
     if len(times) < config.free.min_views:
         return f"fewer than {config.free.min_views} views"
     if well_seen(cameras, times):
         return ""
     if int(directions_seen(cameras, times)[1].max()) < config.deform.min_directions:
         return f"most timestamps are seen from one direction, and none from {config.deform.min_directions}"
-    return "" if keeps_its_size(cameras, problem.training.pixels) else "the object changes its size in the video"
+    return "" if keeps_its_size(cameras, pixels) else "the object changes its size in the video"
+
+
+def _cannot(problem: Problem) -> str:
+    return "" if problem.training.masked else "the views have no masks"
+
+
+def _unsuitable(problem: Problem) -> str:
+    return why_not(problem.views, problem.config)
 
 
 def deform_starts(problem: Problem) -> list[Start]:
