@@ -97,6 +97,7 @@ class BodyStepper(Stepper):
         self.begun = len(means)
         self.target = max(self.begun, min(config.deform.max_gaussians, round(config.deform.final_density * count_for(views.pixels))))
         self.densified = 0.0
+        self.rigidity = 0.0
         self.steps = 0
 
     def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
@@ -122,6 +123,8 @@ class BodyStepper(Stepper):
     def step(self, chosen: list[int], share: float) -> str:
         """See Stepper."""
         self.view_level(share)
+        stiff = max(0.0, 1 - share / self.deform.stiff_until)
+        self.rigidity = self.deform.rigidity / self.seen * (self.deform.stiff * self.seen) ** stiff
         opening, frequencies = self.deform.opening, max(len(self.motion.scale), 1)
         self.motion.openness = min(1.0, (1 + share / opening * (frequencies - 1)) / frequencies) if opening > 0 else 1.0
         if self.steps % REWEIGHT == 0:
@@ -157,7 +160,7 @@ class BodyStepper(Stepper):
             loss = render_loss(*self.crop.at(chosen, self.steps).apply(x, targets(views, chosen, config)), config.backend)
         loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if len(self.motion.scale) and len(self.motion.nodes) > 1:
-            loss = loss + deform.rigidity / self.seen * self.motion.bending(shifts, turns)
+            loss = loss + self.rigidity * self.motion.bending(shifts, turns)
             loss = loss + deform.steadiness * self.motion.unsteadiness(self.stamps)
         return loss
 

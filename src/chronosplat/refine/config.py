@@ -73,6 +73,8 @@ class DeformConfig:
         one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
             view shows then stay near where the rest time has them.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
+        stiff, stiff_until: factor of the rigidity at the start, and the fraction of the budget in which it falls to one: the
+            body first moves in large parts.
         opening: fraction of the budget after which all frequencies take part.
         growth: fraction of the budget in which half of the timestamps join, nearest to the rest time first.
         coarse_until, fine_from: fractions of the budget until which the smallest images are compared with, and from which
@@ -98,6 +100,8 @@ class DeformConfig:
     )  # fmt: skip
     one_side_pace: float = 0.3
     rigidity: float = 0.01
+    stiff: float = 10.0
+    stiff_until: float = 0.5
     steadiness: float = 0.001
     opening: float = 0.3
     growth: float = 0.4
