@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -19,6 +19,7 @@ from chronosplat.shapes import InputError
 
 Input = Annotated[str, tyro.conf.Positional]
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Config = TypeVar("Config")
 console = Console(stderr=True, highlight=False)
 
 
@@ -62,6 +63,12 @@ def choose_device(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("device cuda: this PyTorch sees no CUDA device", "use {device}", device="cpu")
     return device
+
+
+def config_of(kind: type[Config], verb: Any) -> Config:
+    """The library's config in a verb that extends it, with its device chosen."""
+    values = {f.name: getattr(verb, f.name) for f in fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**values | {"device": choose_device(values["device"])})
 
 
 def as_flag(name: str, value: Any) -> str:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from chronosplat.cli.common import Common, Shared, say, show, watched
-from chronosplat.cli.reconstruct import config_of
+from chronosplat.cli.common import Common, Shared, config_of, say, show, watched
 from chronosplat.evaluate.benchmark import EvalConfig, Row, as_dict, check, evaluate
 from chronosplat.evaluate.report import markdown, write_report
 from chronosplat.files import atomic_file

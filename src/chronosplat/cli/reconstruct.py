@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import tyro
 
 from chronosplat.captures import VideoOptions
-from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, say, watched
+from chronosplat.cli.common import Common, Input, Output, Shared, config_of, say, watched
 from chronosplat.multiview import VIEW_NAMES, DiffusionOptions
 from chronosplat.pipeline import MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
-
-Config = TypeVar("Config")
-
-
-def config_of(kind: type[Config], verb: Any) -> Config:
-    """The library's config in a verb that extends it, with its device chosen."""
-    values = {f.name: getattr(verb, f.name) for f in fields(kind)}  # pyright: ignore[reportArgumentType]
-    return kind(**values | {"device": choose_device(values["device"])})
 
 
 @dataclass(frozen=True)
 class Reconstruct(ReconstructConfig):
     """Turn a capture into a 4D Gaussian scene.
 
-    INPUT is a folder with transforms JSON, such a file, or a video. A 4d-lrm model predicts one set of moving Gaussians, l4gm one
-    set per frame; the same command resumes a long l4gm run that was interrupted. Examples:
+    INPUT is a folder with transforms JSON, such a file, or a video. The result of a 4d-lrm model is one body that moves, that of
+    l4gm one set of Gaussians per frame; the same command resumes a long l4gm run that was interrupted. Examples:
       chronosplat reconstruct fox/ -o outputs/fox --ply
-      chronosplat reconstruct fox/ --refine best
+      chronosplat reconstruct fox/ --quality high
+      chronosplat reconstruct fox/ --size 256 --refine 60
       chronosplat reconstruct cat.mp4
       chronosplat reconstruct cat.mp4 --model l4gm --interpolate 3
       chronosplat reconstruct cat.mp4 --model l4gm --views right.png back.png left.png

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 
 import chronosplat
-from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, console, say, watched
+from chronosplat.cli.common import Common, Input, Output, Shared, config_of, console, say, watched
 from chronosplat.demo import DemoConfig, run_demo
 from chronosplat.export import turntable_frames, write_video
 from chronosplat.info import describe_file, describe_installation
@@ -91,7 +91,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Demo(DemoConfig):
-    """Make a moving creature, reconstruct it from 24 views, and compare with held-out views.
+    """Make a moving creature, reconstruct it from eight cameras, and compare with held-out views.
 
     Needs no file and no network. Examples:
       chronosplat demo -o outputs/demo
@@ -104,7 +104,7 @@ class Demo(DemoConfig):
     def run(self) -> None:
         """Run the verb."""
         self.common.prepare()
-        config = DemoConfig(self.output, self.model, choose_device(self.device), self.seed, self.size)
+        config = config_of(DemoConfig, self)
         with watched("making and reconstructing a capture") as events:
             result = run_demo(config, events)
         say(f"look at {self.output / 'comparison.png'} and {self.output / 'reconstruction' / 'preview.mp4'}")

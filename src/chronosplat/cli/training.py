@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar
 import tyro
 from rich.progress import Progress, TextColumn
 
-from chronosplat.cli.common import Common, Input, Interrupted, Output, Shared, console, say, watched
-from chronosplat.cli.reconstruct import config_of
+from chronosplat.cli.common import Common, Input, Interrupted, Output, Shared, config_of, console, say, watched
 from chronosplat.data.bank import BankRecipe
 from chronosplat.data.render import CaptureRig, render_capture
 from chronosplat.events import Events, interruptible

@@ -11,7 +11,7 @@ from torch import Tensor
 from chronosplat.captures import Views
 from chronosplat.evaluate.baselines import nearest_indices, white
 from chronosplat.models import Reconstructor
-from chronosplat.refine import BEST, RefineConfig, fit, refine_scene, refinement
+from chronosplat.refine import BEST, RefineConfig, fit, needs_prediction, refine_scene, refinement
 from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
@@ -75,14 +75,16 @@ class Bench:
             began = time.perf_counter()
             done = fit(self.inputs, scratch_config(seconds, self.seed), device=self.device)
             return self._rendered(method, done.scene, time.perf_counter() - began, done.facts["steps"])
-        scene, seconds = self._predicted()
         if method == "feed-forward":
-            return self._rendered(method, scene, seconds)
+            return self._rendered(method, *self._predicted())
         config = refinement(method)
         if config is None:
             raise InputError(f"methods: 'off' is called feed-forward here; {ABOUT}")
+        config = replace(config, seed=self.seed)
+        predicting = needs_prediction(self.inputs, config)  # as chronosplat reconstruct does
+        scene, seconds = self._predicted() if predicting else (None, 0.0)
         began = time.perf_counter()
-        done = refine_scene(scene, self.inputs, replace(config, seed=self.seed))
+        done = fit(self.inputs, config, device=self.device) if scene is None else refine_scene(scene, self.inputs, config)
         return self._rendered(method, done.scene, seconds + time.perf_counter() - began, done.facts["steps"])
 
     def _predicted(self) -> tuple[Scene, float]:
@@ -111,7 +113,7 @@ SCRATCH_WIDTHS = (3.5, 6.0, 12.0)  # BEST's and a wider one: without a predictio
 
 def scratch_config(seconds: float, seed: int) -> RefineConfig:
     """Return the config of per-scene optimisation for a number of seconds."""
-    return replace(BEST, steps=None, seconds=seconds, free=replace(BEST.free, widths=SCRATCH_WIDTHS), seed=seed)
+    return replace(BEST, steps=None, seconds=seconds, strategy="free", free=replace(BEST.free, widths=SCRATCH_WIDTHS), seed=seed)
 
 
 def check_methods(methods: tuple[str, ...]) -> None:
