@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 
 import chronosplat
-from chronosplat.cli.common import Common, Input, Output, Shared, config_of, console, say, watched
+from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, config_of, console, say, watched
 from chronosplat.demo import DemoConfig, run_demo
 from chronosplat.export import turntable_frames, write_video
 from chronosplat.info import describe_file, describe_installation
