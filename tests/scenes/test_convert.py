@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras, orbit
 from chronosplat.metrics import mean_psnr
 from chronosplat.render import render
-from chronosplat.scenes import DeformableGaussians, Gaussians4D, Scene, StoredSequence, save_scene, to_linear, to_sequence
+from chronosplat.scenes import DeformableGaussians, Gaussians4D, Scene, StoredSequence, save_scene, to_linear_motion, to_sequence
 from chronosplat.shapes import InputError
 from tests.scene_kit import moving_scene, sequence_scene, static_scene, tilted_world
 from tests.scenes.test_deformable import body
@@ -41,7 +42,7 @@ def static_body() -> DeformableGaussians:
 @pytest.mark.parametrize("residuals", [False, True])
 def test_pieces_look_like_the_body(residuals: bool) -> None:
     scene = calm(residuals)
-    done = to_linear(scene)
+    done = to_linear_motion(scene)
     assert 300 < done.scene.num_gaussians < 300 * 20
     cameras, times = seen(scene)
     wanted, found = (render(s, cameras, times, cull=False).rgb for s in (scene, done.scene))
@@ -52,7 +53,7 @@ def test_pieces_look_like_the_body(residuals: bool) -> None:
 
 def test_a_smaller_tolerance_is_nearer_and_takes_more_pieces() -> None:
     scene = calm()
-    rough, fine = to_linear(scene, 2.0), to_linear(scene, 0.25)
+    rough, fine = to_linear_motion(scene, 2.0), to_linear_motion(scene, 0.25)
     assert fine.scene.num_gaussians > rough.scene.num_gaussians
     assert fine.mean < rough.mean
     assert fine.largest < rough.largest
@@ -60,7 +61,7 @@ def test_a_smaller_tolerance_is_nearer_and_takes_more_pieces() -> None:
 
 def test_the_error_is_of_the_captures_world() -> None:
     scene = calm()
-    done, larger = to_linear(scene), to_linear(scene.with_world(replace(scene.world, scale=2 * scene.world.scale)))
+    done, larger = to_linear_motion(scene), to_linear_motion(scene.with_world(replace(scene.world, scale=2 * scene.world.scale)))
     longest = float(scene.scales.max()) * scene.world.scale
     assert 0 < done.mean < done.largest < 2 * longest
     assert larger.largest == pytest.approx(2 * done.largest)
@@ -71,7 +72,7 @@ def test_the_error_is_of_the_captures_world() -> None:
 
 def test_pieces_are_within_the_tolerance_at_the_sampled_times() -> None:
     scene = calm(residuals=False)
-    done = to_linear(scene, tolerance=0.5)
+    done = to_linear_motion(scene, tolerance=0.5)
     assert done.largest < 0.6 * float(scene.scales.amax(-1).max()) * scene.world.scale
 
 
@@ -79,7 +80,7 @@ def test_straight_motion_stays_one_gaussian() -> None:
     scene = body(residuals=False)
     ramp = ((scene.knots - 2) / 3).float()[:, None, None]
     straight = replace(scene, shifts=ramp * torch.tensor([0.4, -0.2, 0.1]).expand(6, 3), turns=torch.zeros_like(scene.turns))
-    done = to_linear(straight)
+    done = to_linear_motion(straight)
     assert done.scene.num_gaussians == scene.num_gaussians
     assert done.largest < 1e-4
     assert done.scene.seconds == scene.seconds
@@ -94,7 +95,7 @@ def test_a_tint_takes_pieces_with_colours_of_their_own() -> None:
     still = replace(
         scene, shifts=0 * scene.shifts, turns=0 * scene.turns, offsets=0 * scene.offsets, tints=tints, colors=torch.full((4, 3), 0.8)
     )
-    done = to_linear(still)
+    done = to_linear_motion(still)
     assert done.scene.num_gaussians > 4
     assert done.largest < 1e-4
     early, late = (done.scene.colors[(done.scene.time_centers - t).abs() < 0.2][:, 1] for t in (-1.0, 1.0))
@@ -104,7 +105,7 @@ def test_a_tint_takes_pieces_with_colours_of_their_own() -> None:
 
 def test_a_static_body_stays_at_all_times() -> None:
     scene = static_body()
-    done = to_linear(scene)
+    done = to_linear_motion(scene)
     assert done.scene.num_gaussians == scene.num_gaussians
     for seconds in (-100.0, 2.0, 1000.0):
         for name, wanted in scene.at(seconds).tensors().items():
@@ -112,14 +113,14 @@ def test_a_static_body_stays_at_all_times() -> None:
 
 
 def test_what_is_linear_stays_as_it_is() -> None:
-    assert to_linear(moving_scene()).scene.tensors().keys() == moving_scene().tensors().keys()
+    assert to_linear_motion(moving_scene()).scene.tensors().keys() == moving_scene().tensors().keys()
     still = static_scene(world=tilted_world())
-    torch.testing.assert_close(to_linear(still).scene.at(7.0).means, still.at(0.0).means)
-    assert isinstance(to_linear(still).scene, Gaussians4D)
+    torch.testing.assert_close(to_linear_motion(still).scene.at(7.0).means, still.at(0.0).means)
+    assert isinstance(to_linear_motion(still).scene, Gaussians4D)
 
 
 @pytest.mark.parametrize("make", [lambda: body(residuals=True), static_body, static_scene, moving_scene])
-def test_a_sequence_is_the_scene_at_its_times(make) -> None:
+def test_a_sequence_is_the_scene_at_its_times(make: Callable[[], Scene]) -> None:
     scene = make()
     found = to_sequence(scene, SECONDS)
     assert found.num_frames == 3
@@ -150,11 +151,11 @@ def test_wrong_times(times: list[float], message: str) -> None:
 
 
 def test_a_sequence_has_no_trajectories() -> None:
-    with pytest.raises(InputError, match="GaussianSequence with other scales.*body_from_sequence"):
-        to_linear(sequence_scene())
+    with pytest.raises(InputError, match=r"GaussianSequence with other scales.*body_from_sequence"):
+        to_linear_motion(sequence_scene())
 
 
 @pytest.mark.parametrize(("tolerance", "samples"), [(0.0, 9), (float("nan"), 9), (1.0, 1)])
 def test_wrong_arguments(tolerance: float, samples: int) -> None:
-    with pytest.raises(InputError, match="to_linear"):
-        to_linear(body(), tolerance, samples)
+    with pytest.raises(InputError, match="to_linear_motion"):
+        to_linear_motion(body(), tolerance, samples)

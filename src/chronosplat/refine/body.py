@@ -40,6 +40,7 @@ class BodyStart:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
         times: [F] seconds of the views. origin: for a report.
         pace: factor of the motion's learning rates. lead: see Start.
+        repeats: how often each of the views takes its turn; None: each once.
     """
 
     fields: Fields
@@ -48,6 +49,7 @@ class BodyStart:
     origin: str
     pace: float = 1.0
     lead: float = 0.0
+    repeats: tuple[int, ...] | None = None
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
 
@@ -74,6 +76,7 @@ class BodyStepper(Stepper):
         assert views.times is not None
         self.views, self.config, self.deform = views, config, config.deform
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.repeats = start.repeats
         self.stamps, self.which = torch.unique(views.times, return_inverse=True)
         self.rest = int((self.stamps - start.rest).abs().argmin())
         self.away = (self.which - self.rest).abs().cpu()
@@ -101,6 +104,8 @@ class BodyStepper(Stepper):
         if self.deform.growth > 0:
             reach = max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
             train = [i for i in train if self.away[i] <= reach] or train
+        if self.repeats is not None:
+            train = [i for i in train for _ in range(self.repeats[i])]
         return super().draw(train, queue, share)
 
     def step(self, chosen: list[int], share: float) -> str:

@@ -39,7 +39,7 @@ class Converted:
         return info("linear-pieces", f"{pieces}, off by {self.mean:.2g} in the mean and by {self.largest:.2g} at most (world units)")
 
 
-def to_linear(scene: Scene, tolerance: float = TOLERANCE, samples: int = SAMPLES) -> Converted:
+def to_linear_motion(scene: Scene, tolerance: float = TOLERANCE, samples: int = SAMPLES) -> Converted:
     """Convert a scene whose Gaussians persist (DeformableGaussians) to linear motion, by pieces.
 
     Args:
@@ -51,7 +51,7 @@ def to_linear(scene: Scene, tolerance: float = TOLERANCE, samples: int = SAMPLES
         InputError: a scene whose Gaussians are others in every frame, or arguments out of range.
     """
     if not 0 < tolerance < float("inf") or samples < 2:
-        raise InputError(f"to_linear: expected tolerance above 0 and at least 2 samples, got {tolerance:g} and {samples}")
+        raise InputError(f"to_linear_motion: expected tolerance above 0 and at least 2 samples, got {tolerance:g} and {samples}")
     linear = scene.linear_form()
     if isinstance(scene, Gaussians4D):
         return Converted(scene, 0.0, 0.0, scene.num_gaussians)
