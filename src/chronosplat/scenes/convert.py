@@ -14,7 +14,7 @@ from chronosplat.scenes.pieces import TOLERANCE, in_pieces
 from chronosplat.scenes.scene import SPLAT_SHAPES, Clock, Scene
 from chronosplat.shapes import InputError
 
-SAMPLES = 65  # times at which trajectories are sampled
+SAMPLES = 33  # times at which trajectories are sampled
 SPLATS_PER_CALL = 4_000_000  # Gaussians times timestamps that are evaluated at once
 
 
