@@ -15,7 +15,7 @@ import chronosplat as cs
 from chronosplat.cameras import orbit
 from chronosplat.events import Events
 from chronosplat.metrics.video import flicker
-from chronosplat.refine import body_from_sequence
+from chronosplat.refine import Refined, body_from_sequence
 from chronosplat.refine.from_sequence import cameras_around, repeats_of, sequence_views
 from chronosplat.refine.strategies.frames import is_sequence
 from chronosplat.render import render
@@ -37,7 +37,7 @@ def flickering(frames: int = 8) -> GaussianSequence:
 
 
 @cache
-def converted() -> cs.refine.Refined:  # pyright: ignore[reportAttributeAccessIssue]
+def converted() -> Refined:
     return body_from_sequence(flickering(), few(150), size=48)
 
 
@@ -129,7 +129,7 @@ def test_frames_that_show_nothing_are_left_out() -> None:
 
 def nothing(opacity: float) -> GaussianSequence:
     """Frames without anything opaque, of three Gaussians."""
-    few = GaussianSequence(**{name: t[:, :3] if t.ndim > 1 else t for name, t in flickering(2).tensors().items()})
+    few = GaussianSequence(**{name: t[:, :3] if t.ndim > 1 else t for name, t in flickering(2).tensors().items()})  # pyright: ignore[reportArgumentType]
     return replace(few, opacities=torch.full_like(few.opacities, opacity))
 
 
@@ -137,7 +137,7 @@ def empty(frames: int, count: int) -> GaussianSequence:
     """Frames without Gaussians, or no frames."""
     shapes = {"means": 3, "quats": 4, "scales": 3, "opacities": 0, "colors": 3}
     fields = {name: torch.zeros(frames, count, *([width] if width else [])) for name, width in shapes.items()}
-    return GaussianSequence(**fields, times=torch.arange(frames, dtype=torch.float64))
+    return GaussianSequence(**fields, times=torch.arange(frames, dtype=torch.float64))  # pyright: ignore[reportArgumentType]
 
 
 def broken() -> GaussianSequence:

@@ -123,7 +123,8 @@ def test_a_long_gap_between_times_leaves_pieces_finite() -> None:
 def test_they_make_a_scene() -> None:
     path = 0.3 * torch.stack([(3 * TIMES).cos(), (3 * TIMES).sin(), TIMES], -1)[:, None].expand(-1, 7, -1)
     fields, _ = in_pieces(cloud(7), path, still_quats(7), TIMES)
-    assert Gaussians4D(**fields).num_gaussians == len(fields["means"])  # checks shapes
+    scene = Gaussians4D(**fields)  # pyright: ignore[reportArgumentType]
+    assert scene.num_gaussians == len(fields["means"])  # shapes were checked
 
 
 def test_one_timestamp_is_one_piece() -> None:

@@ -16,6 +16,7 @@ from chronosplat.cameras import RADIUS, Cameras, Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.captures.views import as_bytes, evenly
 from chronosplat.events import Events, info, warning
+from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import FAST, RefineConfig
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
@@ -68,7 +69,9 @@ def body_from_sequence(
     points = random_in_hull(rendered, count_for(rendered.rgba8()), config.seed).to(target)
     problem = Problem(points, every, training_views(points, every), config, events)
     repeats = repeats_of(len(rendered), len(every) - len(rendered))
-    strategy = replace(DEFORM, starts=lambda p: [replace(start, repeats=repeats) for start in deform_starts(p)])
+    strategy = replace(
+        DEFORM, starts=lambda p: [replace(start, repeats=repeats) for start in deform_starts(p) if isinstance(start, BodyStart)]
+    )
     with events.cancel.watched():
         done = compete(problem, [strategy])
     frames = len(torch.unique(rendered.times))
