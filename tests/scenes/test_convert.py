@@ -70,6 +70,19 @@ def test_the_error_is_of_the_captures_world() -> None:
     assert f"{done.largest:.2g} at most" in text
 
 
+def test_the_error_is_the_distance_over_all_times() -> None:
+    """Of one Gaussian all pieces are its own: their mean by opacity, at sampled times and midway."""
+    scene = calm(residuals=False, count=1)
+    done = to_linear_motion(scene, tolerance=4.0)
+    off = []
+    for seconds in torch.linspace(2, 5, 65).tolist():
+        pieces, wanted = done.scene.at(seconds), scene.at(seconds)
+        weights = pieces.opacities[:, None]
+        off.append(float(((weights * pieces.means).sum(0) / weights.sum() - wanted.means[0]).norm()))
+    assert done.largest == pytest.approx(max(off), rel=1e-3)
+    assert done.mean == pytest.approx(sum(off) / len(off), rel=1e-3)
+
+
 def test_pieces_are_within_the_tolerance_at_the_sampled_times() -> None:
     scene = calm(residuals=False)
     done = to_linear_motion(scene, tolerance=0.5)

@@ -29,8 +29,8 @@ from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError, check_finite
 
 AZIMUTHS, ELEVATIONS = 8, (-10.0, 30.0)  # the second ring is turned by half a step
-MAX_FRAMES = 48  # evenly spaced; 768 views of 256 x 256 take 200 MB
-SIZE = 256  # pixels, as L4GM's input images
+MAX_FRAMES = 48  # evenly spaced; 768 views of 192 x 192 take 113 MB
+SIZE = 192  # pixels: finer than L4GM's Gaussians, of which each view of 128 x 128 pixels gives one a pixel
 OPAQUE = 0.1  # opacity from which a Gaussian belongs to the object
 FILLED = 0.55  # radius of the object where the cameras' distance is 1.5: their images hold a sphere of 0.62
 PROBES = 2000  # Gaussians of a frame that show the object's extent
