@@ -140,7 +140,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, kind: str | None, said: str) -> None:
     path = rewritten(tmp_path / "scene.safetensors", {"kind": kind})
     with pytest.raises(
-        InputError, match=f"unknown kind of scene {said}; known: Gaussians3D, DeformableGaussians, GaussianSequence, Gaussians4D$"
+        InputError, match=f"unknown kind of scene {said}; known: Gaussians3D, GaussianSequence, Gaussians4D, DeformableGaussians$"
     ):
         load_scene(path)
 

@@ -41,6 +41,7 @@ class BodyStart:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
         times: [F] seconds of the views. origin: for a report.
         pace: factor of the motion's learning rates. lead: see Start.
+        repeats: how often each of the views takes its turn; None: each once.
     """
 
     fields: Fields
@@ -49,6 +50,7 @@ class BodyStart:
     origin: str
     pace: float = 1.0
     lead: float = 0.0
+    repeats: tuple[int, ...] | None = None
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
 
@@ -75,6 +77,7 @@ class BodyStepper(Stepper):
         assert views.times is not None
         self.views, self.config, self.deform = views, config, config.deform
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.repeats = start.repeats
         self.stamps, self.which = torch.unique(views.times, return_inverse=True)
         self.rest = int((self.stamps - start.rest).abs().argmin())
         self.away = (self.which - self.rest).abs().cpu()
@@ -104,6 +107,8 @@ class BodyStepper(Stepper):
         """See Stepper: views within reach of the rest time, which grows with the budget's share."""
         if self.deform.growth > 0:
             train = [i for i in train if self.away[i] <= self.reach(share)] or train
+        if self.repeats is not None:
+            train = [i for i in train for _ in range(self.repeats[i])]
         return super().draw(train, queue, share)
 
     def reach(self, share: float) -> int:

@@ -13,6 +13,7 @@ from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import well_seen
+from chronosplat.refine.from_sequence import body_from_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
 from chronosplat.refine.start import count_for
@@ -20,7 +21,7 @@ from chronosplat.refine.strategies import STRATEGIES
 from chronosplat.refine.strategies.deform import DEFORM, why_not
 from chronosplat.refine.strategies.frames import is_sequence
 from chronosplat.refine.strategies.free import FREE, hull_starts
-from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit
+from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit, check_times
 from chronosplat.refine.training_views import training_views
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
@@ -79,6 +80,9 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events
         check_fit(scene, views)
     problem = Problem(scene, views, training_views(scene, views), config, events or Events())
     chosen, why = choose_strategies(problem)
+    if is_sequence(scene) and chosen == [DEFORM]:
+        check_times(scene, views, 0.05 * (scene.timestamps(0)[-1] - scene.timestamps(0)[0]) + 1e-6)
+        return body_from_sequence(scene, config, problem.events, views)
     with problem.events.cancel.watched():
         names = " or ".join(strategy.name for strategy in chosen)
         problem.events.notice(info("strategy", f"refinement strategy {names}: {why}"))

@@ -1,6 +1,7 @@
-"""Scenes: kinds of Gaussians over time, conditioning on time, rotations, and scene files."""
+"""Scenes: kinds of Gaussians over time, conditioning on time, conversions, rotations, and scene files."""
 
 from chronosplat.scenes.conditioning import covariance_4d, moving_form, moving_shape, temporal_weight
+from chronosplat.scenes.convert import Converted, to_linear_motion, to_sequence
 from chronosplat.scenes.deformable import DeformableGaussians
 from chronosplat.scenes.gaussians import Gaussians4D, GaussianSequence
 from chronosplat.scenes.rotations import covariances_to_shapes, matrices_to_quats, multiply, normalize, quats_to_matrices, rotation_4d

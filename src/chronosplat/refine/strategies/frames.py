@@ -85,7 +85,7 @@ def find_pace(pace: Pace, fields: Fields, training: TrainingViews, held: list[in
 
 def is_sequence(scene: Scene) -> bool:
     """Whether a scene is a set of frames of its own for each timestamp."""
-    return scene.linear_form() is None and scene.num_frames is not None
+    return scene.linear_form() is None and scene.num_frames is not None and scene.seconds is not None
 
 
 def _cannot(problem: Problem) -> str:
