@@ -54,7 +54,7 @@ class ReconstructConfig:
         seed: of everything random.
         refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (about four
             times as long), or a number of seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C keeps the best so far.
-        strategy: refinement strategy: auto, free, track, gentle or frames.
+        strategy: refinement strategy: auto, deform, free, gentle or frames.
         refine_cameras: also correct the cameras' poses, and write them to cameras.json.
         refine_exposure: also correct each view's gain and offset.
         ply: also write a PLY sequence.
