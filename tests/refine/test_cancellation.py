@@ -10,7 +10,6 @@ import pytest
 import chronosplat
 from chronosplat.events import Events, interruptible
 from chronosplat.refine import fit, refine_scene
-from chronosplat.refine.config import TrackConfig
 from tests.refine.kit import (
     blobs,
     cancelled_in,
@@ -61,12 +60,12 @@ def test_a_cancellation_while_fitting_gives_a_scene(step: int, monkeypatch: pyte
     assert all(bool(t.isfinite().all()) for t in done.scene.tensors().values())
 
 
-TRACKED = few(60, strategy="track", track=TrackConfig(60, min_steps_per_view=1))
+DEFORMED = few(60, strategy="deform")
 
 RUNS: dict[str, Callable[[], object]] = {
     "free": lambda: refine_scene(wrong(blobs()), views(), few(40, strategy="free")),
     "gentle": lambda: refine_scene(wrong(blobs()), video_views(), few(40, strategy="gentle")),
-    "track": lambda: refine_scene(wrong(blobs()), video_views(), TRACKED),
+    "deform": lambda: refine_scene(wrong(blobs()), video_views(), DEFORMED),
     "frames": lambda: refine_scene(wrong(three_frames()), views(), few(40)),
     "from random points": lambda: fit(views(), few(40)),
     "public function": lambda: chronosplat.refine(wrong(blobs()), views(), steps=40),
@@ -82,7 +81,7 @@ def test_an_interrupt_is_raised(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 WATCHED: dict[str, Callable[[Events], object]] = {
     "free": lambda events: refine_scene(wrong(blobs()), views(), few(10, strategy="free"), events),
-    "track": lambda events: refine_scene(wrong(blobs()), video_views(), TRACKED, events),
+    "deform": lambda events: refine_scene(wrong(blobs()), video_views(), DEFORMED, events),
     "frames": lambda events: refine_scene(wrong(three_frames()), views(), few(10), events),
     "from random points": lambda events: fit(views(), few(10), events),
 }

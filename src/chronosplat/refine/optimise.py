@@ -233,8 +233,6 @@ def optimise(
     return Outcome(_detached(fields), steps, broken, corrections)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def run_steps(
     stepper: Stepper,
     train: Sequence[int],
