@@ -188,3 +188,14 @@ def test_regrouping_needs_an_origin_for_each_row() -> None:
     adam = FusedAdam({"means": torch.zeros(4, 3)}, {"means": 1.0})
     with pytest.raises(InputError, match="means: expected 2 rows, one for each origin; got 3"):
         adam.regroup({"means": torch.zeros(3, 3)}, torch.tensor([0, 1]))
+
+
+def test_regrouping_keeps_names_whose_learning_rate_is_zero_for_now() -> None:
+    adam = FusedAdam({"means": torch.zeros(4, 3)}, {"means": 1.0})
+    adam.lrs["means"] = 0.0
+    adam.regroup({"means": torch.ones(3, 3)}, torch.tensor([0, 1, -1]))
+    for lr, moves in ((0.0, False), (0.5, True)):
+        adam.lrs["means"] = lr
+        adam.values["means"].sum().backward()
+        assert adam.step()
+        assert bool((adam.values["means"] != 1).all()) == moves

@@ -60,7 +60,7 @@ class FusedAdam:
 
     def _place(self, name: str, tensor: Tensor) -> None:
         """Make a field's value and, where it is optimised, its parameters, with moments of zero."""
-        if not self.lrs.get(name, 0.0) > 0:
+        if not self.lrs.get(name, 0.0) > 0 and name not in self._groups:
             self.values[name] = tensor.detach().float()
             return
         with torch.no_grad():
