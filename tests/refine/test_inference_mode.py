@@ -19,7 +19,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Views], RefineConfig]] = 
     "free": (blobs, views, few(60, strategy="free")),
     "gentle": (blobs, video_views, few(30, strategy="gentle", search=0.0)),
     "gentle, static": (still, ring, few(30, strategy="gentle", search=0.0)),
-    "deform": (blobs, video_views, few(60, strategy="deform")),
+    "deform": (blobs, ring, few(60, strategy="deform")),
     "frames": (three_frames, views, few(30, strategy="frames")),
     "corrections": (blobs, views, few(60, strategy="free", cameras=True, exposure=True)),
 }

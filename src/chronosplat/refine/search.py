@@ -100,7 +100,8 @@ def optimise_with_search(
 
     budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), seconds_left())
     best = _search(starts, problem, held, floor, budget) if held else Best(math.nan, until=1.0)
-    facts: dict[str, Any] = {"held_out": len(held), "psnr_held_out": rounded(best.psnr) if best.scene else None, "seed": config.seed}
+    facts: dict[str, Any] = {"strategy": starts[best.start].strategy, "held_out": len(held), "seed": config.seed}
+    facts["psnr_held_out"] = rounded(best.psnr) if best.scene else None
     if len(best.tried) > 1:
         facts["tried"] = {name: rounded(psnr) for name, psnr in best.tried.items()}
     scene, steps, broken, corrections = best.scene, best.steps, best.broken, None
@@ -120,7 +121,7 @@ def optimise_with_search(
         if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
             theirs = psnr_of(best.scene, problem)
             scene, corrections = (best.scene, None) if theirs >= stepper.psnr(range(len(views))) else (scene, corrections)
-        facts |= {"until": round(until, 3), "strategy": start.strategy, **start.facts(), **stepper.corrections.facts()}
+        facts |= {"until": round(until, 3), **start.facts(), **stepper.corrections.facts()}
     return Done(scene, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
 
 
