@@ -2,7 +2,6 @@
 
     python benchmarks/refinement.py ASSETS --setup alternating --steps 500
     python benchmarks/refinement.py ASSETS --setup alternating --steps 500 --with velocity_weight=0
-    python benchmarks/refinement.py ASSETS --setup video --with track.steps=0
     python benchmarks/refinement.py ASSETS --setup video --with strategy=gentle
     python benchmarks/refinement.py ASSETS --views 4 --how fast
     python benchmarks/refinement.py ASSETS --setup dense8 --scratch --seconds 60 --models q_animals_husky --sheet sheet.png

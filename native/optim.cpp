@@ -102,35 +102,16 @@ struct AdamRun {
             memcpy(&p, g.parameter + i, 4 * n), memcpy(&d, g.gradient + i, 4 * n), memcpy(&m, g.first + i, 4 * n);
             if (g.activation) memcpy(&x, g.value + i, 4 * n);
             d = chain(g, d, x);
-            if (g.vector) {
-                alignas(64) float second[LANES] = {};
-                for (size_t k = 0; k < n; k++) second[k] = g.second[(i + k) / g.columns];
-                v = load(second);
-            } else {
-                memcpy(&v, g.second + i, 4 * n);
-                v = beta2 * v + (1 - beta2) * (d * d);
-                memcpy(g.second + i, &v, 4 * n);
-            }
+            memcpy(&v, g.second + i, 4 * n);
+            v = beta2 * v + (1 - beta2) * (d * d);
             m = m + (1 - beta1) * (d - m);
             p = p - step * m / (root(v) / root_correction + eps);
             p = lower(upper(p, splat(g.low)), splat(g.high));
-            memcpy(g.first + i, &m, 4 * n), memcpy(g.parameter + i, &p, 4 * n);
+            memcpy(g.first + i, &m, 4 * n), memcpy(g.second + i, &v, 4 * n), memcpy(g.parameter + i, &p, 4 * n);
         }
     }
     static vfloat chain(const AdamGroup& g, vfloat d, vfloat value) {
         return g.activation == 1 ? d * value : g.activation == 2 ? d * value * (1.f - value) : d;
-    }
-    void second_of_rows(const AdamGroup& g, size_t first, size_t end) const {
-        for (size_t r = first; r < end; r++) {
-            float sum = 0;
-            for (int c = 0; c < g.columns; c++) {
-                const size_t i = r * g.columns + c;
-                const float x = g.activation ? g.value[i] : 0.f;
-                const float d = g.gradient[i] * (g.activation == 1 ? x : g.activation == 2 ? x * (1 - x) : 1.f);
-                sum += d * d;
-            }
-            g.second[r] = beta2 * g.second[r] + (1 - beta2) * (sum / g.columns);
-        }
     }
     static void narrow(const AdamGroup& g, size_t first, size_t end) {
         for (size_t r = first; r < end; r++) {
@@ -163,7 +144,6 @@ int adam(const AdamGroup* groups, int count, float beta1, float beta2, float eps
         const AdamGroup& g = groups[k];
         if (g.lr == 0) return;
         const size_t first = item * ROWS, end = (size_t)(item + 1) * ROWS < (size_t)g.rows ? (item + 1) * ROWS : g.rows;
-        if (g.vector) run.second_of_rows(g, first, end);
         run.elements(g, first * g.columns, end * g.columns);
         if (g.spread < 1e30f) run.narrow(g, first, end);
         if (g.value != g.parameter) run.activate(g, first * g.columns, end * g.columns);

@@ -43,7 +43,6 @@ struct AdamGroup {
     int64_t rows, steps;  // steps: number of this step of the group, from 1
     int32_t columns;
     int32_t activation;  // value = 0: parameter, 1: exp(parameter), 2: sigmoid(parameter)
-    int32_t vector;      // 1: one second moment for each row (VectorAdam)
     float lr;            // 0 leaves the group as it is
     float low, high;     // bounds of the parameter
     float spread;        // largest difference between parameters of a row: smaller ones are raised
@@ -51,7 +50,7 @@ struct AdamGroup {
     float* value;        // [R, C] may be `parameter` without activation
     const float* gradient;  // [R, C] of the value
     float* first;           // [R, C] moments
-    float* second;          // [R, C], or [R]
+    float* second;          // [R, C]
 };
 
 }

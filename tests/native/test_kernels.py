@@ -34,7 +34,7 @@ class Kernels:
             "centers": fenced(5, 3), "shifts": fenced(4, 5, 3), "turns": fenced(4, 5, 3),
             "moved": fenced(4, 301, 3), "turned": fenced(4, 301, 4),
             "parameter": fenced(301, 3), "value": fenced(301, 3), "gradient": fenced(301, 3),
-            "first": fenced(301, 3), "second": fenced(301),
+            "first": fenced(301, 3), "second": fenced(301, 3),
         }  # fmt: skip
         self.out = {name: fenced(*shape) for name, shape in {"a": (V, HEIGHT, WIDTH, 3), "b": (V, HEIGHT, WIDTH), "n": (301, 3)}.items()}
         self.out |= {"q": fenced(301, 4), "s": fenced(4, 5, 3), "t": fenced(4, 5, 3)}
@@ -43,7 +43,7 @@ class Kernels:
         )
         self.skin = native.SkinInputs(4, 301, 5, 3, 2, *(self[name] for name in SKIN))
         self.group = native.AdamGroup(
-            301, 1, 3, 1, 1, 0.1, -1e3, 1e3, 1.0, *(self[name] for name in ("parameter", "value", "gradient", "first", "second"))
+            301, 1, 3, 1, 0.1, -1e3, 1e3, 1.0, *(self[name] for name in ("parameter", "value", "gradient", "first", "second"))
         )
 
     def __getitem__(self, name: str) -> int:

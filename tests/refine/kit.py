@@ -19,7 +19,9 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.refine import RefineConfig, Refined
 from chronosplat.refine.config import FreeConfig
 from chronosplat.render import render
-from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
+from chronosplat.scenes import Clock, DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
+from chronosplat.scenes.deformable import rotation_quats
+from chronosplat.scenes.rotations import quats_to_matrices
 
 S = TypeVar("S", Gaussians3D, Gaussians4D, GaussianSequence)
 SIZE, COUNT, FRAMES = 32, 300, 24
@@ -124,6 +126,50 @@ def moving() -> Gaussians4D:
 def front_facing() -> Views:
     """Both blobs from a static camera, and the other sides of the first timestamp."""
     return views_of(moving(), *video(12))
+
+
+def body_of(turns: Tensor, shifts: Tensor, count: int = 400) -> DeformableGaussians:
+    """An opaque bar of coloured blocks along x, moved by a node at each end.
+
+    Args:
+        turns, shifts: [M, 2, 3] at even knots over the two seconds.
+    """
+    random = torch.Generator().manual_seed(5)
+    means = (torch.rand(count, 3, generator=random) - 0.5) * torch.tensor([0.9, 0.24, 0.24])
+    along = means[:, 0] / 0.9 + 0.5
+    block = (along * 6).long() + (means[:, 1] > 0).long() * 3 + (means[:, 2] > 0).long() * 2
+    palette = torch.tensor([[0.8, 0.2, 0.1], [0.1, 0.3, 0.8], [0.2, 0.7, 0.2], [0.9, 0.8, 0.2], [0.5, 0.2, 0.6]])
+    return DeformableGaussians(
+        means=means,
+        quats=torch.tensor([1.0, 0, 0, 0]).expand(count, 4).clone(),
+        scales=torch.full((count, 3), 0.025),
+        opacities=torch.full((count,), 0.9),
+        colors=palette[block % 5],
+        nodes=torch.tensor([[-0.45, 0.0, 0.0], [0.45, 0.0, 0.0]]),
+        skin_nodes=torch.tensor([0, 1]).expand(count, 2).clone(),
+        skin_weights=torch.stack([1 - along, along], -1),
+        knots=torch.linspace(*SECONDS, len(turns), dtype=torch.float64),
+        shifts=shifts,
+        turns=turns,
+    )
+
+
+@cache
+def rigid() -> DeformableGaussians:
+    """The bar turns by 70 degrees about an axis through its middle."""
+    at = torch.linspace(-1, 1, 9)[:, None, None]
+    turns = at * torch.tensor([0.0, 0.5, 0.35]).expand(1, 2, 3)
+    ends = torch.tensor([[-0.45, 0.0, 0.0], [0.45, 0.0, 0.0]])
+    shifts = (quats_to_matrices(rotation_quats(turns)) @ ends[:, :, None])[..., 0] - ends
+    return body_of(turns, shifts)
+
+
+@cache
+def bending() -> DeformableGaussians:
+    """Both ends of the bar rise and fall, and turn against each other."""
+    at = torch.sin(torch.linspace(0, 2 * math.pi, 9))[:, None, None]
+    turns = at * torch.tensor([[0.0, 0.0, -0.5], [0.0, 0.0, 0.5]])
+    return body_of(turns, at * torch.tensor([0.0, 0.15, 0.0]).expand(1, 2, 3))
 
 
 def wrong(scene: S, by: float = 0.03, tint: float = 0.1, seed: int = 7) -> S:

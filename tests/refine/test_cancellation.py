@@ -10,7 +10,6 @@ import pytest
 import chronosplat
 from chronosplat.events import Events, interruptible
 from chronosplat.refine import fit, refine_scene
-from chronosplat.refine.config import TrackConfig
 from tests.refine.kit import (
     blobs,
     cancelled_in,
@@ -40,7 +39,7 @@ def test_a_cancellation_never_leaves_a_scene_worse_than_the_prediction(step: int
 
 
 def test_a_cancellation_in_the_final_run_keeps_what_the_search_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = refine_scene(wrong(blobs()), views(), few(200), cancelled_in(71, monkeypatch))
+    done = refine_scene(wrong(blobs()), views(), few(200, strategy="free"), cancelled_in(90, monkeypatch))
     assert done.facts["stopped"] == "interrupted"
     assert psnr_of(done.scene, unseen()) > psnr_of(wrong(blobs()), unseen()) + 2.5
 
@@ -56,17 +55,18 @@ def test_a_cancellation_from_a_progress_callback_keeps_the_best() -> None:
 @pytest.mark.parametrize("step", [1, 5, 15])
 def test_a_cancellation_while_fitting_gives_a_scene(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done = fit(views(), few(40), cancelled_in(step, monkeypatch))
+    assert (done.facts["steps"], done.facts["kept"]) == (step, False)
     assert done.facts["stopped"] == "interrupted"
     assert "the best state so far is kept" in said(done, "stopped-early")
     assert all(bool(t.isfinite().all()) for t in done.scene.tensors().values())
 
 
-TRACKED = few(60, strategy="track", track=TrackConfig(60, min_steps_per_view=1))
+DEFORMED = few(60, strategy="deform")
 
 RUNS: dict[str, Callable[[], object]] = {
     "free": lambda: refine_scene(wrong(blobs()), views(), few(40, strategy="free")),
     "gentle": lambda: refine_scene(wrong(blobs()), video_views(), few(40, strategy="gentle")),
-    "track": lambda: refine_scene(wrong(blobs()), video_views(), TRACKED),
+    "deform": lambda: refine_scene(wrong(blobs()), video_views(), DEFORMED),
     "frames": lambda: refine_scene(wrong(three_frames()), views(), few(40)),
     "from random points": lambda: fit(views(), few(40)),
     "public function": lambda: chronosplat.refine(wrong(blobs()), views(), steps=40),
@@ -82,7 +82,7 @@ def test_an_interrupt_is_raised(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 WATCHED: dict[str, Callable[[Events], object]] = {
     "free": lambda events: refine_scene(wrong(blobs()), views(), few(10, strategy="free"), events),
-    "track": lambda events: refine_scene(wrong(blobs()), video_views(), TRACKED, events),
+    "deform": lambda events: refine_scene(wrong(blobs()), video_views(), DEFORMED, events),
     "frames": lambda events: refine_scene(wrong(three_frames()), views(), few(10), events),
     "from random points": lambda events: fit(views(), few(10), events),
 }

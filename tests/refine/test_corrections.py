@@ -76,7 +76,7 @@ def test_images_of_other_exposure_are_corrected() -> None:
 
 @pytest.mark.parametrize("enabled", [{"cameras": True}, {"exposure": True}, {"cameras": True, "exposure": True}])
 def test_corrections_go_with_a_refinement(enabled: dict[str, bool]) -> None:
-    done = refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras, 0.3)), few(80, **enabled))
+    done = refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras, 0.3)), few(80, strategy="free", **enabled))
     assert not done.facts["stopped"]
     assert psnr_of(done.scene, unseen()) > psnr_of(wrong(blobs()), unseen()) + 1.5
     reported = {"cameras": ("cameras_turned_degrees", "cameras_moved"), "exposure": ("exposure_gain", "exposure_offset")}
@@ -90,7 +90,7 @@ def test_corrections_go_with_a_refinement(enabled: dict[str, bool]) -> None:
 
 @cache
 def refined() -> Refined:
-    return refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras)), few(160, cameras=True))
+    return refine_scene(wrong(blobs()), replace(views(), cameras=turned(views().cameras)), few(160, strategy="free", cameras=True))
 
 
 def test_renderings_from_the_corrected_cameras_beat_those_from_the_given_ones() -> None:
@@ -106,15 +106,17 @@ def test_renderings_from_the_corrected_cameras_beat_those_from_the_given_ones() 
 
 
 def test_corrected_cameras_are_in_the_capture_s_world() -> None:
-    world = tilted_world()
-    there = turned(views().cameras).transformed(world)
-    done = refine_scene(replace(wrong(blobs()), world=world), replace(views(), cameras=there), few(160, cameras=True))
+    """In small steps: where all fields move freely, Adam makes steps of differences in rounding, too, and they grow."""
+    world, config = tilted_world(), few(40, strategy="gentle", search=0.0, cameras=True)
+    given = replace(views(), cameras=turned(views().cameras))
+    there = replace(given, cameras=given.cameras.transformed(world))
+    done, wanted = refine_scene(replace(wrong(blobs()), world=world), there, config), refine_scene(wrong(blobs()), given, config)
     assert done.cameras is not None
-    given = replace(views(), cameras=there)
-    assert psnr_of(done.scene, replace(given, cameras=done.cameras)) > psnr_of(done.scene, given) + 2
+    assert wanted.cameras is not None
+    assert psnr_of(done.scene, replace(there, cameras=done.cameras)) > psnr_of(done.scene, there) + 1.5
     here = done.cameras.transformed(world.inverse())
-    assert refined().cameras is not None
-    torch.testing.assert_close(here.viewmats, refined().cameras.viewmats.to(here.viewmats), atol=5e-3, rtol=0)
+    torch.testing.assert_close(here.viewmats, wanted.cameras.viewmats.to(here.viewmats), atol=2e-5, rtol=0)
+    assert float((here.viewmats - given.cameras.viewmats).abs().max()) > 0.01
 
 
 def test_the_returned_exposure_explains_the_images() -> None:

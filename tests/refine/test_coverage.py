@@ -115,22 +115,23 @@ def test_views_in_any_order_are_held_out_alike() -> None:
     assert sorted(order[held].tolist()) == hold_out(cameras, times, 0.17)
 
 
-def alphas(areas: list[float]) -> Tensor:
-    """Alphas of 10x10 pixels with so many covered pixels each."""
-    return torch.stack([(torch.arange(100) < area).float().view(10, 10, 1) for area in areas])
+def pixels(areas: list[float]) -> Tensor:
+    """RGBA images of 10x10 pixels with so many covered pixels each."""
+    alphas = torch.stack([(torch.arange(100) < area).view(10, 10, 1) for area in areas])
+    return alphas.to(torch.uint8).expand(-1, -1, -1, 4) * 255
 
 
 @pytest.mark.parametrize(("areas", "stays"), [([40, 45, 50], True), ([40, 45, 51], False), ([40, 0, 40], False), ([40, 40], False)])
 def test_an_object_that_keeps_its_size_in_a_video_stays_in_place(areas: list[float], stays: bool) -> None:
     assert SAME_SIZE == 1.25
-    assert keeps_its_size(orbit([0.0] * len(areas), size=10), alphas(areas)) is stays
+    assert keeps_its_size(orbit([0.0] * len(areas), size=10), pixels(areas)) is stays
 
 
 def test_single_views_of_other_sides_do_not_count() -> None:
     cameras = orbit([0.0, 90.0, 0.0, 180.0, 0.0], size=10)
-    assert keeps_its_size(cameras, alphas([40, 90, 42, 5, 44]))
-    assert not keeps_its_size(cameras[[0, 1, 3]], alphas([40, 90, 5]))
+    assert keeps_its_size(cameras, pixels([40, 90, 42, 5, 44]))
+    assert not keeps_its_size(cameras[[0, 1, 3]], pixels([40, 90, 5]))
 
 
 def test_every_video_has_to_keep_its_size() -> None:
-    assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), alphas([40, 20, 40, 40, 40, 60]))
+    assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), pixels([40, 20, 40, 40, 40, 60]))

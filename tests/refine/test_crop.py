@@ -100,7 +100,7 @@ def test_a_stray_outside_the_windows_fades(every: bool) -> None:
     before = float(fields["opacities"])
     for step in range(10 * EVERY):
         chosen = [(4 * step + k) % 24 for k in range(4)]
-        x, wanted = raster_inputs(adam.values, empty, chosen), Targets(empty.rgb, empty.alpha, 0.1, 0.3, chosen)
+        x, wanted = raster_inputs(adam.values, empty, chosen), Targets(empty.pixels, None, 0.1, 0.3, chosen)
         x, wanted = (crop.at(chosen, step) if every else crop.window(chosen)).apply(x, wanted)
         render_loss(x, wanted).backward()
         assert adam.step()

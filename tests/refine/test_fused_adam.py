@@ -1,4 +1,4 @@
-"""FusedAdam against torch.optim.Adam, VectorAdam and its own twin in torch."""
+"""FusedAdam against torch.optim.Adam and its own twin in torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from chronosplat.refine.fused_adam import BETAS, EPS, FusedAdam
 from chronosplat.refine.parameters import Fields, bounded, freed
-from chronosplat.refine.vector_adam import VectorAdam
 from chronosplat.shapes import InputError
 
 LRS = {
@@ -89,29 +88,17 @@ def test_it_is_torch_s_adam_with_activations() -> None:
     assert float((scales.amax(-1) / scales.amin(-1)).max()) == pytest.approx(1.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("vectors", [(), ("means", "turns", "scales")])
-def test_the_native_one_is_its_twin(vectors: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = run(FusedAdam(start(), LRS, vectors, 3.0))
+def test_the_native_one_is_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = run(FusedAdam(start(), LRS, 3.0))
     in_torch(monkeypatch)
-    close(fast, run(FusedAdam(start(), LRS, vectors, 3.0)))
-
-
-def test_vectors_are_those_of_vector_adam() -> None:
-    vector = start()["turns"].clone().requires_grad_()
-    slow, fast = VectorAdam([(vector, 0.05)]), FusedAdam({"turns": start()["turns"]}, {"turns": 0.05}, ["turns"])
-    for step in range(10):
-        loss_of({"turns": vector}, step).backward()
-        slow.step(0.5)
-        loss_of(fast.values, step).backward()
-        fast.step(0.5)
-    torch.testing.assert_close(fast.values["turns"], vector, rtol=1e-5, atol=1e-6)
+    close(fast, run(FusedAdam(start(), LRS, 3.0)))
 
 
 def test_threads_do_not_change_a_bit() -> None:
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        found.append(run(FusedAdam(start(9000), LRS, ["quats"], 4.0), 4))
+        found.append(run(FusedAdam(start(9000), LRS, 4.0), 4))
     for other in found[1:]:
         assert all(torch.equal(t, other[name]) for name, t in found[0].items())
 
@@ -159,10 +146,7 @@ def test_what_has_no_learning_rate_or_no_gradient_stays() -> None:
 def test_rows_that_are_kept_go_on_as_they_were(change: Callable[[int], Tensor]) -> None:
     names = ("means", "scales", "opacities", "colors")
     given = {name: start(50)[name] for name in names}
-    whole, part = (
-        FusedAdam(given, {name: LRS[name] for name in names}, ["means"]),
-        FusedAdam(given, {name: LRS[name] for name in names}, ["means"]),
-    )
+    whole, part = (FusedAdam(given, {name: LRS[name] for name in names}) for _ in range(2))
     origin = change(50)
     rows = origin.clamp_min(0)
 
@@ -181,7 +165,7 @@ def test_rows_that_are_kept_go_on_as_they_were(change: Callable[[int], Tensor]) 
 
 
 def test_no_rows_and_no_fields() -> None:
-    adam = FusedAdam({"means": torch.zeros(0, 3)}, {"means": 1.0}, ["means"])
+    adam = FusedAdam({"means": torch.zeros(0, 3)}, {"means": 1.0})
     adam.values["means"].sum().backward()
     assert adam.step()
     assert FusedAdam({}, {}).step()
@@ -191,7 +175,6 @@ def test_no_rows_and_no_fields() -> None:
     ("arguments", "message"),
     [
         ({"lrs": {"mean": 1.0}}, "FusedAdam: no field mean; known: means, velocities"),
-        ({"vectors": ["shifts"]}, "FusedAdam: no field shifts"),
         ({"max_anisotropy": 1.0}, "max_anisotropy: expected a number above 1, got 1"),
     ],
 )
@@ -205,3 +188,14 @@ def test_regrouping_needs_an_origin_for_each_row() -> None:
     adam = FusedAdam({"means": torch.zeros(4, 3)}, {"means": 1.0})
     with pytest.raises(InputError, match="means: expected 2 rows, one for each origin; got 3"):
         adam.regroup({"means": torch.zeros(3, 3)}, torch.tensor([0, 1]))
+
+
+def test_regrouping_keeps_names_whose_learning_rate_is_zero_for_now() -> None:
+    adam = FusedAdam({"means": torch.zeros(4, 3)}, {"means": 1.0})
+    adam.lrs["means"] = 0.0
+    adam.regroup({"means": torch.ones(3, 3)}, torch.tensor([0, 1, -1]))
+    for lr, moves in ((0.0, False), (0.5, True)):
+        adam.lrs["means"] = lr
+        adam.values["means"].sum().backward()
+        assert adam.step()
+        assert bool((adam.values["means"] != 1).all()) == moves

@@ -12,7 +12,6 @@ import torch
 import chronosplat
 from chronosplat.captures import Views
 from chronosplat.refine import RefineConfig, fit, refine_scene
-from chronosplat.refine.config import TrackConfig
 from chronosplat.scenes import Scene
 from tests.refine.kit import blobs, few, front_facing, psnr_of, ring, same, still, three_frames, video_views, views, wrong
 
@@ -20,7 +19,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Views], RefineConfig]] = 
     "free": (blobs, views, few(60, strategy="free")),
     "gentle": (blobs, video_views, few(30, strategy="gentle", search=0.0)),
     "gentle, static": (still, ring, few(30, strategy="gentle", search=0.0)),
-    "track": (blobs, video_views, few(60, strategy="track", track=TrackConfig(60, min_steps_per_view=1))),
+    "deform": (blobs, ring, few(60, strategy="deform")),
     "frames": (three_frames, views, few(30, strategy="frames")),
     "corrections": (blobs, views, few(60, strategy="free", cameras=True, exposure=True)),
 }
@@ -69,9 +68,9 @@ def test_in_double_precision_as_well(case: str, inside: bool) -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize(("track", "strategy"), [(0, "free"), (60, "track")])
-def test_fitted_as_usual(track: int, strategy: str, inside: bool) -> None:
-    config = few(60, track=TrackConfig(track, min_steps_per_view=1), velocity_weight=0.0)
+@pytest.mark.parametrize("strategy", ["free", "deform"])
+def test_fitted_as_usual(strategy: str, inside: bool) -> None:
+    config = few(60, strategy=strategy)
     with torch.inference_mode():
         seen = loaded(front_facing)
     with torch.inference_mode(inside):

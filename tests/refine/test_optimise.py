@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from chronosplat.events import Cancel
 from chronosplat.refine import RefineConfig
 from chronosplat.refine.config import FreeConfig, GentleConfig
-from chronosplat.refine.optimise import Budget, Outcome, optimise
+from chronosplat.refine.optimise import Budget, FreeStepper, Outcome, optimise
 from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.refine.training_views import TrainingViews, psnr_on, training_views
 from tests.refine.kit import blobs, cancelled_in, few, interrupted_in, views, wrong
@@ -44,12 +43,6 @@ def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 def usable(fields: Mapping[str, Tensor]) -> bool:
     return fields.keys() == start().keys() and all(bool(t.isfinite().all()) for t in fields.values())
-
-
-def broken_views() -> TrainingViews:
-    rgb = training().rgb.clone()
-    rgb[:, 3, 3] = torch.nan
-    return replace(training(), rgb=rgb)
 
 
 def test_steps_lower_the_loss() -> None:
@@ -122,16 +115,12 @@ def test_more_marks_than_steps_are_all_visited_in_order() -> None:
 
 
 def test_every_view_is_used_before_any_is_used_again() -> None:
-    """Of the views in a step, the images have gradients."""
-    rgb, used = training().rgb.clone().requires_grad_(), list[int]()
-
-    def on_mark(_share: float, _fields: object) -> None:
-        assert rgb.grad is not None
-        used.extend(rgb.grad.flatten(1).any(1).nonzero()[:, 0].tolist())
-        rgb.grad = None
-
-    marks = tuple(i / 6 for i in range(1, 7))
-    optimise(start(), replace(training(), rgb=rgb), range(2, 14), few(batch=4), Budget(6), FREE, marks=marks, on_mark=on_mark)
+    stepper, used, queue = FreeStepper(start(), training(), few(batch=4), FREE, True), list[int](), list[int]()
+    for step in range(6):
+        chosen = stepper.draw(range(2, 14), queue, step / 6)
+        assert len(chosen) == 4
+        used += chosen
+    assert used[:12] != used[12:]
     assert sorted(used[:12]) == sorted(used[12:]) == list(range(2, 14))
 
 
@@ -139,20 +128,12 @@ def test_a_batch_larger_than_the_views_takes_what_there_is() -> None:
     assert run(2, few(batch=100)).steps == 2
 
 
-def test_a_nan_in_an_image_ends_it_with_the_last_finite_fields() -> None:
-    found = run(5, training=broken_views())
-    assert found.broken == "the loss became NaN"
-    assert found.steps == 0
-    torch.testing.assert_close(found.fields["means"], start()["means"])
-    assert usable(found.fields)
-
-
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float) -> None:
-    """Images that become invalid after the third step."""
-    wanted = run(3, few(lr_floor=1.0))
-    going_bad = replace(training(), rgb=training().rgb.clone())
-    found = run(9, few(lr_floor=1.0), training=going_bad, marks=(3 / 9,), on_mark=lambda *_: going_bad.rgb.fill_(value))
+def test_a_loss_that_is_no_number_ends_it_with_the_last_finite_fields(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the third step."""
+    wanted, usual = run(3, few(lr_floor=1.0)), FreeStepper._loss
+    monkeypatch.setattr(FreeStepper, "_loss", lambda self, chosen: usual(self, chosen) * (value if self.steps == 3 else 1.0))
+    found = run(9, few(lr_floor=1.0))
     assert (found.broken, found.steps) == ("the loss became NaN", 3)
     assert identical(found.fields, wanted.fields)
 

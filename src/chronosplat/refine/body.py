@@ -190,6 +190,8 @@ class BodyStepper(Stepper):
         """Remove transparent Gaussians, and split those on which the images pull most, up to a number that grows."""
         deform, fields = self.deform, self.fields
         alive = (fields["opacities"] > deform.min_opacity).nonzero()[:, 0]
+        if not len(alive):
+            return
         wanted = round(self.begun + (self.target - self.begun) * min(1.0, share / deform.densify_until))
         added = max(0, min(wanted - len(alive), len(alive)))
         split = alive[self.pull[alive].topk(added).indices]

@@ -50,13 +50,6 @@ def directions_seen(cameras: Cameras, times: Tensor) -> tuple[Tensor, Tensor]:
     return stamps, torch.tensor(counts)
 
 
-def best_seen_time(cameras: Cameras, times: Tensor) -> tuple[float, int]:
-    """The timestamp seen from the most directions, the first of several, and their number."""
-    stamps, counts = directions_seen(cameras, times)
-    best = int(counts.argmax())
-    return float(stamps[best]), int(counts[best])
-
-
 def well_seen(cameras: Cameras, times: Tensor) -> bool:
     """Whether at least half of the timestamps are seen from two directions or more."""
     return float(sides_seen(cameras, times)[1].double().median()) >= 2

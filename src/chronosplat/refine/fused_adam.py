@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -43,23 +43,16 @@ class FusedAdam:
     Args:
         fields: values at the start, which are copied. A name of ``parameters.UNBOUNDED`` has its activation.
         lrs: learning rates; names without one are fixed.
-        vectors: names whose rows [..., D] have one second moment for all components (VectorAdam).
         max_anisotropy: largest ratio between a Gaussian's scales.
     """
 
-    def __init__(
-        self,
-        fields: Mapping[str, Tensor],
-        lrs: Mapping[str, float],
-        vectors: Collection[str] = (),
-        max_anisotropy: float = math.inf,
-    ) -> None:
-        unknown = [name for name in (*lrs, *vectors) if name not in fields]
+    def __init__(self, fields: Mapping[str, Tensor], lrs: Mapping[str, float], max_anisotropy: float = math.inf) -> None:
+        unknown = [name for name in lrs if name not in fields]
         if unknown:
             raise InputError(f"FusedAdam: no field {unknown[0]}; known: {', '.join(fields)}")
         if not max_anisotropy > 1:
             raise InputError(f"max_anisotropy: expected a number above 1, got {max_anisotropy:g}")
-        self.lrs, self.vectors, self.spread = dict(lrs), frozenset(vectors), math.log(max_anisotropy)
+        self.lrs, self.spread = dict(lrs), math.log(max_anisotropy)
         self.values: Fields = {}
         self._groups: dict[str, _Group] = {}
         for name, tensor in fields.items():
@@ -67,14 +60,13 @@ class FusedAdam:
 
     def _place(self, name: str, tensor: Tensor) -> None:
         """Make a field's value and, where it is optimised, its parameters, with moments of zero."""
-        if not self.lrs.get(name, 0.0) > 0:
+        if not self.lrs.get(name, 0.0) > 0 and name not in self._groups:
             self.values[name] = tensor.detach().float()
             return
         with torch.no_grad():
             parameter = freed({name: tensor})[name].detach().contiguous()
             value = bounded({name: parameter})[name] if name in ACTIVATIONS else parameter
-        second = parameter.new_zeros(parameter.shape[:-1] if name in self.vectors else parameter.shape)
-        self._groups[name] = _Group(parameter, torch.zeros_like(parameter), second)
+        self._groups[name] = _Group(parameter, torch.zeros_like(parameter), torch.zeros_like(parameter))
         self.values[name] = value.detach().requires_grad_()
 
     def step(self, scale: float = 1.0) -> bool:
@@ -135,12 +127,10 @@ class FusedAdam:
         """The group as the library sees it; steps, learning rate and gradient are set in each step."""
         group = self._groups[name]
         rows, columns = len(group.parameter), group.parameter[0].numel() if len(group.parameter) else 1
-        if name in self.vectors:
-            rows, columns = group.second.numel(), group.parameter.shape[-1]
         low, high = (0.0, 1.0) if name == "colors" else (-math.inf, math.inf)
         pointers = [native.address(t) for t in (group.parameter, self.values[name], None, group.first, group.second)]
         spread = self.spread if name == "scales" else math.inf
-        group.mirror = native.AdamGroup(rows, 1, columns, ACTIVATIONS.get(name, 0), name in self.vectors, 0.0, low, high, spread, *pointers)
+        group.mirror = native.AdamGroup(rows, 1, columns, ACTIVATIONS.get(name, 0), 0.0, low, high, spread, *pointers)
         return group.mirror
 
     def _torch(self, given: Mapping[str, Tensor], scale: float) -> bool:
@@ -151,13 +141,11 @@ class FusedAdam:
             activation = ACTIVATIONS.get(name)
             gradient = gradient * value if activation == EXP else gradient * value * (1 - value) if activation == SIGMOID else gradient
             group.steps += 1
-            vector = name in self.vectors
             group.first.lerp_(gradient, 1 - BETAS[0])
-            square = gradient.square().mean(-1) if vector else gradient.square()
-            group.second.mul_(BETAS[1]).add_(square, alpha=1 - BETAS[1])
+            group.second.mul_(BETAS[1]).add_(gradient.square(), alpha=1 - BETAS[1])
             root = group.second.sqrt() / math.sqrt(1 - BETAS[1] ** group.steps) + EPS
             size = self.lrs[name] * scale / (1 - BETAS[0] ** group.steps)
-            group.parameter.sub_(size * group.first / (root[..., None] if vector else root))
+            group.parameter.sub_(size * group.first / root)
             if name == "colors":
                 group.parameter.clamp_(0, 1)
             if name == "scales":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -237,8 +237,6 @@ def optimise(
     return Outcome(_detached(fields), steps, broken, corrections)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def run_steps(
     stepper: Stepper,
     train: Sequence[int],
@@ -276,11 +274,6 @@ def run_steps(
 
 def _detached(fields: Fields) -> Fields:
     return {name: t.detach().clone() if t.requires_grad else t for name, t in fields.items()}
-
-
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether all gradients that tensors have are finite."""
-    return bool(torch.stack([t.grad.isfinite().all() for t in tensors if t.grad is not None]).all())
 
 
 def image_loss(rgb: Tensor, alpha: Tensor, views: TrainingViews, chosen: list[int], config: RefineConfig) -> Tensor:

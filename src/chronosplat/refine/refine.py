@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import torch
+
 from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
@@ -67,6 +69,8 @@ def refine(
     return done.scene
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # also where the caller has switched gradients off
 def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events: Events | None = None) -> Refined:
     """As :func:`refine`, by a config, with corrected cameras and a report.
 
@@ -121,6 +125,8 @@ def needs_prediction(views: Views, config: RefineConfig) -> bool:
     return not masked or bool(why_not(views, config)) or not well_seen(views.cameras, views.times)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None, device: str = "cpu") -> Refined:
     """Optimise a scene without a prediction, from random Gaussians in the visual hull.
 
@@ -139,4 +145,4 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     hulls = replace(FREE, starts=lambda p: list(hull_starts(points, p.training, config, config.free.widths)))
     rivals = [DEFORM] if config.strategy == "deform" else [FREE] if config.strategy == "free" else [DEFORM, FREE] if body else [FREE]
     with events.cancel.watched():
-        return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals])
+        return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -100,17 +100,18 @@ def optimise_with_search(
 
     budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), seconds_left())
     best = _search(starts, problem, held, floor, budget) if held else Best(math.nan, until=1.0)
-    facts: dict[str, Any] = {"held_out": len(held), "psnr_held_out": rounded(best.psnr) if best.scene else None, "seed": config.seed}
+    facts: dict[str, Any] = {"strategy": starts[best.start].strategy, "held_out": len(held), "seed": config.seed}
+    facts["psnr_held_out"] = rounded(best.psnr) if best.scene else None
     if len(best.tried) > 1:
         facts["tried"] = {name: rounded(psnr) for name, psnr in best.tried.items()}
     scene, steps, broken, corrections = best.scene, best.steps, best.broken, None
     if best.until > 0 and not broken:
         start, first, until, rest = starts[best.start], 0.0, 1.0, budget
         if held:
-            first, rest = config.search, budget.share(1 - config.search)
-            rest = replace(rest, seconds=seconds_left())
-            steps_left = max(best.steps, 1) * (1 - config.search) / config.search
-            until = max(best.until, min(1.0, config.free.min_steps / steps_left)) if max_steps is None else best.until
+            first = config.search
+            rest = Budget(None if budget.steps is None else max(budget.steps - best.steps, 1), seconds_left())
+            expected = max(best.steps, 1) * (1 - config.search) / config.search
+            until = max(best.until, min(1.0, config.free.min_steps / expected)) if max_steps is None else best.until
         stepper = start.begin(views, config)
 
         def on_mark(share: float) -> None:
@@ -123,7 +124,7 @@ def optimise_with_search(
         if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
             theirs = psnr_of(best.scene, problem)
             scene, corrections = (best.scene, None) if theirs >= stepper.psnr(range(len(views))) else (scene, corrections)
-        facts |= {"until": round(until, 3), "strategy": start.strategy, **start.facts(), **stepper.corrections.facts()}
+        facts |= {"until": round(until, 3), **start.facts(), **stepper.corrections.facts()}
     return Done(scene, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
 
 
@@ -170,33 +171,43 @@ def rounded(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None
 
 
-def compete(problem: Problem, strategies: Sequence[Strategy]) -> Refined:
-    """Optimise from the start of these strategies that is the best on held-out views."""
+def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = True) -> Refined:
+    """Optimise from the start of these strategies that is the best on held-out views.
+
+    Args:
+        predicted: whether the problem's scene is a prediction, which is kept where nothing is gained.
+
+    Raises:
+        InputError: the silhouettes do not intersect.
+    """
     began, config, views = time.perf_counter(), problem.config, problem.views
     starts = [start for strategy in strategies if strategy.starts for start in strategy.starts(problem)]
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
-    before = psnr_of(problem.scene, problem, held) if held else math.nan
+    before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)
     facts: dict[str, object] = {"psnr_held_out_before": rounded(before)}
-    refined = finished(problem, done, facts, "was too short to gain anything", compare=True)
+    if not predicted and done.scene is None:
+        done.scene = problem.scene
+    refined = finished(problem, done, facts, "was too short to gain anything", compare=predicted)
     tried = done.facts.get("tried", {})
     if len(tried) > 1:
-        told = ", ".join(f"{name} {psnr:.2f} dB" for name, psnr in tried.items() if psnr is not None)
+        leads = {start.strategy: f" + {start.lead:g}" for start in starts if start.lead}
+        told = ", ".join(f"{name} {psnr:.2f}{leads.get(name, '')} dB" for name, psnr in tried.items() if psnr is not None)
         refined.notices.insert(0, info("strategy", f"refinement strategy {done.facts.get('strategy')}: held-out views say {told}"))
     return refined
 
 
-def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gained: str, compare: bool = False) -> Refined:
+def finished(problem: Problem, done: Done, facts: dict[str, object], nothing_gained: str, compare: bool) -> Refined:
     """The result of an optimisation with search: the refined scene, or the prediction where nothing was gained.
 
     Args:
-        nothing_gained: why. compare: keep the prediction if it fits the input views better, as after any early stop; with
-            corrections the views of the two differ, and the scene is taken.
+        nothing_gained: why. compare: keep the prediction if it fits the input views better; with corrections the views of the
+            two differ, and the scene is taken.
     """
     corrected = problem.config.cameras or problem.config.exposure
-    if done.scene is not None and (compare or done.broken) and not corrected:
+    if done.scene is not None and compare and not corrected:
         done.scene = done.scene if psnr_of(done.scene, problem) >= psnr_of(problem.scene, problem) else None
     notices = view_notices(problem.views, problem.training.masked)
     facts = facts | done.facts

@@ -124,30 +124,6 @@ def raster_inputs(
     )
 
 
-def render_each(
-    fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence[int], backend: str, viewmats: Tensor
-) -> tuple[Tensor, Tensor]:
-    """As :func:`render_views`, of Gaussians that are elsewhere in each of V views: means [V, N, 3] and quats [V, N, 4]."""
-    which = torch.as_tensor(list(chosen), device=views.device)
-    height, width = views.size
-    scales, opacities, colors = (fields[name][None] for name in ("scales", "opacities", "colors"))
-    out = rasterize(
-        RasterInputs(
-            means=fields["means"],
-            quats=fields["quats"],
-            scales=scales,
-            opacities=opacities,
-            colors=colors,
-            viewmats=viewmats[which][:, None],
-            Ks=views.Ks[which][:, None],
-            width=width,
-            height=height,
-        ),
-        backend,
-    )
-    return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]
-
-
 def psnr_on(fields: Mapping[str, Tensor], views: TrainingViews, chosen: Sequence[int], backend: str) -> float:
     """Mean PSNR in dB over the chosen views."""
     found = []

@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-ABI_VERSION = 3  # native/abi.h
+ABI_VERSION = 4  # native/abi.h
 
 
 class Status(IntEnum):
@@ -117,7 +117,7 @@ class AdamGroup(ctypes.Structure):
     """Mirror of ``AdamGroup``."""
 
     _fields_ = [
-        *[(n, c_int64) for n in ("rows", "steps")], *[(n, c_int32) for n in ("columns", "activation", "vector")],
+        *[(n, c_int64) for n in ("rows", "steps")], *[(n, c_int32) for n in ("columns", "activation")],
         *[(n, c_float) for n in ("lr", "low", "high", "spread")],
         *[(n, c_void_p) for n in ("parameter", "value", "gradient", "first", "second")],
     ]  # fmt: skip

@@ -42,7 +42,9 @@ def _unsuitable(problem: Problem) -> str:
 def deform_starts(problem: Problem) -> list[Start]:
     """Bodies at rest at one or several timestamps; none where the silhouettes do not intersect."""
     found: list[Start] = []
-    for rest in rest_times(problem.views, problem.config.deform.rests):
+    if not (shown := shown_views(problem)):
+        return found
+    for rest in rest_times(problem.views[shown], problem.config.deform.rests):
         with suppress(InputError):  # silhouettes without a hull
             found.append(body_start(problem, rest))
     return found
@@ -62,6 +64,11 @@ def rest_times(views: Views, count: int) -> list[float]:
     return list(dict.fromkeys(float(best[round(place * (len(best) - 1))]) for place in places))
 
 
+def shown_views(problem: Problem) -> list[int]:
+    """Indices of the views that show something: at other timestamps there is no hull."""
+    return [i for i, image in enumerate(problem.training.pixels[..., 3]) if int(image.max()) >= 128]
+
+
 def body_start(problem: Problem, rest: float) -> BodyStart:
     """Random Gaussians in the visual hull of the views nearest to a second.
 
@@ -69,7 +76,8 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
         InputError: the silhouettes do not intersect.
     """
     views, config = problem.views, problem.config
-    near = views[nearest_views(views, rest)]
+    shown = views[shown_views(problem)]
+    near = shown[nearest_views(shown, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
     small = pyramid(problem.training)[0]
     count = max(2, min(config.deform.max_gaussians, round(config.deform.density * count_for(small.pixels))))

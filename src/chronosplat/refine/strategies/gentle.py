@@ -28,8 +28,7 @@ def _run(problem: Problem) -> Refined:
     most = config.gentle.max_steps if held else config.gentle.max_steps_blind
     start = FreeStart(fields, config.gentle.lrs, False, strategy="gentle")
     done = optimise_with_search([start], problem, held, before + config.gentle.gain, began, most)
-    facts = {"strategy": "gentle", "psnr_held_out_before": rounded(before)}
-    return finished(problem, done, facts, "gains nothing on held-out views")
+    return finished(problem, done, {"psnr_held_out_before": rounded(before)}, "gains nothing on held-out views", compare=bool(done.broken))
 
 
 GENTLE = Strategy("gentle", "the views leave most of the scene to the prediction", _cannot, _unsuitable, _run)
