@@ -1,0 +1,39 @@
+"""Settings of the solid body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chronosplat.shapes import InputError
+
+
+@dataclass(frozen=True)
+class SolidConfig:
+    """How a solid body is fitted to the frames of one camera.
+
+    Attributes:
+        pixels_per_node: of the rest frame's silhouette. max_nodes: however large it is.
+        rounds: of registration, and
+        steps: of gradient descent, per frame while tracking.
+        joint: steps of all frames together. residuals: steps in which residuals take part; 0 fits the motion of nodes only.
+        seed: of everything random.
+    """
+
+    pixels_per_node: float = 16.0
+    max_nodes: int = 240
+    rounds: int = 12
+    steps: int = 20
+    joint: int = 200
+    residuals: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pixels_per_node <= 0 or self.max_nodes < 1:
+            raise InputError(f"pixels_per_node and max_nodes: expected positive, got {self.pixels_per_node:g} and {self.max_nodes}")
+        for name in ("rounds", "steps", "joint", "residuals"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+
+
+SOLID_FAST = SolidConfig(rounds=10, steps=12, joint=100, residuals=100)
+SOLID_BEST = SolidConfig()

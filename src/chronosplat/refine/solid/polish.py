@@ -1,0 +1,136 @@
+"""All frames together: motion, the body's colours and sizes, then what no rigid motion explains, per pixel column and frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.events import Events
+from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
+from chronosplat.refine.solid.frames import Frames
+from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
+
+BATCH = 4
+SIZE, OPACITY = 0.5, 0.95  # of splats at the start: standard deviation in pixels
+BETAS = (0.9, 0.98)
+LR_FLOOR = 0.1
+LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.1, "fades": 0.08}
+SLOWER = 0.3  # of the motion's learning rates, once residuals take part
+SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
+TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 2e-4, 1e-3
+LEAST_OPACITY, MOST_OPACITY = 0.27, 0.82
+SIZES = (-0.7, 0.5)  # bounds of the logarithm of a splat's size relative to the start
+
+
+@dataclass
+class Model:
+    """A body in motion. P pixel columns, M frames.
+
+    Attributes:
+        pose: of all frames. colors [P, 3], sizes [P], opacities [P]: added to the body's colours (in front), the logarithm of
+            the size and the logit of the opacity.
+        tints [M, P, 3], offsets [M, P, 2], fades [M, P]: residuals; zero, zero and one explain nothing.
+    """
+
+    body: Body
+    pose: Pose
+    colors: Tensor
+    sizes: Tensor
+    opacities: Tensor
+    tints: Tensor
+    offsets: Tensor
+    fades: Tensor
+
+    @staticmethod
+    def of(body: Body, pose: Pose) -> Model:
+        count, columns = len(pose.shifts), int(body.columns.max()) + 1
+        zero = torch.zeros
+        flat = [zero(columns, 3), zero(columns), zero(columns)]
+        return Model(body, pose, *flat, zero(count, columns, 3), zero(count, columns, 2), torch.ones(count, columns))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is optimised, by name."""
+        own = {name: getattr(self, name) for name in ("colors", "sizes", "opacities", "tints", "offsets", "fades")}
+        return {"shifts": self.pose.shifts, "turns": self.pose.turns} | own
+
+    def splats(self, which: list[int], chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means [V, n, 3], scales [n], opacities [V, n] and colours [V, n, 3] of the points ``chosen`` [n] at frames."""
+        body = self.body
+        columns, front = body.columns[chosen], body.front[chosen][:, None]
+        means = deform(body.points[chosen], body.weights[chosen], body.nodes, self.pose[which])
+        offsets = self.offsets[which].index_select(1, columns)
+        means = means + torch.nn.functional.pad(offsets, (0, 1))
+        tints = self.tints[which].index_select(1, columns) + self.colors.index_select(0, columns)
+        colors = body.colors[chosen] + front * tints
+        logit = torch.logit(torch.tensor(OPACITY)) + self.opacities
+        opacities = torch.sigmoid(logit).index_select(0, columns) * self.fades[which].index_select(1, columns)
+        return means, SIZE * self.sizes.exp().index_select(0, columns), opacities, colors
+
+    @torch.no_grad()
+    def errors(self, frames: Frames) -> list[float]:
+        """Mean squared error of each frame."""
+        found, everything = [], torch.arange(len(self.body.points))
+        for i in range(len(frames)):
+            means, scales, opacities, colors = self.splats([i], everything)
+            rgb, _ = frames.render(means, scales, opacities, colors.clamp(0, 1))
+            found.append(float((rgb[0].clamp(0, 1) - frames.on_white[i]).square().mean()))
+        return found
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0) -> Model:
+    """Optimise all frames together.
+
+    Args:
+        residuals: also what no motion of nodes explains.
+    """
+    body = model.body
+    shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
+    free = {name: t.detach().clone() for name, t in model.tensors().items()}
+    names = [name for name in LRS if residuals or name not in ("tints", "offsets", "fades")]
+    for name in names:
+        free[name].requires_grad_()
+    slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
+    groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
+    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
+    targets = torch.cat([frames.on_white, frames.alphas[..., None]], -1)
+    generator = torch.Generator().manual_seed(seed)
+    now = Model(body, Pose(free["shifts"], free["turns"]), *(free[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+    queue: list[int] = []
+    for k in range(steps):
+        while len(queue) < min(BATCH, len(frames)):
+            queue += torch.randperm(len(frames), generator=generator).tolist()
+        which, queue = queue[:BATCH], queue[BATCH:]
+        means, scales, opacities, colors = now.splats(which, shown)
+        rgb, alpha = frames.render(means, scales, opacities, colors)
+        loss = pyramid_loss(torch.cat([rgb, alpha[..., None]], -1), targets[which], (1.0,) if residuals else (1.0, 0.5))
+        pose = now.pose[which]
+        loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
+        loss = loss + SIZE_COST * now.sizes.square().mean()
+        if residuals:
+            loss = loss + TINT_COST * now.tints[which].square().sum(0).mean() * len(frames) / len(which) / 3
+            loss = loss + OFFSET_COST * now.offsets[which].square().mean() + FADE_COST * (1 - now.fades[which]).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        for group in adam.param_groups:
+            group["lr"] = group["base"] * LR_FLOOR ** (k / steps)
+        adam.step()
+        _bound(free)
+        if k % 20 == 0:
+            events.progress("refine", k, steps)
+        if events.cancel.requested:
+            break
+    done = {name: t.detach() for name, t in free.items()}
+    return Model(body, Pose(done["shifts"], done["turns"]), *(done[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+
+
+@torch.no_grad()
+def _bound(free: dict[str, Tensor]) -> None:
+    start = float(torch.logit(torch.tensor(OPACITY)))
+    bounds = [float(torch.logit(torch.tensor(x))) - start for x in (LEAST_OPACITY, MOST_OPACITY)]
+    free["opacities"].clamp_(bounds[0], max(bounds[1], 0.0))
+    free["sizes"].clamp_(*SIZES)
+    free["fades"].clamp_(0, 1)

@@ -1,0 +1,106 @@
+"""One camera's frames to one solid body that moves: no network, no other view.
+
+The rest frame's silhouette is inflated and surfaced (shell.py), tracked through the video by nodes inside it (bones.py,
+register.py, follow.py), and fitted to all frames (polish.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+
+from chronosplat.cameras import Similarity
+from chronosplat.captures import Views
+from chronosplat.events import Events, info, warning
+from chronosplat.refine.solid.body import build_body
+from chronosplat.refine.solid.config import SolidConfig
+from chronosplat.refine.solid.follow import Follower
+from chronosplat.refine.solid.frames import Frames, read_frames
+from chronosplat.refine.solid.polish import OPACITY, SIZE, Model, polish
+from chronosplat.refine.solid.rest import choose_rest
+from chronosplat.refine.strategy import Refined
+from chronosplat.scenes import DeformableGaussians
+
+NODES_PER_GAUSSIAN = 4
+LOST = 0.02  # of a silhouette's pixels on the image's border, from which on the object leaves it
+POOR = 22.0  # dB of a frame that is not explained
+
+
+def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events = Events()) -> Refined:
+    """Reconstruct a solid body from the frames of one static camera, or from a single image.
+
+    Args:
+        views: with silhouettes, in the capture's world.
+
+    Returns:
+        A DeformableGaussians with a knot at every frame, in the capture's world and seconds. A cancellation ends with the state
+        so far.
+
+    Raises:
+        InputError: see read_frames.
+    """
+    began = time.perf_counter()
+    frames = read_frames(views)
+    rest = choose_rest(frames)
+    pixels = int((frames.alphas[rest] > 0.5).sum())
+    body = build_body(frames, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
+    with events.cancel.watched():
+        track = Follower(frames, body, rest, config.rounds, config.steps, config.seed).run(events)
+        model = Model.of(body, track.pose)
+        model = polish(model, frames, config.joint, False, events, config.seed)
+        model = polish(model, frames, config.residuals, True, events, config.seed)
+    psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
+    refined = Refined(as_scene(model, frames))
+    refined.facts = {
+        "strategy": "solid",
+        "rest": float(frames.seconds[rest]),
+        "frames": len(frames),
+        "nodes": len(body.nodes),
+        "gaussians": len(body.points),
+        "steps": config.joint + config.residuals,
+        "seconds": round(time.perf_counter() - began, 3),
+        "psnr": sum(psnrs) / len(psnrs),
+        "psnr_worst": min(psnrs),
+        "seed": config.seed,
+        "stopped": "interrupted" if events.cancel.requested else "",
+    }
+    if frames.empty:
+        refined.notices.append(info("empty-frames", f"{frames.empty} of {len(views)} frames show no object and are not used"))
+    poor = [i for i, value in enumerate(psnrs) if value < POOR]
+    if poor:
+        at = f"{float(frames.seconds[poor[0]]):g} s"
+        refined.notices.append(warning("poor-frames", f"{len(poor)} of {len(frames)} frames are not explained, the first at {at}"))
+    return refined
+
+
+def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
+    """Convert a fitted body to a scene: lengths in image widths."""
+    body, width = model.body, float(frames.alphas.shape[-1])
+    near = body.weights.topk(min(NODES_PER_GAUSSIAN, body.weights.shape[1]), -1)
+    start = torch.logit(torch.tensor(OPACITY))
+    count, moving = len(body.points), len(frames) > 1
+    residuals = {
+        "groups": body.columns,
+        "offsets": torch.nn.functional.pad(model.offsets, (0, 1)) / width,
+        "tints": model.tints,
+        "fades": model.fades,
+        "shares": body.front,
+    }
+    world = frames.world
+    return DeformableGaussians(
+        means=body.points / width,
+        quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        scales=(SIZE / width * model.sizes.exp())[body.columns][:, None].repeat(1, 3),
+        opacities=torch.sigmoid(start + model.opacities)[body.columns],
+        colors=(body.colors + body.front[:, None] * model.colors[body.columns]).clamp(0, 1),
+        nodes=body.nodes / width,
+        skin_nodes=near.indices,
+        skin_weights=near.values / near.values.sum(-1, keepdim=True),
+        knots=frames.seconds,
+        shifts=model.pose.shifts / width,
+        turns=model.pose.turns,
+        world=Similarity(world.scale * width, world.rotation, world.translation),
+        **residuals,
+    )
