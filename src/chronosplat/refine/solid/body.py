@@ -12,22 +12,26 @@ from chronosplat.refine.solid.shell import build_shell
 
 THIN = 2.5  # pixels of half thickness, below which the camera sees the back, too
 
+RIM, RIM_SHARE = 1.5, 0.1  # pixels: such thin parts are seen from the sides, and take only this share of what the camera sees
+
 
 def build_body(frames: Frames, rest: int, nodes: int) -> Body:
     """Build the body of the frame ``rest`` with so many nodes in its middle plane."""
     alpha = frames.alphas[rest]
     height = inflate(alpha > 0.5)
     shell = build_shell(frames.images[rest], alpha, height)
-    thickness = height[shell.pixels[:, 1], shell.pixels[:, 0]][shell.columns]
+    heights = height[shell.pixels[:, 1], shell.pixels[:, 0]]
     bones = build_bones(shell.pixels, nodes)
     at = shell.pixels[bones.at] + 0.5
     weights = torch.zeros(len(shell.pixels), len(bones.at)).scatter_add(1, bones.skin_nodes, bones.skin_weights)
     return Body(
         points=frames.place(shell.uvz),
         colors=shell.colors,
-        front=shell.front,
-        visible=(shell.uvz[:, 2] <= 0.5) | (thickness < THIN),
+        front=torch.where(heights < RIM, RIM_SHARE, 1.0)[shell.columns] * shell.front,
+        visible=(shell.uvz[:, 2] <= 0.5) | (heights < THIN)[shell.columns],
         columns=shell.columns,
+        pixels=shell.pixels,
+        heights=heights,
         nodes=frames.place(torch.cat([at, torch.zeros(len(at), 1)], -1)),
         weights=weights[shell.columns],
         others=bones.others,

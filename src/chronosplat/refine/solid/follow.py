@@ -69,11 +69,11 @@ class Follower:
     def _prepare(self, generator: torch.Generator) -> None:
         body, frames = self.body, self.frames
         object.__setattr__(self, "visible", body.visible.nonzero()[:, 0])
-        front = (body.front > 0.5).nonzero()[:, 0]
+        front = (body.points[:, 2] <= 0).nonzero()[:, 0]
         object.__setattr__(self, "paired", front[torch.randperm(len(front), generator=generator)[:SAMPLES]])
         described = describe(frames.images[self.rest], frames.alphas[self.rest])
-        pixels = (frames.alphas[self.rest] > 0.5).nonzero()[body.columns[self.paired]]
-        object.__setattr__(self, "features", described[pixels[:, 0], pixels[:, 1]])
+        pixels = body.pixels[body.columns[self.paired]]
+        object.__setattr__(self, "features", described[pixels[:, 1], pixels[:, 0]])
 
     @staticmethod
     def _predicted(pose: Pose, index: int, side: int, distance: int) -> Pose:

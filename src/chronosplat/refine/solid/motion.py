@@ -26,7 +26,8 @@ class Body:
     Attributes:
         points: [N, 3]. colors: [N, 3]. front: [N] in [0, 1]: how much a point shows what the camera sees.
         visible: [N] bool: whether the camera sees a point, perhaps through thin parts.
-        columns: [N] int64: the pixel of the rest frame that each point comes from.
+        columns: [N] int64 from 0 to P - 1: the pixel of the rest frame that each point comes from.
+        pixels: [P, 2] int64 x and y of these pixels. heights: [P] half the thickness there.
         nodes: [K, 3]. weights: [N, K], rows sum to one.
         others, links [K, E], spacing: see Bones.
     """
@@ -36,6 +37,8 @@ class Body:
     front: Tensor
     visible: Tensor
     columns: Tensor
+    pixels: Tensor
+    heights: Tensor
     nodes: Tensor
     weights: Tensor
     others: Tensor

@@ -19,9 +19,12 @@ LR_FLOOR = 0.1
 LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.1, "fades": 0.08}
 SLOWER = 0.3  # of the motion's learning rates, once residuals take part
 SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
-TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 2e-4, 1e-3
-LEAST_OPACITY, MOST_OPACITY = 0.27, 0.82
-SIZES = (-0.7, 0.5)  # bounds of the logarithm of a splat's size relative to the start
+TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
+TEAR_COST = 2e-2  # of differences between the offsets of neighbouring columns, in square pixels
+CHANGE_COST = 1e-3  # of differences between the residuals of consecutive frames
+SIZES = (-0.2, 0.5)  # bounds of the logarithm of a splat's size relative to the start
+THIN = 1.5  # pixels: columns with less half thickness may become translucent
+LEAST_OPACITY = 0.3
 
 
 @dataclass
@@ -99,6 +102,8 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     targets = torch.cat([frames.on_white, frames.alphas[..., None]], -1)
     generator = torch.Generator().manual_seed(seed)
     now = Model(body, Pose(free["shifts"], free["turns"]), *(free[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+    pairs = neighbours(body.pixels)
+    thin = body.heights < THIN
     queue: list[int] = []
     for k in range(steps):
         while len(queue) < min(BATCH, len(frames)):
@@ -111,14 +116,13 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
         loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
         loss = loss + SIZE_COST * now.sizes.square().mean()
         if residuals:
-            loss = loss + TINT_COST * now.tints[which].square().sum(0).mean() * len(frames) / len(which) / 3
-            loss = loss + OFFSET_COST * now.offsets[which].square().mean() + FADE_COST * (1 - now.fades[which]).square().mean()
+            loss = loss + residual_cost(now, which, pairs)
         adam.zero_grad()
         loss.backward()
         for group in adam.param_groups:
             group["lr"] = group["base"] * LR_FLOOR ** (k / steps)
         adam.step()
-        _bound(free)
+        _bound(free, thin)
         if k % 20 == 0:
             events.progress("refine", k, steps)
         if events.cancel.requested:
@@ -127,10 +131,31 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     return Model(body, Pose(done["shifts"], done["turns"]), *(done[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
 
 
+def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:
+    """Cost of residuals at frames ``which``: their size, tears between neighbouring columns [2, E], and sudden changes."""
+    tints, offsets, fades = model.tints[which], model.offsets[which], model.fades[which]
+    cost = TINT_COST * tints.square().mean() * len(model.tints) + OFFSET_COST * offsets.square().mean() + FADE_COST * (1 - fades).mean()
+    for values, weight in ((offsets, 1.0), (fades[..., None], 1.0)):
+        tears = values.index_select(1, pairs[0]) - values.index_select(1, pairs[1])
+        cost = cost + TEAR_COST * weight * tears.square().mean()
+    before = [max(i - 1, 0) for i in which]
+    for values, last in ((tints, model.tints[before]), (offsets, model.offsets[before]), (fades, model.fades[before])):
+        cost = cost + CHANGE_COST * (values - last).square().mean()
+    return cost
+
+
+def neighbours(pixels: Tensor) -> Tensor:
+    """Pairs [2, E] of pixels [P, 2] that are next to each other, by their numbers."""
+    x, y = (pixels - pixels.amin(0)).unbind(1)
+    numbers = torch.full((int(y.max()) + 2, int(x.max()) + 2), -1)
+    numbers[y, x] = torch.arange(len(pixels))
+    pairs = torch.cat([torch.stack([numbers[y, x], numbers[y + dy, x + dx]]) for dx, dy in ((1, 0), (0, 1))], 1)
+    return pairs[:, pairs[1] >= 0]
+
+
 @torch.no_grad()
-def _bound(free: dict[str, Tensor]) -> None:
-    start = float(torch.logit(torch.tensor(OPACITY)))
-    bounds = [float(torch.logit(torch.tensor(x))) - start for x in (LEAST_OPACITY, MOST_OPACITY)]
-    free["opacities"].clamp_(bounds[0], max(bounds[1], 0.0))
+def _bound(free: dict[str, Tensor], thin: Tensor) -> None:
+    least = torch.logit(torch.tensor(LEAST_OPACITY)) - torch.logit(torch.tensor(OPACITY))
+    free["opacities"].copy_(torch.where(thin, free["opacities"].clamp(float(least), 0.5), 0.0))
     free["sizes"].clamp_(*SIZES)
     free["fades"].clamp_(0, 1)

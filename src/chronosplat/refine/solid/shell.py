@@ -12,7 +12,10 @@ from chronosplat.refine.solid.grids import blur, diffuse, erode, median
 
 OUTLINE = 2.5  # pixels from the outline whose colours continue onto the back
 FEATURES = 5  # pixels: eyes and mouths, which the back does not have, are smaller than twice this
-MIRRORED = 0.6  # of the back's colours; the rest is continued from the outline
+WALL, SOFT = 1.5, 0.3  # pixels below the surface where the front ends, and how softly
+SMOOTH = 2.0  # pixels: blur of the colours of walls
+TURN = 0.3  # of the half thickness, behind the middle plane: where sides become back
+MIRRORED = 0.3  # of the back's colours; the rest is continued from the outline
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,6 @@ class Shell:
         colors: [N, 3].
         columns: [N] int64, the pixel of each point. pixels: [P, 2] its x and y, int64.
         front: [N] in [0, 1]: how much a point shows what the camera sees.
-        height: [H, W] half the thickness.
     """
 
     uvz: Tensor
@@ -32,7 +34,6 @@ class Shell:
     columns: Tensor
     pixels: Tensor
     front: Tensor
-    height: Tensor
 
 
 def build_shell(image: Tensor, alpha: Tensor, height: Tensor) -> Shell:
@@ -48,13 +49,15 @@ def build_shell(image: Tensor, alpha: Tensor, height: Tensor) -> Shell:
     top = (z.abs() == thickness.floor()) & (thickness >= 1)
     z = torch.where(top, z.sign() * thickness, z)  # onto the surface itself, which closes seams
     seen = front_colors(image, alpha)
-    unseen = back_colors(seen, mask)
-    front = torch.sigmoid(-(z - 0.25 * thickness - 0.3) / (0.15 * thickness + 0.4))
-    colors = front[:, None] * seen[y, x] + (1 - front[:, None]) * unseen[y, x]
+    # what the camera sees ends below the surface; the walls of steep outlines would repeat one pixel's colour along their depth
+    front = torch.sigmoid((WALL - z - thickness) / SOFT)
+    behind = torch.sigmoid((z - TURN * thickness) / (0.15 * thickness + SOFT))[:, None]
+    sides = (1 - behind) * blur(seen, mask.float(), SMOOTH)[y, x] + behind * back_colors(seen, mask)[y, x]
+    colors = front[:, None] * seen[y, x] + (1 - front[:, None]) * sides
     numbers = torch.cumsum(mask.flatten().long(), 0).view(mask.shape) - 1
     rows, columns = mask.nonzero().unbind(1)
     return Shell(
-        torch.stack([x + 0.5, y + 0.5, z], -1), colors.clamp(0, 1), numbers[y, x], torch.stack([columns, rows], -1), front, height
+        torch.stack([x + 0.5, y + 0.5, z], -1), colors.clamp(0, 1), numbers[y, x], torch.stack([columns, rows], -1), front
     )
 
 
