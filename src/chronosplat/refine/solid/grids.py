@@ -62,14 +62,6 @@ def blur(values: Tensor, weights: Tensor, sigma: float) -> Tensor:
     return smooth(values * weights) / smooth(weights).clamp_min(1e-4)
 
 
-def median(values: Tensor, mask: Tensor, reach: int) -> Tensor:
-    """Median of ``values`` [H, W, C] over the pixels of ``mask`` [H, W] in a square window of 2 reach + 1."""
-    height, width, _ = values.shape
-    hidden = torch.where(mask[..., None] > 0, values, torch.nan).permute(2, 0, 1)[:, None]
-    windows = F.unfold(F.pad(hidden, (reach,) * 4, value=torch.nan), 2 * reach + 1)
-    return windows.nanmedian(1).values.view(-1, height, width).permute(1, 2, 0).nan_to_num(0.0)
-
-
 def distance_inside(mask: Tensor) -> Tensor:
     """Distance [H, W] in pixels of each pixel of a mask [H, W] to the nearest pixel outside; exact, outside the image too."""
     padded = F.pad(mask.float(), (1, 1, 1, 1))

@@ -11,9 +11,11 @@ from chronosplat.events import Events
 from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
+from chronosplat.refine.solid.shell import front_colors
 
 BATCH = 4
-SIZE, OPACITY = 0.5, 0.95  # of splats at the start: standard deviation in pixels
+SIZE, OPACITY = 0.55, 0.95  # of splats at the start: standard deviation in pixels
+HIDDEN = 1.3  # times this size where the camera does not see them: no light shines through, seen from elsewhere
 BETAS = (0.9, 0.98)
 LR_FLOOR = 0.1
 LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.1, "fades": 0.08}
@@ -23,7 +25,7 @@ TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
 TEAR_COST = 2e-2  # of differences between the offsets of neighbouring columns, in square pixels
 CHANGE_COST = 1e-3  # of differences between the residuals of consecutive frames
 SIZES = (-0.2, 0.5)  # bounds of the logarithm of a splat's size relative to the start
-THIN = 1.5  # pixels: columns with less half thickness may become translucent
+THIN = 2.0  # pixels: columns with less half thickness may become translucent
 LEAST_OPACITY = 0.3
 
 
@@ -69,7 +71,11 @@ class Model:
         colors = body.colors[chosen] + front * tints
         logit = torch.logit(torch.tensor(OPACITY)) + self.opacities
         opacities = torch.sigmoid(logit).index_select(0, columns) * self.fades[which].index_select(1, columns)
-        return means, SIZE * self.sizes.exp().index_select(0, columns), opacities, colors
+        return means, self.scales()[chosen], opacities, colors
+
+    def scales(self) -> Tensor:
+        """Standard deviations [N] in pixels."""
+        return SIZE * torch.where(self.body.visible, 1.0, HIDDEN) * self.sizes.exp().index_select(0, self.body.columns)
 
     @torch.no_grad()
     def errors(self, frames: Frames) -> list[float]:
@@ -99,7 +105,7 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
     groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
-    targets = torch.cat([frames.on_white, frames.alphas[..., None]], -1)
+    straight = torch.stack([front_colors(*frame) for frame in zip(frames.images, frames.alphas, strict=True)])
     generator = torch.Generator().manual_seed(seed)
     now = Model(body, Pose(free["shifts"], free["turns"]), *(free[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
     pairs = neighbours(body.pixels)
@@ -111,7 +117,8 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
         which, queue = queue[:BATCH], queue[BATCH:]
         means, scales, opacities, colors = now.splats(which, shown)
         rgb, alpha = frames.render(means, scales, opacities, colors)
-        loss = pyramid_loss(torch.cat([rgb, alpha[..., None]], -1), targets[which], (1.0,) if residuals else (1.0, 0.5))
+        image, target = separated(rgb, alpha, straight[which], frames.alphas[which])
+        loss = pyramid_loss(image, target, (1.0,) if residuals else (1.0, 0.5))
         pose = now.pose[which]
         loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
         loss = loss + SIZE_COST * now.sizes.square().mean()
@@ -129,6 +136,20 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
             break
     done = {name: t.detach() for name, t in free.items()}
     return Model(body, Pose(done["shifts"], done["turns"]), *(done[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+
+
+def separated(rgb: Tensor, alpha: Tensor, straight: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """An image [V, H, W, 4] and its target, whose colours are not asked to make up for a wrong outline.
+
+    Compared on white, splats at an outline that is half a pixel wrong turn white. Here colours are compared under the rendered
+    coverage, where the object is.
+
+    Args:
+        rgb: [V, H, W, 3] rendered on white, and alpha: [V, H, W]. straight: [V, H, W, 3] the frames' colours. wanted: [V, H, W].
+    """
+    inside = wanted[..., None]
+    image = torch.cat([inside * (rgb - 1 + alpha[..., None]), alpha[..., None]], -1)
+    return image, torch.cat([inside * alpha.detach()[..., None] * straight, inside], -1)
 
 
 def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:

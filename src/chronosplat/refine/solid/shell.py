@@ -8,14 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chronosplat.refine.solid.grids import blur, diffuse, erode, median
+from chronosplat.refine.solid.bones import farthest
+from chronosplat.refine.solid.grids import blur, distance_inside, erode
 
-OUTLINE = 2.5  # pixels from the outline whose colours continue onto the back
-FEATURES = 5  # pixels: eyes and mouths, which the back does not have, are smaller than twice this
 WALL, SOFT = 1.5, 0.3  # pixels below the surface where the front ends, and how softly
-SMOOTH = 2.0  # pixels: blur of the colours of walls
+INSET, STACKED = 1.1, 0.7  # pixels: by which the outline's splats lie inside, and those of walls in addition
+FADES = 2.0  # pixels inside the outline over which that ends
+SMOOTH = 2.0  # pixels: blur of the colours of walls and back
 TURN = 0.3  # of the half thickness, behind the middle plane: where sides become back
-MIRRORED = 0.3  # of the back's colours; the rest is continued from the outline
+OUTLINE = 2  # pixels from the outline whose colours continue onto the back
+CLUSTERS, ROUNDS = 8, 10  # of its colours
+NEAR = 3.0  # pixels: distance at which votes begin to fall
+MAJORITY = 3.0  # exponent of votes
+ROWS = 4096  # pixels whose distances to the outline are computed at once
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,19 @@ def build_shell(image: Tensor, alpha: Tensor, height: Tensor) -> Shell:
     colors = front[:, None] * seen[y, x] + (1 - front[:, None]) * sides
     numbers = torch.cumsum(mask.flatten().long(), 0).view(mask.shape) - 1
     rows, columns = mask.nonzero().unbind(1)
-    return Shell(
-        torch.stack([x + 0.5, y + 0.5, z], -1), colors.clamp(0, 1), numbers[y, x], torch.stack([columns, rows], -1), front
-    )
+    uv = torch.stack([x, y], -1) + 0.5 + inward(mask, z, thickness, y, x)
+    return Shell(torch.cat([uv, z[:, None]], -1), colors.clamp(0, 1), numbers[y, x], torch.stack([columns, rows], -1), front)
+
+
+def inward(mask: Tensor, z: Tensor, thickness: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Displacements [N, 2] in pixels that keep splats on the outline from reaching beyond it; more where they are stacked."""
+    solid = blur(mask.float()[..., None], torch.ones_like(mask, dtype=torch.float32), 1.0)[..., 0]
+    slope = torch.stack(torch.gradient(solid)[::-1], -1)
+    slope = slope / slope.norm(dim=-1, keepdim=True).clamp_min(0.05)
+    depth = distance_inside(mask)[y, x]  # 1 on the outline
+    wall = (z.abs() < thickness - 0.5).float()
+    amount = (INSET + STACKED * wall) * (1 - (depth - 1) / FADES).clamp_min(0)
+    return amount[:, None] * slope[y, x]
 
 
 def surface_voxels(mask: Tensor, height: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -84,7 +99,31 @@ def front_colors(image: Tensor, alpha: Tensor) -> Tensor:
 
 
 def back_colors(seen: Tensor, mask: Tensor) -> Tensor:
-    """Guess the back [H, W, 3]: the front without its small features, mixed with the outline's colours continued inward."""
-    outline = mask & ~(erode(mask, round(OUTLINE)) > 0.5)
-    plain = blur(median(seen, mask, FEATURES), mask.float(), 1.0)
-    return MIRRORED * plain + (1 - MIRRORED) * diffuse(seen, outline, mask)
+    """Guess the back [H, W, 3]: the colours that most of the outline nearby has.
+
+    A mean would mix them to gray. Each pixel of the outline votes for the cluster of its colour, the near ones more.
+    """
+    rows = mask.nonzero()
+    border = (mask & ~(erode(mask, OUTLINE) > 0.5))[rows[:, 0], rows[:, 1]]
+    colors = seen[mask]
+    clusters = cluster(colors[border])
+    own = torch.cdist(colors[border], clusters).argmin(1)
+    votes = torch.zeros(len(rows), len(clusters))
+    voters = rows[border].float()
+    for part in torch.arange(len(rows)).split(ROWS):
+        nearness = (torch.cdist(rows[part].float(), voters).square() + NEAR**2).square().reciprocal()
+        votes[part] = torch.zeros(len(part), len(clusters)).index_add(1, own, nearness)
+    votes = (votes / votes.amax(1, keepdim=True)) ** MAJORITY
+    back = torch.zeros_like(seen)
+    back[mask] = votes @ clusters / votes.sum(1, keepdim=True)
+    return blur(back, mask.float(), SMOOTH) * mask[..., None]
+
+
+def cluster(colors: Tensor) -> Tensor:
+    """Up to CLUSTERS mean colours [C, 3] of colours [P, 3] (Lloyd's algorithm, from colours far from each other)."""
+    centers = colors[farthest(colors, min(CLUSTERS, len(colors)))]
+    for _ in range(ROUNDS):
+        own = torch.cdist(colors, centers).argmin(1)
+        counts = torch.bincount(own, minlength=len(centers))[:, None]
+        centers = torch.where(counts > 0, torch.zeros_like(centers).index_add(0, own, colors) / counts.clamp_min(1), centers)
+    return centers

@@ -18,7 +18,7 @@ from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
-from chronosplat.refine.solid.polish import OPACITY, SIZE, Model, polish
+from chronosplat.refine.solid.polish import OPACITY, Model, polish
 from chronosplat.refine.solid.rest import choose_rest
 from chronosplat.refine.strategy import Refined
 from chronosplat.scenes import DeformableGaussians
@@ -92,7 +92,7 @@ def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
     return DeformableGaussians(
         means=body.points / width,
         quats=torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
-        scales=(SIZE / width * model.sizes.exp())[body.columns][:, None].repeat(1, 3),
+        scales=(model.scales() / width)[:, None].repeat(1, 3),
         opacities=torch.sigmoid(start + model.opacities)[body.columns],
         colors=(body.colors + body.front[:, None] * model.colors[body.columns]).clamp(0, 1),
         nodes=body.nodes / width,
