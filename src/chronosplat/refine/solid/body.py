@@ -17,9 +17,9 @@ RIM, RIM_SHARE = 1.5, 0.1  # pixels: such thin parts are seen from the sides, an
 
 def build_body(frames: Frames, rest: int, nodes: int) -> Body:
     """Build the body of the frame ``rest`` with so many nodes in its middle plane."""
-    alpha = frames.alphas[rest]
-    height = inflate(alpha > 0.5)
-    shell = build_shell(frames.images[rest], alpha, height)
+    mask = frames.masks[rest]
+    height = inflate(mask)
+    shell = build_shell(frames.images[rest], mask, height)
     heights = height[shell.pixels[:, 1], shell.pixels[:, 0]]
     bones = build_bones(shell.pixels, nodes)
     at = shell.pixels[bones.at] + 0.5

@@ -87,8 +87,7 @@ class Follower:
         if self.rounds == 0:
             return start
         frames = self.frames
-        mask = frames.alphas[index] > 0.5
-        pixels = mask.nonzero()
+        pixels = frames.masks[index].nonzero()
         pixels = pixels[torch.randperm(len(pixels), generator=generator)[:SAMPLES]]
         described = describe(frames.images[index], frames.alphas[index])
         target = Colored(frames.plane(pixels.flip(1) + 0.5), described[pixels[:, 0], pixels[:, 1]])

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views, normalizing_similarity
-from chronosplat.refine.solid.grids import dilate, erode
+from chronosplat.refine.solid.grids import blur, dilate, erode
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.shapes import InputError
 
 WHITE = 0.97  # colours at least this bright may be enclosed background
 MOST_LOST = 0.15  # of the object that is removed as such
 LEAST_PIXELS = 16  # of a silhouette
+INNER = 0.97  # mean alpha of a pixel's neighbourhood, from which on it shows no background
+CONTRAST = 0.1  # least squared difference to white of a colour whose share can be told
 SAME_CAMERA = 1e-4  # largest difference between the poses of a static camera, and relative between its intrinsics
 
 
@@ -24,13 +27,15 @@ class Frames:
     """M frames that show an object, of one static camera.
 
     Attributes:
-        images: [M, H, W, 3] straight colours. alphas: [M, H, W]. seconds: [M] float64, increasing.
+        images: [M, H, W, 3] straight colours. alphas: [M, H, W]. masks: [M, H, W] bool, silhouettes that keep thin parts whole.
+        seconds: [M] float64, increasing.
         K: [3, 3] intrinsics. world: from the body's coordinates to the capture's world.
         empty: number of frames without an object, which are left out.
     """
 
     images: Tensor
     alphas: Tensor
+    masks: Tensor
     seconds: Tensor
     K: Tensor
     world: Similarity
@@ -111,7 +116,11 @@ def read_frames(views: Views) -> Frames:
     to_camera = torch.tensor([0.0, 0.0, ahead], dtype=torch.float64)
     world = Similarity(ahead / float(K[0, 0]), R.T, R.T @ (to_camera - t))
     images = views.images[order].float()
-    return Frames(images, without_holes(images, alphas[order]), seconds, K, world, int((~kept).sum()))
+    alphas = without_holes(images, alphas[order])
+    masks = alphas > 0.5
+    parts = [decontaminate(*frame) for frame in zip(images, alphas, strict=True)]
+    images, alphas = (torch.stack(part) for part in zip(*parts, strict=True))
+    return Frames(images, alphas, masks, seconds, K, world, int((~kept).sum()))
 
 
 def without_holes(images: Tensor, alphas: Tensor) -> Tensor:
@@ -122,6 +131,21 @@ def without_holes(images: Tensor, alphas: Tensor) -> Tensor:
     solid = (alphas > 0.5).float()
     lost = float((holes * solid).sum() / solid.sum())
     return alphas * (1 - holes) if 0 < lost < MOST_LOST else alphas
+
+
+def decontaminate(image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Separate the outline's pixels of an image [H, W, 3] from white background that the matte [H, W] left in them.
+
+    Their colour is continued from inside, and their alpha is what makes them look the same on white.
+    """
+    inner = F.avg_pool2d(F.pad(alpha, (1, 1, 1, 1))[None, None], 3, 1)[0, 0] > INNER
+    trust = (inner.float() + 1e-3 * alpha) * (alpha > 0.5)
+    colors = torch.where(inner[..., None], image, blur(image, trust, 1.0))
+    dark, missing = 1 - colors, alpha[..., None] * (1 - image)
+    strength = dark.square().sum(-1)
+    found = (dark * missing).sum(-1) / strength.clamp_min(1e-3)
+    sure = ~inner & (strength > CONTRAST) & (blur(trust[..., None], torch.ones_like(trust), 1.0)[..., 0] > 0.01)
+    return torch.where((alpha > 0.02)[..., None], colors, image), torch.where(sure, torch.minimum(found.clamp_min(0), alpha), alpha)
 
 
 def _check_static(views: Views) -> None:

@@ -11,20 +11,19 @@ from chronosplat.events import Events
 from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
-from chronosplat.refine.solid.shell import front_colors
 
 BATCH = 4
-SIZE, OPACITY = 0.55, 0.95  # of splats at the start: standard deviation in pixels
-HIDDEN = 1.3  # times this size where the camera does not see them: no light shines through, seen from elsewhere
+SIZE, OPACITY = 0.6, 0.95  # of splats at the start: standard deviation in pixels
+HIDDEN = 1.2  # times this size where the camera does not see them: no light shines through, seen from elsewhere
 BETAS = (0.9, 0.98)
 LR_FLOOR = 0.1
-LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.1, "fades": 0.08}
+LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.15, "fades": 0.08}
 SLOWER = 0.3  # of the motion's learning rates, once residuals take part
 SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
 TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
-TEAR_COST = 2e-2  # of differences between the offsets of neighbouring columns, in square pixels
+TEAR_COST = 5e-3  # of differences between the offsets of neighbouring columns, in square pixels
 CHANGE_COST = 1e-3  # of differences between the residuals of consecutive frames
-SIZES = (-0.2, 0.5)  # bounds of the logarithm of a splat's size relative to the start
+SIZES = (-0.1, 0.5)  # bounds of the logarithm of a splat's size relative to the start
 THIN = 2.0  # pixels: columns with less half thickness may become translucent
 LEAST_OPACITY = 0.3
 
@@ -105,7 +104,6 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
     groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
-    straight = torch.stack([front_colors(*frame) for frame in zip(frames.images, frames.alphas, strict=True)])
     generator = torch.Generator().manual_seed(seed)
     now = Model(body, Pose(free["shifts"], free["turns"]), *(free[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
     pairs = neighbours(body.pixels)
@@ -117,7 +115,7 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
         which, queue = queue[:BATCH], queue[BATCH:]
         means, scales, opacities, colors = now.splats(which, shown)
         rgb, alpha = frames.render(means, scales, opacities, colors)
-        image, target = separated(rgb, alpha, straight[which], frames.alphas[which])
+        image, target = separated(rgb, alpha, frames.images[which], frames.alphas[which])
         loss = pyramid_loss(image, target, (1.0,) if residuals else (1.0, 0.5))
         pose = now.pose[which]
         loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)

@@ -12,7 +12,7 @@ AREA, OUTLINE, MIDDLE = 0.5, 0.7, 0.1  # weights beside the mean overlap with al
 
 def choose_rest(frames: Frames) -> int:
     """The frame with a typical, large silhouette whose outline is long: separate limbs are seen as such."""
-    masks = (frames.alphas > 0.5).float()
+    masks = frames.masks.float()
     flat = masks.flatten(1)
     inter = flat @ flat.T
     areas = flat.sum(1)

@@ -12,7 +12,7 @@ from chronosplat.refine.solid.bones import farthest
 from chronosplat.refine.solid.grids import blur, distance_inside, erode
 
 WALL, SOFT = 1.5, 0.3  # pixels below the surface where the front ends, and how softly
-INSET, STACKED = 1.1, 0.7  # pixels: by which the outline's splats lie inside, and those of walls in addition
+INSET, STACKED = 1.3, 0.7  # pixels: by which the outline's splats lie inside, and those of walls in addition
 FADES = 2.0  # pixels inside the outline over which that ends
 SMOOTH = 2.0  # pixels: blur of the colours of walls and back
 TURN = 0.3  # of the half thickness, behind the middle plane: where sides become back
@@ -41,24 +41,22 @@ class Shell:
     front: Tensor
 
 
-def build_shell(image: Tensor, alpha: Tensor, height: Tensor) -> Shell:
+def build_shell(image: Tensor, mask: Tensor, height: Tensor) -> Shell:
     """Build the surface of a silhouette.
 
     Args:
-        image: [H, W, 3] straight colours. alpha: [H, W]; the silhouette is where it exceeds 0.5.
+        image: [H, W, 3] straight colours. mask: [H, W] bool, the silhouette.
         height: [H, W] half the thickness.
     """
-    mask = alpha > 0.5
     y, x, layer, layers = surface_voxels(mask, height)
     z, thickness = layers[layer], height[y, x]
     top = (z.abs() == thickness.floor()) & (thickness >= 1)
     z = torch.where(top, z.sign() * thickness, z)  # onto the surface itself, which closes seams
-    seen = front_colors(image, alpha)
     # what the camera sees ends below the surface; the walls of steep outlines would repeat one pixel's colour along their depth
     front = torch.sigmoid((WALL - z - thickness) / SOFT)
     behind = torch.sigmoid((z - TURN * thickness) / (0.15 * thickness + SOFT))[:, None]
-    sides = (1 - behind) * blur(seen, mask.float(), SMOOTH)[y, x] + behind * back_colors(seen, mask)[y, x]
-    colors = front[:, None] * seen[y, x] + (1 - front[:, None]) * sides
+    sides = (1 - behind) * blur(image, mask.float(), SMOOTH)[y, x] + behind * back_colors(image, mask)[y, x]
+    colors = front[:, None] * image[y, x] + (1 - front[:, None]) * sides
     numbers = torch.cumsum(mask.flatten().long(), 0).view(mask.shape) - 1
     rows, columns = mask.nonzero().unbind(1)
     uv = torch.stack([x, y], -1) + 0.5 + inward(mask, z, thickness, y, x)
@@ -89,13 +87,6 @@ def surface_voxels(mask: Tensor, height: Tensor) -> tuple[Tensor, Tensor, Tensor
     exposed = torch.stack(neighbours).amin(0) < 0.5
     y, x, layer = ((solid > 0.5) & exposed).nonzero().unbind(1)
     return y, x, layer, layers
-
-
-def front_colors(image: Tensor, alpha: Tensor) -> Tensor:
-    """Colours [H, W, 3] of the silhouette, those of the outline continued from inside: mattes leave background there."""
-    inner = F.avg_pool2d(F.pad(alpha, (1, 1, 1, 1))[None, None], 3, 1)[0, 0] > 0.97
-    trust = (inner.float() + 1e-3 * alpha) * (alpha > 0.5)
-    return torch.where(inner[..., None], image, blur(image, trust, 1.0))
 
 
 def back_colors(seen: Tensor, mask: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     began = time.perf_counter()
     frames = read_frames(views)
     rest = choose_rest(frames)
-    pixels = int((frames.alphas[rest] > 0.5).sum())
+    pixels = int(frames.masks[rest].sum())
     body = build_body(frames, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
     with events.cancel.watched():
         track = Follower(frames, body, rest, config.rounds, config.steps, config.seed).run(events)
