@@ -204,5 +204,5 @@ def _tangent_rows(knots: Tensor) -> Tensor:
 def _check_indices(name: str, indices: Tensor, limit: int) -> None:
     if indices.dtype != torch.int64:
         raise InputError(f"{name}: expected int64, got {indices.dtype}")
-    if indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < limit):
+    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= limit):
         raise InputError(f"{name}: expected values from 0 to {limit - 1}, got {int(indices.min())} to {int(indices.max())}")

@@ -33,7 +33,7 @@ def build_body(frames: Frames, rest: int, nodes: int) -> Body:
         pixels=shell.pixels,
         heights=heights,
         nodes=frames.place(torch.cat([at, torch.zeros(len(at), 1)], -1)),
-        weights=weights[shell.columns],
+        weights=weights,
         others=bones.others,
         links=bones.links,
         spacing=bones.spacing,

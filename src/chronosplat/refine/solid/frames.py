@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -41,13 +42,13 @@ class Frames:
     world: Similarity
     empty: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "on_white", self.images * self.alphas[..., None] + 1 - self.alphas[..., None])
-
-    on_white: Tensor = None  # pyright: ignore[reportAssignmentType]  # [M, H, W, 3]
-
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def on_white(self) -> Tensor:
+        """[M, H, W, 3]."""
+        return self.images * self.alphas[..., None] + 1 - self.alphas[..., None]
 
     @property
     def focal(self) -> float:

@@ -28,7 +28,7 @@ class Body:
         visible: [N] bool: whether the camera sees a point, perhaps through thin parts.
         columns: [N] int64 from 0 to P - 1: the pixel of the rest frame that each point comes from.
         pixels: [P, 2] int64 x and y of these pixels. heights: [P] half the thickness there.
-        nodes: [K, 3]. weights: [N, K], rows sum to one.
+        nodes: [K, 3]. weights: [P, K] of the nodes in the motion of a column, rows sum to one.
         others, links [K, E], spacing: see Bones.
     """
 
@@ -62,12 +62,13 @@ class Pose:
         return Pose(self.shifts[which], self.turns[which])
 
 
-def deform(points: Tensor, weights: Tensor, nodes: Tensor, pose: Pose) -> Tensor:
-    """Move points [N, 3] with weights [N, K] to V times: [V, N, 3]. See scenes.deformable.skin, its twin."""
+def deform(body: Body, pose: Pose, chosen: Tensor | None = None) -> Tensor:
+    """Move the points ``chosen`` (None: all) to V times: [V, n, 3]. See scenes.deformable.skin, its twin."""
+    points, columns = (body.points, body.columns) if chosen is None else (body.points[chosen], body.columns[chosen])
     rotations = quats_to_matrices(rotation_quats(pose.turns))
-    offsets = nodes + pose.shifts - (rotations @ nodes[:, :, None])[..., 0]
-    blended = weights @ torch.cat([rotations.flatten(-2), offsets], -1)
-    return (blended[..., :9].unflatten(-1, (3, 3)) @ points[:, :, None])[..., 0] + blended[..., 9:]
+    offsets = body.nodes + pose.shifts - (rotations @ body.nodes[:, :, None])[..., 0]
+    blended = (body.weights @ torch.cat([rotations.flatten(-2), offsets], -1)).index_select(1, columns)
+    return (blended[..., :9].unflatten(-1, (3, 3)) * points[:, None]).sum(-1) + blended[..., 9:]
 
 
 def bending(body: Body, pose: Pose) -> Tensor:

@@ -12,6 +12,7 @@ from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
 
+STATIC, RESIDUALS = ("colors", "sizes", "opacities"), ("tints", "offsets", "fades")
 BATCH = 4
 SIZE, OPACITY = 0.6, 0.95  # of splats at the start: standard deviation in pixels
 HIDDEN = 1.2  # times this size where the camera does not see them: no light shines through, seen from elsewhere
@@ -49,21 +50,32 @@ class Model:
 
     @staticmethod
     def of(body: Body, pose: Pose) -> Model:
-        count, columns = len(pose.shifts), int(body.columns.max()) + 1
-        zero = torch.zeros
-        flat = [zero(columns, 3), zero(columns), zero(columns)]
-        return Model(body, pose, *flat, zero(count, columns, 3), zero(count, columns, 2), torch.ones(count, columns))
+        """Start without residuals."""
+        count, columns = len(pose.shifts), len(body.pixels)
+        return Model(
+            body,
+            pose,
+            colors=torch.zeros(columns, 3),
+            sizes=torch.zeros(columns),
+            opacities=torch.zeros(columns),
+            tints=torch.zeros(count, columns, 3),
+            offsets=torch.zeros(count, columns, 2),
+            fades=torch.ones(count, columns),
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What is optimised, by name."""
-        own = {name: getattr(self, name) for name in ("colors", "sizes", "opacities", "tints", "offsets", "fades")}
-        return {"shifts": self.pose.shifts, "turns": self.pose.turns} | own
+        return {"shifts": self.pose.shifts, "turns": self.pose.turns} | {name: getattr(self, name) for name in (*STATIC, *RESIDUALS)}
+
+    def with_tensors(self, tensors: dict[str, Tensor]) -> Model:
+        """Replace what is optimised."""
+        return Model(self.body, Pose(tensors["shifts"], tensors["turns"]), **{name: tensors[name] for name in (*STATIC, *RESIDUALS)})
 
     def splats(self, which: list[int], chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means [V, n, 3], scales [n], opacities [V, n] and colours [V, n, 3] of the points ``chosen`` [n] at frames."""
         body = self.body
         columns, front = body.columns[chosen], body.front[chosen][:, None]
-        means = deform(body.points[chosen], body.weights[chosen], body.nodes, self.pose[which])
+        means = deform(body, self.pose[which], chosen)
         offsets = self.offsets[which].index_select(1, columns)
         means = means + torch.nn.functional.pad(offsets, (0, 1))
         tints = self.tints[which].index_select(1, columns) + self.colors.index_select(0, columns)
@@ -90,7 +102,7 @@ class Model:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0) -> Model:
-    """Optimise all frames together.
+    """Optimise all frames together; a cancellation or a loss that is not finite ends it at the last good state.
 
     Args:
         residuals: also what no motion of nodes explains.
@@ -98,14 +110,14 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     body = model.body
     shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
     free = {name: t.detach().clone() for name, t in model.tensors().items()}
-    names = [name for name in LRS if residuals or name not in ("tints", "offsets", "fades")]
+    names = [name for name in LRS if residuals or name not in RESIDUALS]
     for name in names:
         free[name].requires_grad_()
     slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
     groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
     adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
     generator = torch.Generator().manual_seed(seed)
-    now = Model(body, Pose(free["shifts"], free["turns"]), *(free[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+    now = model.with_tensors(free)
     pairs = neighbours(body.pixels)
     thin = body.heights < THIN
     queue: list[int] = []
@@ -122,6 +134,8 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
         loss = loss + SIZE_COST * now.sizes.square().mean()
         if residuals:
             loss = loss + residual_cost(now, which, pairs)
+        if not bool(torch.isfinite(loss)):
+            break
         adam.zero_grad()
         loss.backward()
         for group in adam.param_groups:
@@ -132,8 +146,7 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
             events.progress("refine", k, steps)
         if events.cancel.requested:
             break
-    done = {name: t.detach() for name, t in free.items()}
-    return Model(body, Pose(done["shifts"], done["turns"]), *(done[n] for n in ("colors", "sizes", "opacities", "tints", "offsets", "fades")))
+    return model.with_tensors({name: t.detach() for name, t in free.items()})
 
 
 def separated(rgb: Tensor, alpha: Tensor, straight: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,9 +167,9 @@ def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:
     """Cost of residuals at frames ``which``: their size, tears between neighbouring columns [2, E], and sudden changes."""
     tints, offsets, fades = model.tints[which], model.offsets[which], model.fades[which]
     cost = TINT_COST * tints.square().mean() * len(model.tints) + OFFSET_COST * offsets.square().mean() + FADE_COST * (1 - fades).mean()
-    for values, weight in ((offsets, 1.0), (fades[..., None], 1.0)):
+    for values in (offsets, fades[..., None]):
         tears = values.index_select(1, pairs[0]) - values.index_select(1, pairs[1])
-        cost = cost + TEAR_COST * weight * tears.square().mean()
+        cost = cost + TEAR_COST * tears.square().mean()
     before = [max(i - 1, 0) for i in which]
     for values, last in ((tints, model.tints[before]), (offsets, model.offsets[before]), (fades, model.fades[before])):
         cost = cost + CHANGE_COST * (values - last).square().mean()

@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.refine.solid.grids import blur
 from chronosplat.refine.solid.motion import Body, Pose
 
-SAMPLES = 1500  # points and pixels that are paired
+SAMPLES = 1200  # points and pixels that are paired
 SIGMAS = (1.0, 3.0)  # pixels: blurs of the colours that are compared
 COLOR = 30.0  # pixels that a colour difference of one counts as
 FAR = 12.0  # pixels: pairs farther apart count little
@@ -48,17 +48,16 @@ def register(
     Returns:
         The pose, and the mean robust cost of a pair, in [0, 1].
     """
-    weights, points = body.weights[chosen], body.points[chosen]
-    toward = (1 + points[:, 2:] / focal)  # a pixel's extent at the point's depth
+    weights, points = body.weights[body.columns[chosen]], body.points[chosen]
+    toward = 1 + points[:, 2:] / focal  # a pixel's extent at the point's depth
     nodes, rest = body.nodes[:, :2] + pose.shifts[0, :, :2], body.nodes[:, :2]
     angles = pose.turns[0, :, 2]
     edges = body.edges[..., :2]
     laplacian = _laplacian(body)
     cost = 1.0
-    arms = points[:, None, :2] - rest  # [P, K, 2]
     for k in range(rounds):
         c, s = torch.cos(angles), torch.sin(angles)
-        turned = _turned(weights, arms, c, s)
+        turned = _turned(weights, points[:, :2], rest, c, s)
         now = turned + weights @ nodes
         gaps = torch.cdist(torch.cat([now / toward, features], -1), torch.cat([target.at, target.features], -1))
         here, there = gaps.min(1), gaps.min(0)
@@ -84,9 +83,13 @@ def _robust(gaps: Tensor) -> Tensor:
     return (1 + (gaps / FAR).square()).square().reciprocal()
 
 
-def _turned(weights: Tensor, arms: Tensor, c: Tensor, s: Tensor) -> Tensor:
-    x, y = arms.unbind(-1)
-    return torch.stack([(weights * (c * x - s * y)).sum(1), (weights * (s * x + c * y)).sum(1)], -1)
+def _turned(weights: Tensor, points: Tensor, nodes: Tensor, c: Tensor, s: Tensor) -> Tensor:
+    """[P, 2] where the nodes' rotations take points, relative to where they take the nodes."""
+    moved = torch.stack([c * nodes[:, 0] - s * nodes[:, 1], s * nodes[:, 0] + c * nodes[:, 1]], -1)
+    blended = weights @ torch.cat([c[:, None], s[:, None], moved], -1)
+    cosine, sine = blended[:, 0], blended[:, 1]
+    x, y = points.unbind(-1)
+    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1) - blended[:, 2:]
 
 
 def _laplacian(body: Body) -> Tensor:

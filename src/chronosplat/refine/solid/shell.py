@@ -19,7 +19,8 @@ TURN = 0.3  # of the half thickness, behind the middle plane: where sides become
 OUTLINE = 2  # pixels from the outline whose colours continue onto the back
 CLUSTERS, ROUNDS = 8, 10  # of its colours
 NEAR = 3.0  # pixels: distance at which votes begin to fall
-MAJORITY = 3.0  # exponent of votes
+MAJORITY = 4.0  # exponent of votes
+SHADE = 0.15  # difference of colours that vote together
 ROWS = 4096  # pixels whose distances to the outline are computed at once
 
 
@@ -104,7 +105,9 @@ def back_colors(seen: Tensor, mask: Tensor) -> Tensor:
     for part in torch.arange(len(rows)).split(ROWS):
         nearness = (torch.cdist(rows[part].float(), voters).square() + NEAR**2).square().reciprocal()
         votes[part] = torch.zeros(len(part), len(clusters)).index_add(1, own, nearness)
-    votes = (votes / votes.amax(1, keepdim=True)) ** MAJORITY
+    alike = torch.exp(-((torch.cdist(clusters, clusters) / SHADE) ** 2) / 2)  # shades of one colour vote together
+    backed = votes @ alike
+    votes = votes * (backed / backed.amax(1, keepdim=True)) ** MAJORITY
     back = torch.zeros_like(seen)
     back[mask] = votes @ clusters / votes.sum(1, keepdim=True)
     return blur(back, mask.float(), SMOOTH) * mask[..., None]

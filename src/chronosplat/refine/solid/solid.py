@@ -80,7 +80,7 @@ def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
     body, width = model.body, float(frames.alphas.shape[-1])
     near = body.weights.topk(min(NODES_PER_GAUSSIAN, body.weights.shape[1]), -1)
     start = torch.logit(torch.tensor(OPACITY))
-    count, moving = len(body.points), len(frames) > 1
+    count = len(body.points)
     residuals = {
         "groups": body.columns,
         "offsets": torch.nn.functional.pad(model.offsets, (0, 1)) / width,
@@ -96,8 +96,8 @@ def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
         opacities=torch.sigmoid(start + model.opacities)[body.columns],
         colors=(body.colors + body.front[:, None] * model.colors[body.columns]).clamp(0, 1),
         nodes=body.nodes / width,
-        skin_nodes=near.indices,
-        skin_weights=near.values / near.values.sum(-1, keepdim=True),
+        skin_nodes=near.indices[body.columns],
+        skin_weights=(near.values / near.values.sum(-1, keepdim=True))[body.columns],
         knots=frames.seconds,
         shifts=model.pose.shifts / width,
         turns=model.pose.turns,
