@@ -29,7 +29,7 @@ class Frames:
 
     Attributes:
         images: [M, H, W, 3] straight colours. alphas: [M, H, W]. masks: [M, H, W] bool, silhouettes that keep thin parts whole.
-        seconds: [M] float64, increasing.
+        given: [M, H, W, 3] the frames on white, as they came. seconds: [M] float64, increasing.
         K: [3, 3] intrinsics. world: from the body's coordinates to the capture's world.
         empty: number of frames without an object, which are left out.
     """
@@ -37,6 +37,7 @@ class Frames:
     images: Tensor
     alphas: Tensor
     masks: Tensor
+    given: Tensor
     seconds: Tensor
     K: Tensor
     world: Similarity
@@ -116,12 +117,12 @@ def read_frames(views: Views) -> Frames:
     ahead = float((R @ center + t)[2])
     to_camera = torch.tensor([0.0, 0.0, ahead], dtype=torch.float64)
     world = Similarity(ahead / float(K[0, 0]), R.T, R.T @ (to_camera - t))
-    images = views.images[order].float()
+    images, given = views.images[order].float(), views.on_white()[order].float()
     alphas = without_holes(images, alphas[order])
     masks = alphas > 0.5
     parts = [decontaminate(*frame) for frame in zip(images, alphas, strict=True)]
     images, alphas = (torch.stack(part) for part in zip(*parts, strict=True))
-    return Frames(images, alphas, masks, seconds, K, world, int((~kept).sum()))
+    return Frames(images, alphas, masks, given, seconds, K, world, int((~kept).sum()))
 
 
 def without_holes(images: Tensor, alphas: Tensor) -> Tensor:

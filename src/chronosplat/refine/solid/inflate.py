@@ -13,7 +13,8 @@ from torch import Tensor
 
 from chronosplat.refine.solid.grids import diffuse, distance_inside, poisson
 
-INSET = 0.3  # pixels: splats on the surface extend beyond it
+INSET = 0.5  # pixels: the equation is solved to the first pixels outside, whose centres lie so far beyond the outline
+BESIDE = 0.35  # pixels from a pixel on the medial axis to the axis itself
 
 
 def inflate(mask: Tensor) -> Tensor:
@@ -32,5 +33,5 @@ def roundness(mask: Tensor, solution: Tensor) -> Tensor:
     """
     distance = distance_inside(mask)
     ridge = (distance >= F.max_pool2d(distance[None, None], 3, 1, 1)[0, 0] - 1e-3) & (distance > 1)
-    ratio = ((distance - 0.5).square() / (2 * solution).clamp_min(1e-3)).clamp(1, 2)  # the outline runs between pixels
+    ratio = ((distance + BESIDE).square() / (2 * solution).clamp_min(1e-3)).clamp(1, 2)
     return torch.where(mask > 0, diffuse(ratio[..., None], ridge, mask)[..., 0].clamp(1, 2), 1.0)

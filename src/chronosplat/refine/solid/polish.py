@@ -90,12 +90,12 @@ class Model:
 
     @torch.no_grad()
     def errors(self, frames: Frames) -> list[float]:
-        """Mean squared error of each frame."""
+        """Mean squared error of each frame as it was given, on white."""
         found, everything = [], torch.arange(len(self.body.points))
         for i in range(len(frames)):
             means, scales, opacities, colors = self.splats([i], everything)
             rgb, _ = frames.render(means, scales, opacities, colors.clamp(0, 1))
-            found.append(float((rgb[0].clamp(0, 1) - frames.on_white[i]).square().mean()))
+            found.append(float((rgb[0].clamp(0, 1) - frames.given[i]).square().mean()))
         return found
 
 

@@ -18,13 +18,14 @@ from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
+from chronosplat.refine.solid.grids import erode
 from chronosplat.refine.solid.polish import OPACITY, Model, polish
 from chronosplat.refine.solid.rest import choose_rest
 from chronosplat.refine.strategy import Refined
 from chronosplat.scenes import DeformableGaussians
 
 NODES_PER_GAUSSIAN = 4
-LOST = 0.02  # of a silhouette's pixels on the image's border, from which on the object leaves it
+LOST = 0.03  # of an outline on the image's border, from which on the object leaves it
 POOR = 22.0  # dB of a frame that is not explained
 
 
@@ -68,11 +69,23 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     }
     if frames.empty:
         refined.notices.append(info("empty-frames", f"{frames.empty} of {len(views)} frames show no object and are not used"))
+    if touching(frames) > LOST:
+        text = "the object reaches the image's border in some frames; what lies beyond is missing"
+        refined.notices.append(warning("leaves-image", text))
     poor = [i for i, value in enumerate(psnrs) if value < POOR]
     if poor:
         at = f"{float(frames.seconds[poor[0]]):g} s"
         refined.notices.append(warning("poor-frames", f"{len(poor)} of {len(frames)} frames are not explained, the first at {at}"))
     return refined
+
+
+def touching(frames: Frames) -> float:
+    """The largest fraction of a frame's outline that lies on the image's border."""
+    masks = frames.masks.float()
+    border = torch.ones_like(masks[0])
+    border[1:-1, 1:-1] = 0
+    outline = masks - erode(torch.nn.functional.pad(masks, (1, 1, 1, 1)))[:, 1:-1, 1:-1]
+    return float(((outline * border).sum((1, 2)) / outline.sum((1, 2)).clamp_min(1)).max())
 
 
 def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
