@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from chronosplat.refine.solid.register import SAMPLES, Colored, describe, regist
 
 MOMENTUM = 0.7  # of the last step, with which the next pose is predicted
 STIFFNESS = (30.0, 3.0)  # pairs per node
+LOST = 1.3  # times the median error, above which a frame is tried again
 RIGIDITY = 0.04
 SHIFT_LR, TURN_LR = 0.35, 0.02  # pixels, radians
 COARSE, FINE = (0.5, 1.0, 1.0, 1.0, 0.5), (1.0, 1.0, 0.5)  # weights of images at 1, 2, 4, 8, 16 pixels
@@ -53,21 +55,41 @@ class Follower:
         count = len(self.frames)
         still = torch.zeros(count, *self.body.nodes.shape)
         track = Track(Pose(still, still.clone()), [0.0] * count)
-        for j in range(1, max(self.rest, count - 1 - self.rest) + 1):
+        reach = max(self.rest, count - 1 - self.rest)
+        for j in range(1, reach + 1):
             which = [(self.rest + side * j, side) for side in (1, -1) if 0 <= self.rest + side * j < count]
-            indices = [i for i, _ in which]
-            starts = [self._predicted(track.pose, i, side, j) for i, side in which]
-            poses = [self._registered(start, i) for start, i in zip(starts, indices, strict=True)]
-            pose = Pose(torch.cat([p.shifts for p in poses]), torch.cat([p.turns for p in poses]))
-            pose, errors = self._descend(pose, indices)
-            track.pose.shifts[indices], track.pose.turns[indices] = pose.shifts, pose.turns
-            for i, error in zip(indices, errors, strict=True):
-                track.errors[i] = error
-            events.progress("track", j, max(self.rest, count - 1 - self.rest))
+            tracked = range(max(self.rest - j + 1, 0), min(self.rest + j, count))
+            starts = [[self._predicted(track.pose, i, side, j), track.pose[[self._alike(i, tracked)]]] for i, side in which]
+            self._fit(track, starts, [i for i, _ in which])
+            events.progress("track", j, reach)
             if events.cancel.requested:
                 self._carry(track.pose, j)
-                break
+                return track
+        self._mend(track)
         return track
+
+    def _fit(self, track: Track, starts: list[list[Pose]], indices: list[int]) -> None:
+        """Fit frames from the best of their starts; poses that are not better than a frame's former one are dropped."""
+        pose, errors = self._descend([self._registered(some, i) for some, i in zip(starts, indices, strict=True)], indices)
+        for k, (i, error) in enumerate(zip(indices, errors, strict=True)):
+            if track.errors[i] == 0 or error < track.errors[i]:
+                track.pose.shifts[i], track.pose.turns[i], track.errors[i] = pose.shifts[k], pose.turns[k], error
+
+    def _mend(self, track: Track) -> None:
+        """Try again where the track was lost, from the frames on both sides, which may have found it since."""
+        count = len(self.frames)
+        if count < 3:
+            return
+        typical = sorted(track.errors)[count // 2]
+        for i in sorted(range(count), key=lambda i: -track.errors[i]):
+            if track.errors[i] > LOST * typical:
+                others = [k for k in (i - 1, i + 1, self._alike(i, [k for k in range(count) if abs(k - i) > 1])) if 0 <= k < count]
+                self._fit(track, [[track.pose[[k]] for k in others]], [i])
+
+    def _alike(self, index: int, among: Sequence[int]) -> int:
+        """The frame that looks most like another: motion often returns."""
+        gaps = [(self.frames.on_white[k] - self.frames.on_white[index]).square().mean() for k in among]
+        return among[int(torch.stack(gaps).argmin())]
 
     def _carry(self, pose: Pose, reach: int) -> None:
         """Give the frames farther than ``reach`` from the rest frame the last pose on their side."""
@@ -83,20 +105,22 @@ class Follower:
         before = pose[[index - 2 * side]]
         return Pose(*(a + MOMENTUM * (a - b) for a, b in ((last.shifts, before.shifts), (last.turns, before.turns))))
 
-    def _registered(self, start: Pose, index: int) -> Pose:
+    def _registered(self, starts: list[Pose], index: int) -> Pose:
+        """The start that registration brings nearest to a frame."""
         if self.rounds == 0:
-            return start
+            return starts[0]
         frames = self.frames
         pixels = frames.masks[index].nonzero()
         pixels = pixels[torch.randperm(len(pixels), generator=self.generator)[:SAMPLES]]
         described = describe(frames.images[index], frames.alphas[index])
         target = Colored(frames.plane(pixels.flip(1) + 0.5), described[pixels[:, 0], pixels[:, 1]])
-        return register(self.body, self.paired, self.features, frames.focal, target, start, self.rounds, STIFFNESS)[0]
+        found = [register(self.body, self.paired, self.features, frames.focal, target, p, self.rounds, STIFFNESS) for p in starts]
+        return min(found, key=lambda pair: pair[1])[0]
 
-    def _descend(self, start: Pose, indices: list[int]) -> tuple[Pose, list[float]]:
+    def _descend(self, starts: list[Pose], indices: list[int]) -> tuple[Pose, list[float]]:
         frames, body, visible = self.frames, self.body, self.visible
         targets = torch.cat([frames.on_white[indices], frames.alphas[indices][..., None]], -1)
-        pose = Pose(start.shifts.clone().requires_grad_(), start.turns.clone().requires_grad_())
+        pose = Pose(*(torch.cat([getattr(p, name) for p in starts]).requires_grad_() for name in ("shifts", "turns")))
         groups = [{"params": [pose.shifts], "base": SHIFT_LR}, {"params": [pose.turns], "base": TURN_LR}]
         adam = torch.optim.Adam(groups, lr=0.0, betas=(0.8, 0.95), eps=1e-12, fused=True)
         colors = body.colors[visible]
