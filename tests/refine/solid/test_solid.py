@@ -17,7 +17,7 @@ from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 from tests.refine.solid.kit import bar, sliding_bar, video
 
-SHORT = SolidConfig(rounds=8, steps=8, joint=30, residuals=60)
+SHORT = SolidConfig(rounds=8, steps=8, joint=12, residuals=40)
 
 
 def fit(scene: Scene, views: Views) -> float:
@@ -99,6 +99,13 @@ def test_progress_is_reported_and_short_budgets_work() -> None:
     refined = solid_body(sliding_bar(3), SolidConfig(rounds=2, steps=0, joint=0, residuals=0), events)
     assert refined.facts["steps"] == 0
     assert "track" in seen
+
+
+def test_steps_follow_the_number_of_frames() -> None:
+    config = SolidConfig(joint=10, residuals=20)
+    assert config.step_counts(48) == (120, 240)
+    assert config.step_counts(1) == (50, 50)
+    assert SolidConfig(joint=0, residuals=0).step_counts(48) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["rounds", "steps", "joint", "residuals"])

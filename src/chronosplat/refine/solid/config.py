@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from chronosplat.shapes import InputError
 
+BATCH = 4  # frames in a step
+MIN_STEPS = 50
+
 
 @dataclass(frozen=True)
 class SolidConfig:
@@ -15,7 +18,8 @@ class SolidConfig:
         pixels_per_node: of the rest frame's silhouette. max_nodes: however large it is.
         rounds: of registration, and
         steps: of gradient descent, per frame while tracking.
-        joint: steps of all frames together. residuals: steps in which residuals take part; 0 fits the motion of nodes only.
+        joint: how often each frame is seen when all are fitted together, and
+        residuals: when residuals take part; 0 fits the motion of nodes only. Short videos get MIN_STEPS each.
         seed: of everything random.
     """
 
@@ -23,8 +27,8 @@ class SolidConfig:
     max_nodes: int = 240
     rounds: int = 12
     steps: int = 20
-    joint: int = 200
-    residuals: int = 200
+    joint: int = 32
+    residuals: int = 32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -34,6 +38,11 @@ class SolidConfig:
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
 
+    def step_counts(self, frames: int) -> tuple[int, int]:
+        """Steps of the joint fit without and with residuals."""
+        joint, residuals = (max(MIN_STEPS, -(-visits * frames // BATCH)) if visits else 0 for visits in (self.joint, self.residuals))
+        return joint, residuals
 
-SOLID_FAST = SolidConfig(rounds=10, steps=12, joint=100, residuals=100)
+
+SOLID_FAST = SolidConfig(rounds=10, steps=12, joint=16, residuals=16)
 SOLID_BEST = SolidConfig()

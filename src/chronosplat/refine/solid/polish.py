@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from chronosplat.events import Events
+from chronosplat.refine.solid.config import BATCH
 from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
 
 STATIC, RESIDUALS = ("colors", "sizes", "opacities"), ("tints", "offsets", "fades")
-BATCH = 4
 SIZE, OPACITY = 0.6, 0.95  # of splats at the start: standard deviation in pixels
 HIDDEN = 1.2  # times this size where the camera does not see them: no light shines through, seen from elsewhere
 BETAS = (0.9, 0.98)

@@ -47,11 +47,12 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     rest = choose_rest(frames)
     pixels = int(frames.masks[rest].sum())
     body = build_body(frames, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
+    joint, residuals = config.step_counts(len(frames))
     with events.cancel.watched():
         track = Follower(frames, body, rest, config.rounds, config.steps, config.seed).run(events)
         model = Model.of(body, track.pose)
-        model = polish(model, frames, config.joint, False, events, config.seed)
-        model = polish(model, frames, config.residuals, True, events, config.seed)
+        model = polish(model, frames, joint, False, events, config.seed)
+        model = polish(model, frames, residuals, True, events, config.seed)
     psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
     refined = Refined(as_scene(model, frames))
     refined.facts = {
@@ -60,7 +61,7 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
         "frames": len(frames),
         "nodes": len(body.nodes),
         "gaussians": len(body.points),
-        "steps": config.joint + config.residuals,
+        "steps": joint + residuals,
         "seconds": round(time.perf_counter() - began, 3),
         "psnr": sum(psnrs) / len(psnrs),
         "psnr_worst": min(psnrs),
