@@ -68,6 +68,16 @@ def test_outline_pixels_are_separated_from_white() -> None:
     torch.testing.assert_close(on_white[inside | rim], image[inside | rim], atol=0.03, rtol=0)
 
 
+def test_resized_frames_are_in_the_same_world() -> None:
+    frames = read_frames(sliding_bar(2))
+    half = frames.resized(24, 24)
+    uvz = torch.tensor([[10.0, 20.0, 0.0], [30.0, 12.0, -6.0]])
+    torch.testing.assert_close(half.world.points(half.place(uvz / 2)), frames.world.points(frames.place(uvz)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(half.alphas.mean(), frames.alphas.mean(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(half.given.mean(), frames.given.mean(), atol=2e-3, rtol=0)
+    assert half.masks.shape == (2, 24, 24)
+
+
 def opaque(views: Views) -> Views:
     return replace(views, alphas=torch.ones_like(views.alphas))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from chronosplat.refine.solid.body import build_body
+from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.frames import read_frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
 from chronosplat.scenes.deformable import rotation_quats, skin
@@ -68,3 +68,17 @@ def test_even_motion_has_no_acceleration() -> None:
     assert float(acceleration(it, Pose(steps * once.shifts, steps * once.turns))) < 1e-9
     assert float(acceleration(it, random_pose(it, 5))) > 0.1
     assert float(acceleration(it, random_pose(it, 2))) == 0
+
+
+def test_a_larger_body_has_the_same_motion() -> None:
+    """Tracked small, fitted large: a pose moves both alike."""
+    frames = read_frames(sliding_bar(1))
+    small = frames.resized(24, 24)
+    coarse = build_body(small, 0, 10)
+    fine = enlarge(coarse, frames, 0, 2.0)
+    assert len(fine.pixels) > 3 * len(coarse.pixels)
+    pose = random_pose(coarse, 1)
+    moved = [deform(coarse, pose)[0] * 2, deform(fine, Pose(pose.shifts * 2, pose.turns))[0]]
+    nearest = torch.cdist(fine.points, coarse.points * 2).argmin(1)
+    assert float((moved[1] - moved[0][nearest]).norm(dim=-1).median()) < 2.5
+    assert abs(float(bending(coarse, pose)) - float(bending(fine, Pose(pose.shifts * 2, pose.turns)))) < 1e-4

@@ -59,6 +59,13 @@ def test_a_single_image_becomes_a_static_scene() -> None:
     assert fit(refined.scene, views) > 28
 
 
+def test_large_frames_are_tracked_small_and_fitted_whole() -> None:
+    views = sliding_bar(3)
+    refined = solid_body(views, replace(SHORT, track_size=24))
+    assert fit(refined.scene, views) > 27
+    assert refined.facts["gaussians"] == solid_body(views, SHORT).facts["gaussians"]
+
+
 def test_two_objects_move_on_their_own() -> None:
     frames = []
     for i in range(4):

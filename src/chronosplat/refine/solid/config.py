@@ -18,6 +18,7 @@ class SolidConfig:
         pixels_per_node: of the rest frame's silhouette. max_nodes: however large it is.
         rounds: of registration, and
         steps: of gradient descent, per frame while tracking.
+        track_size: largest side in pixels of the frames that are tracked; the fit uses their full size.
         joint: how often each frame is seen when all are fitted together, and
         residuals: when residuals take part; 0 fits the motion of nodes only. Short videos get MIN_STEPS each.
         seed: of everything random.
@@ -27,6 +28,7 @@ class SolidConfig:
     max_nodes: int = 240
     rounds: int = 12
     steps: int = 20
+    track_size: int = 128
     joint: int = 32
     residuals: int = 32
     seed: int = 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chronosplat.cameras import Similarity
+from chronosplat.cameras import Cameras, Similarity
 from chronosplat.captures import Views, normalizing_similarity
+from chronosplat.captures.views import resize_straight
 from chronosplat.refine.solid.grids import blur, dilate, erode
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.shapes import InputError
@@ -55,6 +56,15 @@ class Frames:
     def focal(self) -> float:
         """Horizontal focal length in pixels, the camera's distance."""
         return float(self.K[0, 0])
+
+    def resized(self, width: int, height: int) -> Frames:
+        """Resize to another size; the object's distance in pixels changes with it."""
+        cameras = Cameras(torch.eye(4)[None], self.K[None], *reversed(self.masks.shape[1:])).resized(width, height)
+        images, alphas = resize_straight(self.images, self.alphas[..., None], width, height)
+        given, shapes = resize_straight(self.given, self.masks[..., None].float(), width, height)
+        given = given * shapes + 1 - shapes
+        world = replace(self.world, scale=self.world.scale * self.focal / float(cameras.Ks[0, 0, 0]))
+        return replace(self, images=images, alphas=alphas[..., 0], masks=shapes[..., 0] > 0.5, given=given, K=cameras.Ks[0], world=world)
 
     def place(self, uvz: Tensor) -> Tensor:
         """Convert pixel coordinates and depths [N, 3] to the body's coordinates."""

@@ -14,11 +14,11 @@ from chronosplat.refine.solid.grids import blur, distance_inside, erode
 WALL, SOFT = 1.5, 0.3  # pixels below the surface where the front ends, and how softly
 INSET, STACKED = 1.3, 0.7  # pixels: by which the outline's splats lie inside, and those of walls in addition
 FADES = 2.0  # pixels inside the outline over which that ends
-SMOOTH = 2.0  # pixels: blur of the colours of walls and back
+SMOOTH = 2 / 128  # of the image's size: blur of the colours of walls and back
 TURN = 0.3  # of the half thickness, behind the middle plane: where sides become back
-OUTLINE = 2  # pixels from the outline whose colours continue onto the back
+OUTLINE = 2 / 128  # of the image's size: distance from the outline within which colours continue onto the back
 CLUSTERS, ROUNDS = 8, 10  # of its colours
-NEAR = 3.0  # pixels: distance at which votes begin to fall
+NEAR = 3 / 128  # of the image's size: distance at which votes begin to fall
 MAJORITY = 4.0  # exponent of votes
 SHADE = 0.15  # difference of colours that vote together
 ROWS = 4096  # pixels whose distances to the outline are computed at once
@@ -56,7 +56,7 @@ def build_shell(image: Tensor, mask: Tensor, height: Tensor) -> Shell:
     # what the camera sees ends below the surface; the walls of steep outlines would repeat one pixel's colour along their depth
     front = torch.sigmoid((WALL - z - thickness) / SOFT)
     behind = torch.sigmoid((z - TURN * thickness) / (0.15 * thickness + SOFT))[:, None]
-    sides = (1 - behind) * blur(image, mask.float(), SMOOTH)[y, x] + behind * back_colors(image, mask)[y, x]
+    sides = (1 - behind) * blur(image, mask.float(), SMOOTH * max(mask.shape))[y, x] + behind * back_colors(image, mask)[y, x]
     colors = front[:, None] * image[y, x] + (1 - front[:, None]) * sides
     numbers = torch.cumsum(mask.flatten().long(), 0).view(mask.shape) - 1
     rows, columns = mask.nonzero().unbind(1)
@@ -95,22 +95,23 @@ def back_colors(seen: Tensor, mask: Tensor) -> Tensor:
 
     A mean would mix them to gray. Each pixel of the outline votes for the cluster of its colour, the near ones more.
     """
+    size = max(mask.shape)
     rows = mask.nonzero()
-    border = (mask & ~(erode(mask, OUTLINE) > 0.5))[rows[:, 0], rows[:, 1]]
+    border = (mask & ~(erode(mask, max(1, round(OUTLINE * size))) > 0.5))[rows[:, 0], rows[:, 1]]
     colors = seen[mask]
     clusters = cluster(colors[border])
     own = torch.cdist(colors[border], clusters).argmin(1)
     votes = torch.zeros(len(rows), len(clusters))
     voters = rows[border].float()
     for part in torch.arange(len(rows)).split(ROWS):
-        nearness = (torch.cdist(rows[part].float(), voters).square() + NEAR**2).square().reciprocal()
+        nearness = (torch.cdist(rows[part].float(), voters).square() + (NEAR * size) ** 2).square().reciprocal()
         votes[part] = torch.zeros(len(part), len(clusters)).index_add(1, own, nearness)
     alike = torch.exp(-((torch.cdist(clusters, clusters) / SHADE) ** 2) / 2)  # shades of one colour vote together
     backed = votes @ alike
     votes = votes * (backed / backed.amax(1, keepdim=True)) ** MAJORITY
     back = torch.zeros_like(seen)
     back[mask] = votes @ clusters / votes.sum(1, keepdim=True)
-    return blur(back, mask.float(), SMOOTH) * mask[..., None]
+    return blur(back, mask.float(), SMOOTH * size) * mask[..., None]
 
 
 def cluster(colors: Tensor) -> Tensor:

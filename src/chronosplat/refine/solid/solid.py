@@ -14,11 +14,12 @@ import torch
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
 from chronosplat.events import Events, info, warning
-from chronosplat.refine.solid.body import build_body
+from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
 from chronosplat.refine.solid.grids import erode
+from chronosplat.refine.solid.motion import Pose
 from chronosplat.refine.solid.polish import OPACITY, Model, polish
 from chronosplat.refine.solid.rest import choose_rest
 from chronosplat.refine.strategy import Refined
@@ -44,14 +45,19 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     """
     began = time.perf_counter()
     frames = read_frames(views)
-    rest = choose_rest(frames)
-    pixels = int(frames.masks[rest].sum())
-    body = build_body(frames, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
+    factor = max(frames.masks.shape[1:]) / config.track_size
+    height, width = (round(side / factor) for side in frames.masks.shape[1:])
+    small = frames if factor <= 1 else frames.resized(width, height)
+    rest = choose_rest(small)
+    pixels = int(small.masks[rest].sum())
+    body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
     joint, residuals = config.step_counts(len(frames))
     with events.cancel.watched():
-        track = Follower(frames, body, rest, config.rounds, config.steps, config.seed).run(events)
-        model = Model.of(body, track.pose)
-        model = polish(model, frames, joint, False, events, config.seed)
+        pose = Follower(small, body, rest, config.rounds, config.steps, config.seed).run(events).pose
+        if small is not frames:
+            factor = frames.focal / small.focal
+            body, pose = enlarge(body, frames, rest, factor), Pose(pose.shifts * factor, pose.turns)
+        model = polish(Model.of(body, pose), frames, joint, False, events, config.seed)
         model = polish(model, frames, residuals, True, events, config.seed)
     psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
     refined = Refined(as_scene(model, frames))
