@@ -23,6 +23,7 @@ SLOWER = 0.3  # of the motion's learning rates, once residuals take part
 SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
 TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
 TEAR_COST = 5e-3  # of differences between the offsets of neighbouring columns, in square pixels
+SPECK_COST = 1e-2  # of differences between their tints
 CHANGE_COST = 1e-3  # of differences between the residuals of consecutive frames
 SIZES = (-0.1, 0.5)  # bounds of the logarithm of a splat's size relative to the start
 THIN = 2.0  # pixels: columns with less half thickness may become translucent
@@ -167,9 +168,9 @@ def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:
     """Cost of residuals at frames ``which``: their size, tears between neighbouring columns [2, E], and sudden changes."""
     tints, offsets, fades = model.tints[which], model.offsets[which], model.fades[which]
     cost = TINT_COST * tints.square().mean() * len(model.tints) + OFFSET_COST * offsets.square().mean() + FADE_COST * (1 - fades).mean()
-    for values in (offsets, fades[..., None]):
+    for values, weight in ((offsets, TEAR_COST), (fades[..., None], TEAR_COST), (tints + model.colors, SPECK_COST)):
         tears = values.index_select(1, pairs[0]) - values.index_select(1, pairs[1])
-        cost = cost + TEAR_COST * tears.square().mean()
+        cost = cost + weight * tears.square().mean()
     before = [max(i - 1, 0) for i in which]
     for values, last in ((tints, model.tints[before]), (offsets, model.offsets[before]), (fades, model.fades[before])):
         cost = cost + CHANGE_COST * (values - last).square().mean()
