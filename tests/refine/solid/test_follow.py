@@ -54,3 +54,23 @@ def test_the_pyramid_sees_what_one_level_does_not() -> None:
     coarse = [float(pyramid_loss(image, other, (1.0, 1.0, 1.0, 1.0, 1.0))) for other in (near, far)]
     assert fine[0] == fine[1]
     assert coarse[0] < coarse[1]
+
+
+def test_a_lost_frame_is_found_again_from_its_neighbours() -> None:
+    frames = read_frames(sliding_bar(5))
+    body = build_body(frames, 0, 16)
+    follower = Follower(frames, body, 0, 10, 10)
+    track = follower.run(Events())
+    good = track.errors[3]
+    track.pose.shifts[3] += torch.tensor([0.0, 15.0, 0.0])
+    track.errors[3] = 10 * max(track.errors)
+    follower._mend(track)
+    assert track.errors[3] < 2 * good
+    torch.testing.assert_close(track.pose.shifts[3, :, 1].median(), track.pose.shifts[2, :, 1].median(), atol=1.5, rtol=0)
+
+
+def test_motion_that_returns_starts_from_the_frame_that_looks_alike() -> None:
+    frames = read_frames(video([bar(18 + x, 24, 0.5, 22, 9) for x in (0, 6, 12, 1)]))
+    follower = Follower(frames, build_body(frames, 1, 12), 1, 1, 1)
+    assert follower._alike(3, range(3)) == 0
+    assert follower._alike(2, [0, 1]) == 1

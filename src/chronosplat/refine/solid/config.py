@@ -46,5 +46,5 @@ class SolidConfig:
         return joint, residuals
 
 
-SOLID_FAST = SolidConfig(rounds=10, steps=12, joint=16, residuals=16)
+SOLID_FAST = SolidConfig(steps=15, joint=16, residuals=16)
 SOLID_BEST = SolidConfig()
