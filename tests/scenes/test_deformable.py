@@ -31,6 +31,8 @@ def body(count: int = 40, nodes: int = 6, knots: int = 5, residuals: bool = Fals
             "groups": torch.randint(0, 7, (count,), generator=g),
             "offsets": 0.05 * torch.randn(knots, 7, 3, generator=g),
             "tints": 0.1 * torch.randn(knots, 7, 3, generator=g),
+            "fades": uniform(knots, 7),
+            "shares": uniform(count),
         }
     return DeformableGaussians(
         means=uniform(count, 3) - 0.5,
@@ -92,19 +94,19 @@ def test_equal_rigid_motion_of_all_nodes_moves_the_body_rigidly() -> None:
 
 def test_gradients_reach_shape_and_motion() -> None:
     scene = body(count=5, nodes=4, residuals=True).to(dtype=torch.float64)
-    names = ("means", "quats", "colors", "nodes", "skin_weights", "shifts", "turns", "offsets", "tints")
+    names = ("means", "quats", "colors", "nodes", "skin_weights", "shifts", "turns", "offsets", "tints", "fades", "shares")
     leaves = [scene.tensors()[name].clone().requires_grad_() for name in names]
 
     def evaluate(*tensors: Tensor) -> tuple[Tensor, ...]:
         fields = replace(scene, **dict(zip(names, tensors, strict=True))).evaluate(torch.tensor([2.2, 4.4], dtype=torch.float64))
-        return fields["means"], fields["quats"], fields["colors"]
+        return fields["means"], fields["quats"], fields["colors"], fields["opacities"]
 
     assert torch.autograd.gradcheck(evaluate, leaves)
 
 
 def test_residuals_shift_and_tint_their_groups() -> None:
     scene = body(residuals=True)
-    plain = replace(scene, groups=None, offsets=None, tints=None)
+    plain = replace(scene, groups=None, offsets=None, tints=None, fades=None, shares=None)
     assert scene.groups is not None
     assert scene.offsets is not None
     time = float(scene.knots[2])
@@ -159,7 +161,26 @@ def test_precision_changes_leave_indices_alone() -> None:
     assert scene.evaluate(torch.tensor([3.0]))["means"].dtype == torch.float64
 
 
+def test_groups_fade_and_take_their_share_of_tints() -> None:
+    scene = body(residuals=True)
+    assert scene.groups is not None
+    assert scene.fades is not None
+    assert scene.shares is not None
+    assert scene.tints is not None
+    now = scene.evaluate(scene.knots)
+    torch.testing.assert_close(now["opacities"], scene.opacities * scene.fades[:, scene.groups])
+    tinted = scene.colors + scene.shares[:, None] * scene.tints[:, scene.groups]
+    torch.testing.assert_close(now["colors"], tinted.clamp(0, 1))
+    plain = replace(scene, fades=None, shares=None).evaluate(scene.knots)
+    torch.testing.assert_close(plain["opacities"], scene.opacities.expand_as(plain["opacities"]))
+    torch.testing.assert_close(plain["colors"], (scene.colors + scene.tints[:, scene.groups]).clamp(0, 1))
+    between = scene.evaluate(torch.linspace(2, 5, 50, dtype=torch.float64))["opacities"]
+    assert bool(((between >= 0) & (between <= scene.opacities)).all())  # a spline overshoots; opacities do not
+
+
 BAD = {
+    "fades: expected groups, offsets and tints beside it, got none": lambda s: replace(s, fades=torch.ones(5, 7)),
+    "shares: expected shape": lambda s: replace(body(residuals=True), shares=s.opacities[:-1]),
     "skin_nodes: expected values from 0 to 5": lambda s: replace(s, skin_nodes=s.skin_nodes + 6),
     "skin_nodes: expected int64, got torch.int32": lambda s: replace(s, skin_nodes=s.skin_nodes.int()),
     "knots: expected at least one, increasing": lambda s: replace(s, knots=s.knots.flip(0)),

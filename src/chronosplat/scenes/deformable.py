@@ -34,6 +34,8 @@ class DeformableGaussians(TensorScene):
         groups: [N] int64, the residual group of each Gaussian; None: no residuals.
         offsets: [M, G, 3] translation of each group after skinning, and
         tints: [M, G, 3] what is added to its colours; both or none.
+        fades: [M, G] in [0, 1], factors of its opacities; None: ones. Parts that appear or vanish.
+        shares: [N] in [0, 1]: how much of its group's tint a Gaussian takes; None: all of it.
         world: from these coordinates to the capture's world.
     """
 
@@ -51,6 +53,8 @@ class DeformableGaussians(TensorScene):
     groups: Tensor | None = None
     offsets: Tensor | None = None
     tints: Tensor | None = None
+    fades: Tensor | None = None
+    shares: Tensor | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +63,10 @@ class DeformableGaussians(TensorScene):
         present = [name for name in residuals if getattr(self, name) is not None]
         if present and len(present) < len(residuals):
             raise InputError(f"residuals: expected {', '.join(residuals)} together, got {', '.join(present)} alone")
-        self.check(SPLAT_SHAPES | shapes | (residuals if present else {}))
+        extra = {name: shape for name, shape in {"fades": "M G", "shares": "N"}.items() if getattr(self, name) is not None}
+        if extra and not present:
+            raise InputError(f"{next(iter(extra))}: expected groups, offsets and tints beside it, got none")
+        self.check(SPLAT_SHAPES | shapes | (residuals if present else {}) | extra)
         if len(self.knots) == 0 or (len(self.knots) > 1 and not bool((self.knots.diff() > 0).all())):
             raise InputError("knots: expected at least one, increasing")
         _check_indices("skin_nodes", self.skin_nodes, len(self.nodes))
@@ -85,12 +92,15 @@ class DeformableGaussians(TensorScene):
         shifts, turns = (torch.einsum("tm,mkc->tkc", rows, values) for values in (self.shifts, self.turns))
         means, quats = skin(self.means, self.quats, self.skin_nodes, self.skin_weights, self.nodes, shifts, turns)
         count = len(seconds)
-        colors = self.colors.expand(count, *self.colors.shape)
+        colors, opacities = self.colors.expand(count, *self.colors.shape), self.opacities.expand(count, *self.opacities.shape)
         if self.groups is not None and self.offsets is not None and self.tints is not None:
             offsets, tints = (torch.einsum("tm,mgc->tgc", rows, values) for values in (self.offsets, self.tints))
             means = means + offsets.index_select(1, self.groups)
-            colors = (colors + tints.index_select(1, self.groups)).clamp(0, 1)
-        scales, opacities = self.scales.expand(count, *self.scales.shape), self.opacities.expand(count, *self.opacities.shape)
+            tints = tints.index_select(1, self.groups)
+            colors = (colors + (tints if self.shares is None else tints * self.shares[:, None])).clamp(0, 1)
+        if self.groups is not None and self.fades is not None:
+            opacities = opacities * (rows @ self.fades).clamp(0, 1).index_select(1, self.groups)
+        scales = self.scales.expand(count, *self.scales.shape)
         return {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
 
     def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
@@ -194,5 +204,5 @@ def _tangent_rows(knots: Tensor) -> Tensor:
 def _check_indices(name: str, indices: Tensor, limit: int) -> None:
     if indices.dtype != torch.int64:
         raise InputError(f"{name}: expected int64, got {indices.dtype}")
-    if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < limit):
+    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= limit):
         raise InputError(f"{name}: expected values from 0 to {limit - 1}, got {int(indices.min())} to {int(indices.max())}")

@@ -1,0 +1,64 @@
+"""The body of a rest frame: inflated, surfaced, with nodes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chronosplat.refine.solid.bones import build_bones
+from chronosplat.refine.solid.frames import Frames
+from chronosplat.refine.solid.inflate import inflate
+from chronosplat.refine.solid.motion import Body
+from chronosplat.refine.solid.shell import build_shell
+
+AT_ONCE = 2048  # pixels whose distances to the coarse ones are computed at once
+THIN = 2.5  # pixels of half thickness, below which the camera sees the back, too
+
+RIM, RIM_SHARE = 1.5, 0.1  # pixels: such thin parts are seen from the sides, and take only this share of what the camera sees
+
+
+def build_body(frames: Frames, rest: int, nodes: int) -> Body:
+    """Build the body of the frame ``rest`` with so many nodes in its middle plane."""
+    surface = _surface(frames, rest)
+    bones = build_bones(surface["pixels"], nodes)
+    at = surface["pixels"][bones.at] + 0.5
+    return Body(
+        **surface,
+        nodes=frames.place(torch.cat([at, torch.zeros(len(at), 1)], -1)),
+        weights=torch.zeros(len(surface["pixels"]), len(bones.at)).scatter_add(1, bones.skin_nodes, bones.skin_weights),
+        others=bones.others,
+        links=bones.links,
+        spacing=bones.spacing,
+    )
+
+
+def enlarge(body: Body, frames: Frames, rest: int, factor: float) -> Body:
+    """Build the body of frames that are ``factor`` times as large, with the same nodes."""
+    surface = _surface(frames, rest)
+    coarse = (body.pixels + 0.5) * factor
+    nearest = [torch.cdist(some + 0.5, coarse).argmin(1) for some in surface["pixels"].split(AT_ONCE)]
+    return Body(
+        **surface,
+        nodes=body.nodes * factor,
+        weights=body.weights[torch.cat(nearest)],
+        others=body.others,
+        links=body.links,
+        spacing=body.spacing * factor,
+    )
+
+
+def _surface(frames: Frames, rest: int) -> dict[str, Tensor]:
+    """The fields of a Body that its nodes have no part in."""
+    mask = frames.masks[rest]
+    height = inflate(mask)
+    shell = build_shell(frames.images[rest], mask, height)
+    heights = height[shell.pixels[:, 1], shell.pixels[:, 0]]
+    return {
+        "points": frames.place(shell.uvz),
+        "colors": shell.colors,
+        "front": torch.where(heights < RIM, RIM_SHARE, 1.0)[shell.columns] * shell.front,
+        "visible": (shell.uvz[:, 2] <= 0.5) | (heights < THIN)[shell.columns],
+        "columns": shell.columns,
+        "pixels": shell.pixels,
+        "heights": heights,
+    }

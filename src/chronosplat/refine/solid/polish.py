@@ -1,0 +1,194 @@
+"""All frames together: motion, the body's colours and sizes, then what no rigid motion explains, per pixel column and frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chronosplat.events import Events
+from chronosplat.refine.solid.config import BATCH
+from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
+from chronosplat.refine.solid.frames import Frames
+from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
+
+STATIC, RESIDUALS = ("colors", "sizes", "opacities"), ("tints", "offsets", "fades")
+SIZE, OPACITY = 0.6, 0.95  # of splats at the start: standard deviation in pixels
+HIDDEN = 1.2  # times this size where the camera does not see them: no light shines through, seen from elsewhere
+BETAS = (0.9, 0.98)
+LR_FLOOR = 0.1
+LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.15, "fades": 0.08}
+SLOWER = 0.3  # of the motion's learning rates, once residuals take part
+SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
+TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
+TEAR_COST = 5e-3  # of differences between the offsets of neighbouring columns, in square pixels
+SPECK_COST = 1e-2  # of differences between their tints
+CHANGE_COST = 1e-3  # of differences between the residuals of consecutive frames
+SIZES = (-0.1, 0.5)  # bounds of the logarithm of a splat's size relative to the start
+THIN = 2.0  # pixels: columns with less half thickness may become translucent
+LEAST_OPACITY = 0.3
+
+
+@dataclass
+class Model:
+    """A body in motion. P pixel columns, M frames.
+
+    Attributes:
+        pose: of all frames. colors [P, 3], sizes [P], opacities [P]: added to the body's colours (in front), the logarithm of
+            the size and the logit of the opacity.
+        tints [M, P, 3], offsets [M, P, 2], fades [M, P]: residuals; zero, zero and one explain nothing.
+    """
+
+    body: Body
+    pose: Pose
+    colors: Tensor
+    sizes: Tensor
+    opacities: Tensor
+    tints: Tensor
+    offsets: Tensor
+    fades: Tensor
+
+    @staticmethod
+    def of(body: Body, pose: Pose) -> Model:
+        """Start without residuals."""
+        count, columns = len(pose.shifts), len(body.pixels)
+        return Model(
+            body,
+            pose,
+            colors=torch.zeros(columns, 3),
+            sizes=torch.zeros(columns),
+            opacities=torch.zeros(columns),
+            tints=torch.zeros(count, columns, 3),
+            offsets=torch.zeros(count, columns, 2),
+            fades=torch.ones(count, columns),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is optimised, by name."""
+        return {"shifts": self.pose.shifts, "turns": self.pose.turns} | {name: getattr(self, name) for name in (*STATIC, *RESIDUALS)}
+
+    def with_tensors(self, tensors: dict[str, Tensor]) -> Model:
+        """Replace what is optimised."""
+        return Model(self.body, Pose(tensors["shifts"], tensors["turns"]), **{name: tensors[name] for name in (*STATIC, *RESIDUALS)})
+
+    def splats(self, which: list[int], chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means [V, n, 3], scales [n], opacities [V, n] and colours [V, n, 3] of the points ``chosen`` [n] at frames."""
+        body = self.body
+        columns, front = body.columns[chosen], body.front[chosen][:, None]
+        means = deform(body, self.pose[which], chosen)
+        offsets = self.offsets[which].index_select(1, columns)
+        means = means + torch.nn.functional.pad(offsets, (0, 1))
+        tints = self.tints[which].index_select(1, columns) + self.colors.index_select(0, columns)
+        colors = body.colors[chosen] + front * tints
+        logit = torch.logit(torch.tensor(OPACITY)) + self.opacities
+        opacities = torch.sigmoid(logit).index_select(0, columns) * self.fades[which].index_select(1, columns)
+        return means, self.scales()[chosen], opacities, colors
+
+    def scales(self) -> Tensor:
+        """Standard deviations [N] in pixels."""
+        return SIZE * torch.where(self.body.visible, 1.0, HIDDEN) * self.sizes.exp().index_select(0, self.body.columns)
+
+    @torch.no_grad()
+    def errors(self, frames: Frames) -> list[float]:
+        """Mean squared error of each frame as it was given, on white."""
+        found, everything = [], torch.arange(len(self.body.points))
+        for i in range(len(frames)):
+            means, scales, opacities, colors = self.splats([i], everything)
+            rgb, _ = frames.render(means, scales, opacities, colors.clamp(0, 1))
+            found.append(float((rgb[0].clamp(0, 1) - frames.given[i]).square().mean()))
+        return found
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0) -> Model:
+    """Optimise all frames together; a cancellation or a loss that is not finite ends it at the last good state.
+
+    Args:
+        residuals: also what no motion of nodes explains.
+    """
+    body = model.body
+    shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
+    free = {name: t.detach().clone() for name, t in model.tensors().items()}
+    names = [name for name in LRS if residuals or name not in RESIDUALS]
+    for name in names:
+        free[name].requires_grad_()
+    slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
+    groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
+    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    now = model.with_tensors(free)
+    pairs = neighbours(body.pixels)
+    thin = body.heights < THIN
+    queue: list[int] = []
+    for k in range(steps):
+        while len(queue) < min(BATCH, len(frames)):
+            queue += torch.randperm(len(frames), generator=generator).tolist()
+        which, queue = queue[:BATCH], queue[BATCH:]
+        means, scales, opacities, colors = now.splats(which, shown)
+        rgb, alpha = frames.render(means, scales, opacities, colors)
+        image, target = separated(rgb, alpha, frames.images[which], frames.alphas[which])
+        loss = pyramid_loss(image, target, (1.0,) if residuals else (1.0, 0.5))
+        pose = now.pose[which]
+        loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
+        loss = loss + SIZE_COST * now.sizes.square().mean()
+        if residuals:
+            loss = loss + residual_cost(now, which, pairs)
+        if not bool(torch.isfinite(loss)):
+            break
+        adam.zero_grad()
+        loss.backward()
+        for group in adam.param_groups:
+            group["lr"] = group["base"] * LR_FLOOR ** (k / steps)
+        adam.step()
+        _bound(free, thin)
+        if k % 20 == 0:
+            events.progress("refine", k, steps)
+        if events.cancel.requested:
+            break
+    return model.with_tensors({name: t.detach() for name, t in free.items()})
+
+
+def separated(rgb: Tensor, alpha: Tensor, straight: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """An image [V, H, W, 4] and its target, whose colours are not asked to make up for a wrong outline.
+
+    Compared on white, splats at an outline that is half a pixel wrong turn white. Here colours are compared under the rendered
+    coverage, where the object is.
+
+    Args:
+        rgb: [V, H, W, 3] rendered on white, and alpha: [V, H, W]. straight: [V, H, W, 3] the frames' colours. wanted: [V, H, W].
+    """
+    inside = wanted[..., None]
+    image = torch.cat([inside * (rgb - 1 + alpha[..., None]), alpha[..., None]], -1)
+    return image, torch.cat([inside * alpha.detach()[..., None] * straight, inside], -1)
+
+
+def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:
+    """Cost of residuals at frames ``which``: their size, tears between neighbouring columns [2, E], and sudden changes."""
+    tints, offsets, fades = model.tints[which], model.offsets[which], model.fades[which]
+    cost = TINT_COST * tints.square().mean() * len(model.tints) + OFFSET_COST * offsets.square().mean() + FADE_COST * (1 - fades).mean()
+    for values, weight in ((offsets, TEAR_COST), (fades[..., None], TEAR_COST), (tints + model.colors, SPECK_COST)):
+        tears = values.index_select(1, pairs[0]) - values.index_select(1, pairs[1])
+        cost = cost + weight * tears.square().mean()
+    before = [max(i - 1, 0) for i in which]
+    for values, last in ((tints, model.tints[before]), (offsets, model.offsets[before]), (fades, model.fades[before])):
+        cost = cost + CHANGE_COST * (values - last).square().mean()
+    return cost
+
+
+def neighbours(pixels: Tensor) -> Tensor:
+    """Pairs [2, E] of pixels [P, 2] that are next to each other, by their numbers."""
+    x, y = (pixels - pixels.amin(0)).unbind(1)
+    numbers = torch.full((int(y.max()) + 2, int(x.max()) + 2), -1)
+    numbers[y, x] = torch.arange(len(pixels))
+    pairs = torch.cat([torch.stack([numbers[y, x], numbers[y + dy, x + dx]]) for dx, dy in ((1, 0), (0, 1))], 1)
+    return pairs[:, pairs[1] >= 0]
+
+
+@torch.no_grad()
+def _bound(free: dict[str, Tensor], thin: Tensor) -> None:
+    least = torch.logit(torch.tensor(LEAST_OPACITY)) - torch.logit(torch.tensor(OPACITY))
+    free["opacities"].copy_(torch.where(thin, free["opacities"].clamp(float(least), 0.5), 0.0))
+    free["sizes"].clamp_(*SIZES)
+    free["fades"].clamp_(0, 1)

@@ -1,0 +1,72 @@
+"""Residuals explain what motion does not, and cost; colours do not make up for a wrong outline."""
+
+from __future__ import annotations
+
+import torch
+
+from chronosplat.events import Events
+from chronosplat.refine.solid.body import build_body
+from chronosplat.refine.solid.follow import Follower
+from chronosplat.refine.solid.frames import Frames, read_frames
+from chronosplat.refine.solid.polish import Model, neighbours, polish, residual_cost, separated
+from tests.refine.solid.kit import bar, video
+
+
+def tracked() -> tuple[Model, Frames]:
+    """A bar whose colour changes from frame to frame."""
+    shapes = [bar(20 + 2 * i, 24, 0.4, 22, 9) for i in range(4)]
+    frames = read_frames(video([(alpha, (colors + 0.08 * i).clamp(0, 1)) for i, (alpha, colors) in enumerate(shapes)]))
+    body = build_body(frames, 0, 12)
+    return Model.of(body, Follower(frames, body, 0, 8, 8).run(Events()).pose), frames
+
+
+def test_residuals_explain_changing_colours() -> None:
+    start, frames = tracked()
+    moved = polish(start, frames, 30, False, Events())
+    explained = polish(moved, frames, 60, True, Events())
+    errors = [sum(model.errors(frames)) for model in (start, moved, explained)]
+    assert errors[1] < errors[0]
+    assert errors[2] < 0.4 * errors[1]
+    assert not moved.tints.any()
+    assert bool((explained.fades >= 0).all())
+    assert bool((explained.fades <= 1).all())
+
+
+def test_the_same_seed_gives_the_same_result() -> None:
+    start, frames = tracked()
+    first, second = (polish(start, frames, 6, True, Events(), seed=3) for _ in range(2))
+    for name, tensor in first.tensors().items():
+        torch.testing.assert_close(tensor, second.tensors()[name], rtol=0, atol=0)
+
+
+def test_colours_are_not_asked_to_make_up_for_an_outline() -> None:
+    """Coverage beyond the outline has a cost, but no gradient on its colour, and right colours have none anywhere."""
+    wanted = torch.zeros(1, 4, 4)
+    wanted[0, :, :2] = 1
+    straight = torch.full((1, 4, 4, 3), 0.3)
+    alpha = torch.full((1, 4, 4), 0.8)
+    premultiplied = (0.3 * alpha[..., None].expand(1, 4, 4, 3)).clone().requires_grad_()
+    image, target = separated(premultiplied + 1 - alpha[..., None], alpha, straight, wanted)
+    (image - target).square().sum().backward()
+    assert premultiplied.grad is not None
+    assert float(premultiplied.grad.abs().max()) < 1e-6
+    assert float((image - target)[..., 3].detach().square().sum()) > 1
+
+
+def test_what_residuals_cost() -> None:
+    start, _ = tracked()
+    pairs = neighbours(start.body.pixels)
+    assert float(residual_cost(start, [0, 1], pairs)) == 0
+    rng = torch.Generator().manual_seed(0)
+    for name in ("tints", "offsets", "fades"):
+        tensors = start.tensors()
+        changed = start.with_tensors(tensors | {name: tensors[name] - 0.3 * torch.rand(tensors[name].shape, generator=rng)})
+        assert float(residual_cost(changed, [0, 1], pairs)) > 0
+    together = start.with_tensors(start.tensors() | {"offsets": torch.ones_like(start.offsets)})
+    torn = start.with_tensors(start.tensors() | {"offsets": start.offsets + (torch.arange(len(start.fades[0])) % 2)[:, None]})
+    assert float(residual_cost(together, [0, 1], pairs)) < float(residual_cost(torn, [0, 1], pairs))
+
+
+def test_neighbours_are_next_to_each_other() -> None:
+    pixels = torch.tensor([[3, 3], [4, 3], [4, 4], [7, 3]])
+    assert sorted(map(tuple, neighbours(pixels).T.tolist())) == [(0, 1), (1, 2)]
