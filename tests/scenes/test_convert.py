@@ -26,6 +26,8 @@ def calm(residuals: bool = True, count: int = 300) -> DeformableGaussians:
     scene = body(count, residuals=residuals)
     offsets, tints = scene.offsets, scene.tints
     more = {} if offsets is None or tints is None else {"offsets": 0.3 * offsets, "tints": tints}
+    if scene.fades is not None:
+        more["fades"] = 1 - 0.2 * (1 - scene.fades)
     return replace(scene, shifts=0.5 * scene.shifts, turns=0.5 * scene.turns, **more)
 
 
@@ -106,7 +108,13 @@ def test_a_tint_takes_pieces_with_colours_of_their_own() -> None:
     tints = torch.zeros_like(scene.tints)
     tints[-2:, int(scene.groups[0]), 1] = -0.5  # pyright: ignore[reportOptionalSubscript]
     still = replace(
-        scene, shifts=0 * scene.shifts, turns=0 * scene.turns, offsets=0 * scene.offsets, tints=tints, colors=torch.full((4, 3), 0.8)
+        scene,
+        shifts=0 * scene.shifts,
+        turns=0 * scene.turns,
+        offsets=0 * scene.offsets,
+        tints=tints,
+        colors=torch.full((4, 3), 0.8),
+        shares=None,
     )
     done = to_linear_motion(still)
     assert done.scene.num_gaussians > 4

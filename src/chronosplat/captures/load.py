@@ -9,7 +9,7 @@ from pathlib import Path
 from chronosplat.captures.decode import SUFFIXES
 from chronosplat.captures.object_video import VideoOptions
 from chronosplat.captures.transforms import find_json, has_split, load_transforms
-from chronosplat.captures.video import MAX_FRAMES, load_video
+from chronosplat.captures.video import MAX_FRAMES, load_image, load_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import Notice, info
 from chronosplat.memory import available_memory
@@ -17,6 +17,7 @@ from chronosplat.shapes import InputError
 
 MULTIPLE = 8  # the networks' patch size
 BYTES_PER_PIXEL = 6  # of an image: four as they are loaded, and those of smaller copies
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 KEEP_FREE = 0.8  # fraction of the free memory that images may take
 
 
@@ -40,7 +41,7 @@ def load_capture(
     video: VideoOptions = VideoOptions(),
     limits: Limits = Limits(),
 ) -> Views:
-    """Load posed images from a folder, a transforms JSON, or a video file.
+    """Load posed images from a folder, a transforms JSON or a video file, or a single image.
 
     Args:
         split: which frames, where the capture has splits (train, val, test).
@@ -85,8 +86,10 @@ def load_capture(
         views = load_transforms(file, split, choose, resize)
     elif is_video(path):
         views = load_video(path, video, max_frames or video.max_frames or MAX_FRAMES, resize)
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        views = load_image(path, video.matting, resize)
     else:
-        raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
+        raise InputError(f"{path}: expected a folder, a transforms .json, an image, or a video ({' '.join(SUFFIXES)})")
     return replace(views, notices=(*views.notices, *notices))
 
 

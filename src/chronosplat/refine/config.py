@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from chronosplat.refine.motion import MotionConfig
+from chronosplat.refine.solid.config import SOLID_BEST, SOLID_FAST, SolidConfig
 from chronosplat.shapes import InputError
 
 LearningRates = dict[str, float]  # by field, of the unbounded values (parameters.py), in a scene of size about one
@@ -141,7 +142,7 @@ class RefineConfig:
         max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
-        deform, free, gentle: the strategies' own settings.
+        deform, solid, free, gentle: the strategies' own settings.
     """
 
     steps: int | None = None
@@ -162,6 +163,7 @@ class RefineConfig:
     seed: int = 0
     backend: str = "auto"
     deform: DeformConfig = field(default_factory=DeformConfig)
+    solid: SolidConfig = SOLID_BEST
     free: FreeConfig = field(default_factory=FreeConfig)
     gentle: GentleConfig = field(default_factory=GentleConfig)
 
@@ -186,7 +188,8 @@ class RefineConfig:
                 raise InputError(f"refine: expected {name} in [0, 1), got {getattr(self, name):g}")
 
 
-FAST = RefineConfig(steps=700)
+SOLID_BEST_SECONDS = 30.0  # from which on a solid body is fitted as by best
+FAST = RefineConfig(steps=700, solid=SOLID_FAST)
 BEST = RefineConfig(steps=1600)
 
 
@@ -204,4 +207,4 @@ def refinement(how: str) -> RefineConfig | None:
         seconds = float(how)
     except ValueError:
         raise InputError(f"refine: expected off, fast, best or a number of seconds, got {how!r}") from None
-    return replace(BEST, steps=None, seconds=seconds)
+    return replace(BEST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= SOLID_BEST_SECONDS else SOLID_FAST)

@@ -19,7 +19,7 @@ from chronosplat.refine.from_sequence import body_from_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
 from chronosplat.refine.start import count_for
-from chronosplat.refine.strategies import STRATEGIES
+from chronosplat.refine.strategies import STRATEGIES, solid
 from chronosplat.refine.strategies.deform import DEFORM, why_not
 from chronosplat.refine.strategies.frames import is_sequence
 from chronosplat.refine.strategies.free import FREE, hull_starts
@@ -115,10 +115,12 @@ def choose_strategies(problem: Problem) -> tuple[list[Strategy], str]:
 
 
 def needs_prediction(views: Views, config: RefineConfig) -> bool:
-    """Whether refinement begins with a prediction; not where many views with masks show a body from several sides.
+    """Whether refinement begins with a prediction; not for a single static camera, nor for many views of a body from several sides.
 
-    There its silhouettes are the better start, and a prediction would only take time. docs/results.md, "Starts of a body".
+    There silhouettes are the better start, and a prediction would only take time. docs/results.md, "Starts of a body".
     """
+    if solid.suits(views, config):
+        return False
     if config.strategy not in ("auto", "deform") or len(views) < config.deform.min_views:
         return True
     masked = bool((views.rgba8()[..., 3] < 128).any())
@@ -128,7 +130,8 @@ def needs_prediction(views: Views, config: RefineConfig) -> bool:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None, device: str = "cpu") -> Refined:
-    """Optimise a scene without a prediction, from random Gaussians in the visual hull.
+    """Optimise a scene without a prediction, from silhouettes: an inflated one of a single static camera, or random Gaussians
+    in the visual hull of several.
 
     Bodies (strategy ``deform``) compete on held-out views with freely moving Gaussians, whose time sigma is searched among
     the config's widths.
@@ -139,8 +142,10 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     events = events or Events()
     points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
     problem = Problem(points, views, training_views(points, views), config, events)
-    if config.strategy not in ("auto", "free", "deform"):
-        raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, deform or free")
+    if config.strategy not in ("auto", "solid", "deform", "free"):
+        raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, solid, deform or free")
+    if config.strategy == "solid" or solid.suits(views, config):
+        return refine_scene(points, views, replace(config, strategy="solid"), events)
     body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))
     hulls = replace(FREE, starts=lambda p: list(hull_starts(points, p.training, config, config.free.widths)))
     rivals = [DEFORM] if config.strategy == "deform" else [FREE] if config.strategy == "free" else [DEFORM, FREE] if body else [FREE]

@@ -43,7 +43,7 @@ def to_linear_motion(scene: Scene, tolerance: float = TOLERANCE, samples: int = 
     """Convert a scene whose Gaussians persist (DeformableGaussians) to linear motion, by pieces.
 
     Args:
-        scene: Gaussians that move, turn and change their colour; their sizes and opacities stay.
+        scene: Gaussians that move, turn and change their colour and opacity; their sizes stay.
         tolerance: largest distance of a piece from its Gaussian, in longest axes of the Gaussian.
         samples: times over the scene's duration at which Gaussians are sampled; none has more pieces.
 
@@ -63,7 +63,7 @@ def to_linear_motion(scene: Scene, tolerance: float = TOLERANCE, samples: int = 
     with torch.no_grad():
         sampled = scene.evaluate(seconds)
         times = clock.scene_time(seconds).to(sampled["means"])
-        cloud = {name: sampled[name][0] for name in ("scales", "opacities")} | {"colors": sampled["colors"]}
+        cloud = {"scales": sampled["scales"][0], "opacities": sampled["opacities"], "colors": sampled["colors"]}
         fields, source = in_pieces(cloud, sampled["means"], sampled["quats"], times, tolerance)
         pieces = Gaussians4D(**fields, world=scene.world, clock=clock, seconds=(first, last))
         between = (seconds[1:] + seconds[:-1]) / 2
@@ -90,12 +90,11 @@ def to_sequence(scene: Scene, times: Tensor | Sequence[float]) -> GaussianSequen
 
 
 def _check_persistent(scene: Scene, seconds: Tensor) -> None:
-    """Refuse Gaussians whose sizes or opacities change."""
-    fields = scene.evaluate(seconds)
-    for name in ("scales", "opacities"):
-        if not torch.equal(fields[name][0], fields[name][-1]):
-            problem = f"scene: a {scene.kind} with other {name} at other times has no trajectories to cut into pieces"
-            raise InputError(problem, "chronosplat.refine.body_from_sequence makes one body of a sequence")
+    """Refuse Gaussians whose sizes change."""
+    scales = scene.evaluate(seconds)["scales"]
+    if not torch.equal(scales[0], scales[-1]):
+        problem = f"scene: a {scene.kind} with other scales at other times has no trajectories to cut into pieces"
+        raise InputError(problem, "chronosplat.refine.body_from_sequence makes one body of a sequence")
 
 
 def _distances(scene: Scene, pieces: Gaussians4D, source: Tensor, seconds: Tensor) -> tuple[float, float]:

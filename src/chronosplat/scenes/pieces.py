@@ -25,33 +25,34 @@ def in_pieces(
     """Split Gaussians along trajectories into pieces in linear motion.
 
     Args:
-        cloud: scales [N, 3] and opacities [N], which do not change, and colors [N, 3], or [M, N, 3] where they do.
+        cloud: scales [N, 3]; opacities [N] and colors [N, 3], or [M, N] and [M, N, 3] where they change.
         means: [M, N, 3] and quats: [M, N, 4] at M times.
         times: [M] scene times, ascending.
 
     Returns:
         The fields of a Gaussians4D, and the Gaussian [P] int64 that each piece is of. A straight trajectory stays one Gaussian;
         any other becomes 3, 5, 9, ... pieces, as few as stay within ``tolerance`` and at most one per time. A Gaussian whose
-        colour changes by more than TINT is split, too, and each piece has a colour of its own.
+        colour or opacity changes by more than TINT is split, too, and each piece has its own.
     """
     longest = cloud["scales"].amax(-1)
-    colors = cloud["colors"].expand(len(times), len(longest), 3)
+    opacities = cloud["opacities"].expand(len(times), len(longest))
+    looks = torch.cat([cloud["colors"].expand(len(times), len(longest), 3), opacities[..., None]], -1)
     span = float(times[-1] - times[0])
     waiting = torch.arange(len(longest), device=means.device)
     parts: list[Fields] = []
     sources: list[Tensor] = []
     for count in piece_counts(len(times)):
         centers, sigma = knots(times, count)
-        some = means[:, waiting], quats[:, waiting], colors[:, waiting], longest[waiting]
+        some = means[:, waiting], quats[:, waiting], looks[:, waiting], longest[waiting]
         fits = [fitted(*some, times, center, sigma) for center in centers]
         off = torch.stack([fit.off for fit in fits]).amax(0)
         tinted = torch.stack([fit.tinted for fit in fits]).amax(0)
         near = (off <= tolerance * longest[waiting]) & (tinted <= TINT)
         done = near if count < len(times) and span > 0 else torch.ones_like(near)
         which = waiting[done]
-        opacities = cloud["opacities"][which]
         for center, fit in zip(centers, fits, strict=True):
             sources.append(which)
+            opacities = fit.look[done][:, 3].clamp(0, 1)
             parts.append(
                 {
                     "means": fit.mean[done],
@@ -61,7 +62,7 @@ def in_pieces(
                     "quats": fit.quat[done],
                     "scales": cloud["scales"][which],
                     "opacities": opacities if count == 1 else shared(opacities),
-                    "colors": fit.color[done],
+                    "colors": fit.look[done][:, :3],
                 }
             )
         waiting = waiting[~done]
@@ -89,20 +90,20 @@ def knots(times: Tensor, count: int) -> tuple[list[float], float]:
 
 
 class Fit(NamedTuple):
-    """Pieces of N trajectories: mean [N, 3], velocity [N, 3], quat [N, 4], color [N, 3].
+    """Pieces of N trajectories: mean [N, 3], velocity [N, 3], quat [N, 4], look [N, 4]: colour and opacity.
 
-    ``off`` and ``tinted`` [N] are the largest distances of position and colour, where the piece is visible.
+    ``off`` and ``tinted`` [N] are the largest distances of position and look, where the piece is visible.
     """
 
     mean: Tensor
     velocity: Tensor
     quat: Tensor
-    color: Tensor
+    look: Tensor
     off: Tensor
     tinted: Tensor
 
 
-def fitted(means: Tensor, quats: Tensor, colors: Tensor, longest: Tensor, times: Tensor, center: float, sigma: float) -> Fit:
+def fitted(means: Tensor, quats: Tensor, looks: Tensor, longest: Tensor, times: Tensor, center: float, sigma: float) -> Fit:
     """Fit a piece to trajectories [M, N] around a time. A turn counts as the distance that it moves a Gaussian's end."""
     away = times - center
     square = (away / sigma) ** 2
@@ -112,11 +113,11 @@ def fitted(means: Tensor, quats: Tensor, colors: Tensor, longest: Tensor, times:
     line = torch.einsum("im,mnc->inc", solve.to(means), means)
     signs = (quats * quats[len(quats) // 2]).sum(-1, keepdim=True).sign()
     quat = normalize((weights[:, None, None] * quats * signs).sum(0))
-    color = (weights[:, None, None] * colors).sum(0) / weights.sum()
+    look = (weights[:, None, None] * looks).sum(0) / weights.sum()
     off = (means - torch.einsum("mi,inc->mnc", design, line)).norm(dim=-1)
     angle = 2 * torch.acos((quats * quat).sum(-1).abs().clamp(max=1))
     near = weights > SEEN
-    return Fit(line[0], line[1], quat, color, (off + angle * longest)[near].amax(0), (colors - color)[near].abs().amax((0, -1)))
+    return Fit(line[0], line[1], quat, look, (off + angle * longest)[near].amax(0), (looks - look)[near].abs().amax((0, -1)))
 
 
 def shared(opacities: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from chronosplat.cameras import orbit
 from chronosplat.captures import Views
 from chronosplat.events import Events
 from chronosplat.metrics import psnr
-from chronosplat.refine.solid import SolidConfig, solid_body
+from chronosplat.refine.solid.config import SolidConfig
+from chronosplat.refine.solid.solid import solid_body
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 from tests.refine.solid.kit import bar, sliding_bar, video

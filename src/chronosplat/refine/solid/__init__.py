@@ -1,4 +1,1 @@
-"""One solid body from the frames of one static camera, without a network."""
-
-from chronosplat.refine.solid.config import SOLID_BEST, SOLID_FAST, SolidConfig
-from chronosplat.refine.solid.solid import solid_body
+"""One solid body from the frames of one static camera, without a network: ``solid.solid_body``, with settings in ``config``."""

@@ -18,7 +18,8 @@ class SolidConfig:
         pixels_per_node: of the rest frame's silhouette. max_nodes: however large it is.
         rounds: of registration, and
         steps: of gradient descent, per frame while tracking.
-        track_size: largest side in pixels of the frames that are tracked; the fit uses their full size.
+        track_size: largest side in pixels of the frames that are tracked.
+        fit_size: largest side in pixels of the frames that are fitted.
         joint: how often each frame is seen when all are fitted together, and
         residuals: when residuals take part; 0 fits the motion of nodes only. Short videos get MIN_STEPS each.
         seed: of everything random.
@@ -29,6 +30,7 @@ class SolidConfig:
     rounds: int = 12
     steps: int = 20
     track_size: int = 128
+    fit_size: int = 256
     joint: int = 32
     residuals: int = 32
     seed: int = 0
@@ -46,5 +48,5 @@ class SolidConfig:
         return joint, residuals
 
 
-SOLID_FAST = SolidConfig(steps=15, joint=16, residuals=16)
+SOLID_FAST = SolidConfig(steps=15, fit_size=128, joint=16, residuals=16)
 SOLID_BEST = SolidConfig()

@@ -4,6 +4,7 @@ from chronosplat.refine.strategies.deform import DEFORM
 from chronosplat.refine.strategies.frames import FRAMES
 from chronosplat.refine.strategies.free import FREE
 from chronosplat.refine.strategies.gentle import GENTLE
+from chronosplat.refine.strategies.solid import SOLID
 from chronosplat.refine.strategy import Strategy
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (FRAMES, DEFORM, FREE, GENTLE)}
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (FRAMES, SOLID, DEFORM, FREE, GENTLE)}
