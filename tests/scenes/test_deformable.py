@@ -140,6 +140,20 @@ def test_a_file_keeps_the_scene(tmp_path: Path, residuals: bool) -> None:
     assert set(loaded.tensors()) == set(scene.tensors())
 
 
+def test_other_coordinates_are_the_same_scene() -> None:
+    scene = body(residuals=True)
+    world = Similarity(
+        0.7, quats_to_matrices(torch.tensor([0.5, 0.1, -0.4, 0.2], dtype=torch.float64)), torch.tensor([0.3, -1.0, 2.0]).double()
+    )
+    other = scene.in_coordinates(world)
+    assert not torch.allclose(other.means, scene.means)
+    for seconds in (2.0, 3.3):
+        found, wanted = other.at(seconds), scene.at(seconds)
+        for name in ("means", "scales", "opacities", "colors"):
+            torch.testing.assert_close(getattr(found, name), getattr(wanted, name), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(quats_to_matrices(found.quats), quats_to_matrices(wanted.quats), atol=1e-4, rtol=0)
+
+
 def test_it_renders_between_knots_and_stands_still_outside() -> None:
     scene = replace(body(), world=Similarity())
     times = [2.0, 1.0, 3.1]

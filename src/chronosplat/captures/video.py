@@ -56,7 +56,7 @@ def load_image(path: Path, matting: str = "auto", resize: Callable[[tuple[int, i
     own = image.window.side
     size = own if resize is None else resize((own, own))[0]
     rgb, alpha = image.framed(size)
-    cameras, up = orbit(0.0, 0.0, size), torch.tensor([0.0, 1.0, 0.0])
+    cameras, up = orbit([0.0], 0.0, size), torch.tensor([0.0, 1.0, 0.0])
     times = torch.zeros(1, dtype=torch.float64)
     return Views(
         pixels=as_bytes(torch.cat([rgb, alpha], -1))[None], cameras=cameras, times=times, up=up, notices=(*image.notices, SINGLE_VIEW)

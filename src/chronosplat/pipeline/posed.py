@@ -67,7 +67,7 @@ def reconstruct_views(
 ) -> Refined:
     """Predict and refine, or optimise from the silhouettes where a prediction is of no use."""
     if refinement is not None and not needs_prediction(views, refinement):
-        text = "no prediction is made: the views show the object from several sides, so refinement starts from their silhouettes"
+        text = "no prediction is made: the silhouettes are the better start"
         events.notice(info("no-prediction", text))
         with journal.stage("refine"):
             done = fit(views, refinement, events, config.device)

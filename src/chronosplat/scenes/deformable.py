@@ -6,12 +6,13 @@ CVPR 2024). Trajectories are Catmull-Rom splines through knots, which are linear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
+from chronosplat.cameras import Similarity
+from chronosplat.scenes.rotations import matrices_to_quats, multiply, normalize, quats_to_matrices
 from chronosplat.scenes.scene import SPLAT_SHAPES, TensorScene, scene_kind
 from chronosplat.shapes import InputError
 
@@ -102,6 +103,27 @@ class DeformableGaussians(TensorScene):
             opacities = opacities * (rows @ self.fades).clamp(0, 1).index_select(1, self.groups)
         scales = self.scales.expand(count, *self.scales.shape)
         return {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
+
+    def in_coordinates(self, world: Similarity) -> DeformableGaussians:
+        """Express the same scene in other coordinates of its own.
+
+        Args:
+            world: from the new coordinates to the capture's world.
+        """
+        change = world.inverse().after(self.world)  # from the present coordinates to the new ones
+        turn = matrices_to_quats(change.rotation).to(self.quats)
+        vectors = lambda x: change.scale * change.directions(x)
+        return replace(
+            self,
+            means=change.points(self.means),
+            quats=multiply(turn.expand_as(self.quats), self.quats),
+            scales=self.scales * change.scale,
+            nodes=change.points(self.nodes),
+            shifts=vectors(self.shifts),
+            turns=change.directions(self.turns),
+            offsets=None if self.offsets is None else vectors(self.offsets),
+            world=world,
+        )
 
     def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
         """Follow surface points over time.

@@ -12,7 +12,7 @@ import time
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.captures import Views
+from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.events import Events, info, warning
 from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.config import SolidConfig
@@ -60,7 +60,7 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
         model = polish(Model.of(body, pose), frames, joint, False, events, config.seed)
         model = polish(model, frames, residuals, True, events, config.seed)
     psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
-    refined = Refined(as_scene(model, frames))
+    refined = Refined(as_scene(model, frames).in_coordinates(normalizing_similarity(views.cameras[:1], views.up)))
     refined.facts = {
         "strategy": "solid",
         "rest": float(frames.seconds[rest]),
