@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "chronosplat"
 # a room imports only from itself and from rooms above it
 ROOMS = [
-    "shapes", "events", "files", "cameras", "scenes", "render", "captures", "models", "multiview", "sequences", "assets", "data",
+    "shapes", "events", "files", "memory", "cameras", "scenes", "render", "captures", "models", "multiview", "sequences", "assets", "data",
     "losses", "metrics", "refine", "train", "evaluate", "export", "pipeline", "demo", "info", "cli",
 ]  # fmt: skip
 NEVER = {"plyfile", "pyiqa", "pickle", "diff_gaussian_rasterization"}

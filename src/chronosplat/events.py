@@ -101,17 +101,23 @@ def _no_progress(stage: str, done: int, total: int, note: str = "") -> None:
     """Drop progress."""
 
 
+def _no_scene(scene: Any) -> None:
+    """Drop a scene."""
+
+
 @dataclass(frozen=True)
 class Events:
     """Where a long function reports to, and what may cancel it.
 
     Attributes:
         notice: called with every notice. progress: called as stages advance. cancel: looked at between steps.
+        improved: called with a scene that is better than the ones before, as an optimisation goes on.
     """
 
     notice: Callable[[Notice], None] = _no_notice
     progress: Progress = _no_progress
     cancel: Cancel = field(default_factory=Cancel)
+    improved: Callable[[Any], None] = _no_scene
 
 
 def logged(notice: Notice) -> None:

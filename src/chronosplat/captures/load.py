@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from chronosplat.captures.transforms import find_json, has_split, load_transform
 from chronosplat.captures.video import MAX_FRAMES, load_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import Notice, info
+from chronosplat.memory import available_memory
 from chronosplat.shapes import InputError
 
 MULTIPLE = 8  # the networks' patch size
+BYTES_PER_PIXEL = 6  # of an image: four as they are loaded, and those of smaller copies
+KEEP_FREE = 0.8  # fraction of the free memory that images may take
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ def load_capture(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     notices: list[Notice] = []
+    counted = [max_frames or video.max_frames or MAX_FRAMES]  # of a video; other captures say
 
     def choose(count: int) -> list[int]:
         limit = max_frames or limits.frames or count
         if max_frames is None and limit < count:
             notices.append(info("thinned", f"{limit} of {count} images are used, evenly spaced", "{max_frames} takes more", max_frames=...))
+        counted[0] = min(count, limit)
         return evenly(count, limit)
 
     def resize(old: tuple[int, int]) -> tuple[int, int]:
@@ -67,10 +73,11 @@ def load_capture(
         longer = limits.size if reduce else size
         new = old if longer is None else fitted_size(*old, longer)
         if reduce:
-            change = f"images reduced from {old[0]}x{old[1]} to {new[0]}x{new[1]}, the size that the model was trained for"
+            change = f"images reduced from {old[0]}x{old[1]} to {new[0]}x{new[1]}"
             notices.append(info("reduced", change, "{size} keeps more", size=...))
         elif longer is not None and any(abs(n - side * longer / max(old)) >= 0.5 for n, side in zip(new, old, strict=True)):
             notices.append(_rounded(old, new))
+        check_memory(counted[0], new)
         return new
 
     if path.is_dir() or path.suffix.lower() == ".json":
@@ -81,6 +88,22 @@ def load_capture(
     else:
         raise InputError(f"{path}: expected a folder, a transforms .json, or a video ({' '.join(SUFFIXES)})")
     return replace(views, notices=(*views.notices, *notices))
+
+
+def check_memory(count: int, size: tuple[int, int]) -> None:
+    """Refuse images that do not fit into memory.
+
+    Args:
+        count: number of images. size: width and height.
+
+    Raises:
+        InputError: names the largest size that fits.
+    """
+    room, need = KEEP_FREE * available_memory("cpu"), count * size[0] * size[1] * BYTES_PER_PIXEL
+    if need > room:
+        largest = int(max(size) * math.sqrt(room / need)) // MULTIPLE * MULTIPLE
+        problem = f"size: {count} images of {size[0]}x{size[1]} take about {need / 2**30:.1f} GiB, {room / 2**30:.1f} GiB are free"
+        raise InputError(problem, "{size} fits" if largest >= MULTIPLE else "take fewer: {max_frames}", size=largest, max_frames=...)
 
 
 def load_splits(path: str | Path, size: int | None = None) -> tuple[Views, Views | None]:

@@ -48,12 +48,14 @@ class ReconstructConfig:
         model: a model's name; see chronosplat info.
         weights: a safetensors file instead of the model's weights.
         split: which frames of a capture with splits.
-        size: resize the longer side to so many pixels; by default larger images are reduced to what the model was trained
-            for (not for l4gm).
+        quality: draft, standard or high: one word for size (128, 512 or 1024 pixels) and refine (fast, fast or best), each of
+            which may be given instead.
+        size: resize the longer side to so many pixels; by default larger images are reduced to those of the quality (not
+            for l4gm).
         device: auto, cpu or cuda; auto takes CUDA where it is available.
         seed: of everything random.
-        refine: optimise the scene against its input views: off, fast (about as long as the prediction), best (about four
-            times as long), or a number of seconds. By default fast for 4d-lrm models, off for l4gm. Ctrl-C keeps the best so far.
+        refine: optimise the scene against its input views: off, fast (seconds for small images), best (about twice as long), or
+            a number of seconds. By default that of the quality, off for l4gm. Ctrl-C keeps the best so far.
         strategy: refinement strategy: auto, deform, free, gentle or frames.
         refine_cameras: also correct the cameras' poses, and write them to cameras.json.
         refine_exposure: also correct each view's gain and offset.
@@ -67,6 +69,7 @@ class ReconstructConfig:
     model: str = "4d-lrm-mini"
     weights: str = ""
     split: str = "train"
+    quality: str = "standard"
     size: int | None = None
     device: str = "cpu"
     seed: int = 0
@@ -105,13 +108,35 @@ class MultiviewConfig:
     generation: DiffusionOptions = field(default_factory=DiffusionOptions)
 
 
+@dataclass(frozen=True)
+class Quality:
+    """What one word of quality means: the longer side of images in pixels, and the refinement."""
+
+    size: int
+    refine: str
+
+
+QUALITIES = {"draft": Quality(128, "fast"), "standard": Quality(512, "fast"), "high": Quality(1024, "best")}
+
+
+def quality_of(config: ReconstructConfig) -> Quality:
+    """Look up the quality.
+
+    Raises:
+        InputError: an unknown word.
+    """
+    if config.quality not in QUALITIES:
+        raise InputError(f"quality: expected {', '.join(QUALITIES)}; got {config.quality!r}")
+    return QUALITIES[config.quality]
+
+
 def refine_config(config: ReconstructConfig, spec: ModelSpec) -> RefineConfig | None:
     """The refinement that a reconstruction requests, or the model's default.
 
     Raises:
         InputError: neither off, fast, best nor a number of seconds above 0; corrections without refinement.
     """
-    found = refinement(config.refine or spec.inputs.refine)
+    found = refinement(config.refine or (quality_of(config).refine if spec.inputs.refine != "off" else "off"))
     if found is None:
         if config.refine_cameras or config.refine_exposure:
             problem = "refine_cameras and refine_exposure need a refinement"

@@ -6,6 +6,9 @@ Everything is written into a folder beside the target and renamed at the end, so
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +18,23 @@ import torch
 from chronosplat.captures import Limits, Views, load_capture
 from chronosplat.captures.transforms import transforms_json
 from chronosplat.captures.video import SINGLE_VIEW
-from chronosplat.events import Events, info
+from chronosplat.events import Events, Notice, info, warning
 from chronosplat.export import turntable_frames, write_sequence, write_video
-from chronosplat.files import result_folder
-from chronosplat.metrics import mean_psnr
+from chronosplat.files import check_output, mark_results, result_folder
+from chronosplat.metrics import psnr
 from chronosplat.models import ModelSpec, load_model
-from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, refine_config
+from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, quality_of, refine_config
 from chronosplat.pipeline.report import Journal, Report, write_report
-from chronosplat.refine import Refined, refine_scene
+from chronosplat.pipeline.stages import partial_of
+from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene
 from chronosplat.render import render
 from chronosplat.scenes import Scene, save_scene
 from chronosplat.shapes import InputError
 
 PREVIEW_FPS = 24.0
+SCENE = "scene.safetensors"
+AT_ONCE = 8  # views that are rendered together
+OUTLIER, MIN_VIEWS = 6.0, 8  # dB below the median from which on a view disagrees; of fewer views none is an outlier
 
 
 def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, events: Events) -> Report:
@@ -40,28 +47,64 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
     torch.manual_seed(config.seed)
     refinement = refine_config(config, spec)
     journal = Journal(events)
+    events = replace(events, notice=journal.notice)
     with journal.stage("load"):
-        views = load_views(config, spec)
-        model = load_model(config.model, config.weights or None, config.device)
+        views = load_views(config)
     for notice in views.notices:
-        journal.notice(notice)
-    with journal.stage("reconstruct"):
-        scene: Scene = model.reconstruct(views)
-    taken = f"{scene.num_gaussians} Gaussians from {len(views)} images in {journal.times['reconstruct']:.1f} s"
-    events.notice(info("reconstructed", taken))
-    done = Refined(scene)
-    if refinement is not None:
-        with journal.stage("refine"):
-            done = refine_scene(scene, views, refinement, replace(events, notice=journal.notice))
+        events.notice(notice)
+    with work_in_progress(output) as keep:
+        done = reconstruct_views(config, refinement, views, journal, replace(events, improved=keep))
         for notice in done.notices:
-            journal.notice(notice)
-        if not done.facts["kept"]:
-            taken = f"refined to {done.scene.num_gaussians} Gaussians in {done.facts['steps']} steps, {journal.times['refine']:.1f} s"
-            events.notice(info("refined", taken))
-    with result_folder(output, [Path(config.input)]) as folder:
-        report = write_results(config, views, done, folder, journal)
-    events.notice(info("done", f"PSNR on the input views {report.psnr_inputs:.2f} dB; results in {output}"))
+            events.notice(notice)
+        with result_folder(output, [Path(config.input)]) as folder:
+            report = write_results(config, views, done, folder, journal)
+    journal.events.notice(info("done", f"PSNR on the input views {report.psnr_inputs:.2f} dB; results in {output}"))
     return report
+
+
+def reconstruct_views(
+    config: ReconstructConfig, refinement: RefineConfig | None, views: Views, journal: Journal, events: Events
+) -> Refined:
+    """Predict and refine, or optimise from the silhouettes where a prediction is of no use."""
+    if refinement is not None and not needs_prediction(views, refinement):
+        text = "no prediction is made: the views show the object from several sides, so refinement starts from their silhouettes"
+        events.notice(info("no-prediction", text))
+        with journal.stage("refine"):
+            done = fit(views, refinement, events, config.device)
+    else:
+        with journal.stage("load"):
+            model = load_model(config.model, config.weights or None, config.device)
+        with journal.stage("reconstruct"):
+            done = Refined(model.reconstruct(views))
+        taken = f"{done.scene.num_gaussians} Gaussians from {len(views)} images in {journal.times['reconstruct']:.1f} s"
+        journal.events.notice(info("reconstructed", taken))
+        events.improved(done.scene)
+        if refinement is None:
+            return done
+        with journal.stage("refine"):
+            done = refine_scene(done.scene, views, refinement, events)
+    if not done.facts["kept"]:
+        taken = f"refined to {done.scene.num_gaussians} Gaussians in {done.facts['steps']} steps, {journal.times['refine']:.1f} s"
+        journal.events.notice(info("refined", taken))
+    return done
+
+
+@contextmanager
+def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
+    """Yield a function that keeps the best scene so far in ``OUTPUT.partial/scene.safetensors``.
+
+    The folder is removed at the end; a program that is killed leaves it.
+    """
+    folder = partial_of(output)
+    check_output(folder)
+
+    def keep(scene: Scene) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_scene(scene, folder / SCENE)
+        mark_results(folder)
+
+    yield keep
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_results(config: ReconstructConfig, views: Views, done: Refined, folder: Path, journal: Journal) -> Report:
@@ -70,13 +113,14 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
     facts: dict[str, Any] = {"refinement": done.facts} if done.facts else {}
     with journal.stage("save"):
         notes = {"model": config.model, "input_size": str(size)} | {name: json.dumps(value) for name, value in facts.items()}
-        save_scene(scene, folder / "scene.safetensors", notes)
+        save_scene(scene, folder / SCENE, notes)
         if done.cameras is not None or done.exposure is not None:
             corrected = replace(views, cameras=done.cameras or views.cameras)
             (folder / "cameras.json").write_text(json.dumps(transforms_json(corrected, exposure=done.exposure), indent=1))
     with journal.stage("compare"):
-        rendered = render(scene, done.cameras or views.cameras, views.times, device=config.device).rgb.cpu()
-        quality = mean_psnr(rendered, views.on_white())
+        psnrs = psnr_by_view(scene, replace(views, cameras=done.cameras or views.cameras), config.device)
+        for notice in disagreeing_views(psnrs, views):
+            journal.notice(notice)
     with journal.stage("preview"):
         frames = turntable_frames(scene, config.preview_frames, config.preview_size, input_size=size)
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)
@@ -91,7 +135,7 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
         height=size,
         seconds=views.seconds,
         gaussians=scene.num_gaussians,
-        psnr_inputs=round(quality, 3),
+        psnr_inputs=round(sum(psnrs) / len(psnrs), 3),
         times=journal.rounded(),
         notices=journal.notices,
         facts=facts,
@@ -100,12 +144,36 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
     return report
 
 
-def load_views(config: ReconstructConfig, spec: ModelSpec) -> Views:
-    """The capture, thinned and reduced to what the model was trained for unless the user chose otherwise; a warning, last,
-    where all images come from one viewpoint."""
-    limits = Limits(spec.inputs.max_views, spec.inputs.size)
+def load_views(config: ReconstructConfig) -> Views:
+    """Every view of the capture, reduced to the quality's size unless the user chose another; a warning, last, where all
+    images come from one viewpoint."""
+    limits = Limits(size=quality_of(config).size)
     views = load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits)
     centers = views.cameras.centers
     single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
     notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code]
     return replace(views, notices=(*notices, SINGLE_VIEW) if single else tuple(notices))
+
+
+def psnr_by_view(scene: Scene, views: Views, device: str) -> list[float]:
+    """PSNR in dB of a scene on each view; a few are rendered at a time."""
+    found: list[float] = []
+    for first in range(0, len(views), AT_ONCE):
+        some = views[slice(first, first + AT_ONCE)]
+        rgb = render(scene, some.cameras, some.times, device=device).rgb.detach().cpu()
+        found += [psnr(image, truth) for image, truth in zip(rgb, some.on_white(), strict=True)]
+    return found
+
+
+def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
+    """Warn of views that the scene explains far worse than the others, as those of a wrongly posed camera."""
+    median = sorted(psnrs)[len(psnrs) // 2]
+    bad = [i for i, value in enumerate(psnrs) if value < median - OUTLIER]
+    if not bad or len(psnrs) < MIN_VIEWS or len(bad) > len(psnrs) // 4:
+        return []
+    worst = min(bad, key=lambda i: psnrs[i])
+    text = (
+        f"{len(bad)} of {len(psnrs)} views disagree with the others; worst: view {worst} at {float(views.times[worst]):g} s "
+        f"({psnrs[worst]:.1f} dB, median {median:.1f} dB); check its camera and timestamp"
+    )
+    return [warning("views-disagree", text)]

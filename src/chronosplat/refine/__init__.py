@@ -2,6 +2,6 @@
 
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.refine import fit, refine, refine_scene
+from chronosplat.refine.refine import fit, needs_prediction, refine, refine_scene
 from chronosplat.refine.strategies import STRATEGIES
 from chronosplat.refine.strategy import Problem, Refined, Strategy

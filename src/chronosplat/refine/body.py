@@ -20,7 +20,8 @@ from chronosplat.refine.fused_adam import FusedAdam
 from chronosplat.refine.motion import Motion
 from chronosplat.refine.optimise import Stepper, image_loss, targets
 from chronosplat.refine.parameters import Fields
-from chronosplat.refine.training_views import AT_ONCE, TrainingViews
+from chronosplat.refine.start import count_for
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews, pyramid
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.render.image_loss import render_loss
 from chronosplat.render.skinning import skin
@@ -88,23 +89,42 @@ class BodyStepper(Stepper):
         if moving:
             self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
         self.correct(Corrections(len(views), config, views.device))
-        self.crop = Crop.around(views.pixels)
+        self.levels = [(level, Crop.around(level.pixels)) for level in pyramid(views)]  # coarse to fine
+        self.view_level(0.0)
         self.skinning = self.motion.skinning(means)
         self.pull = torch.zeros(len(means), device=means.device)
         self.seen = max(1.0, len(views) / len(self.stamps))  # views of a timestamp: more of them need less of a prior
         self.begun = len(means)
+        self.target = max(self.begun, min(config.deform.max_gaussians, round(config.deform.final_density * count_for(views.pixels))))
         self.densified = 0.0
+        self.rigidity = 0.0
         self.steps = 0
 
     def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
         """See Stepper: views within reach of the rest time, which grows with the budget's share."""
         if self.deform.growth > 0:
-            reach = max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
-            train = [i for i in train if self.away[i] <= reach] or train
+            train = [i for i in train if self.away[i] <= self.reach(share)] or train
         return super().draw(train, queue, share)
+
+    def reach(self, share: float) -> int:
+        """Timestamps on either side of the rest time that take part."""
+        return max(2, int(share / self.deform.growth * len(self.stamps) / 2)) + 1
+
+    def is_whole(self, share: float) -> bool:
+        """See Stepper."""
+        return self.deform.growth <= 0 or self.reach(share) >= int(self.away.max())
+
+    def view_level(self, share: float) -> None:
+        """Look at the images of a size that grows with the budget's share."""
+        coarse, fine = self.deform.coarse_until, self.deform.fine_from
+        passed = sum(share >= coarse + (fine - coarse) * k / max(len(self.levels) - 2, 1) for k in range(len(self.levels) - 1))
+        self.views, self.crop = self.levels[passed]
 
     def step(self, chosen: list[int], share: float) -> str:
         """See Stepper."""
+        self.view_level(share)
+        stiff = max(0.0, 1 - share / self.deform.stiff_until)
+        self.rigidity = self.deform.rigidity / self.seen * (self.deform.stiff * self.seen) ** stiff
         opening, frequencies = self.deform.opening, max(len(self.motion.scale), 1)
         self.motion.openness = min(1.0, (1 + share / opening * (frequencies - 1)) / frequencies) if opening > 0 else 1.0
         if self.steps % REWEIGHT == 0:
@@ -140,7 +160,7 @@ class BodyStepper(Stepper):
             loss = render_loss(*self.crop.at(chosen, self.steps).apply(x, targets(views, chosen, config)), config.backend)
         loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if len(self.motion.scale) and len(self.motion.nodes) > 1:
-            loss = loss + deform.rigidity / self.seen * self.motion.bending(shifts, turns)
+            loss = loss + self.rigidity * self.motion.bending(shifts, turns)
             loss = loss + deform.steadiness * self.motion.unsteadiness(self.stamps)
         return loss
 
@@ -167,7 +187,7 @@ class BodyStepper(Stepper):
         alive = (fields["opacities"] > deform.min_opacity).nonzero()[:, 0]
         if not len(alive):
             return
-        wanted = round(self.begun * (1 + (deform.densify_to - 1) * min(1.0, share / deform.densify_until)))
+        wanted = round(self.begun + (self.target - self.begun) * min(1.0, share / deform.densify_until))
         added = max(0, min(wanted - len(alive), len(alive)))
         split = alive[self.pull[alive].topk(added).indices]
         old = {name: fields[name].clone() for name in SPLAT_SHAPES}

@@ -73,14 +73,20 @@ class DeformConfig:
         one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
             view shows then stay near where the rest time has them.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
+        stiff, stiff_until: factor of the rigidity at the start, and the fraction of the budget in which it falls to one: the
+            body first moves in large parts.
         opening: fraction of the budget after which all frequencies take part.
         growth: fraction of the budget in which half of the timestamps join, nearest to the rest time first.
-        density: Gaussians at the start, as a fraction of those that the images can resolve.
+        coarse_until, fine_from: fractions of the budget until which the smallest images are compared with, and from which
+            the whole ones are.
+        density, final_density: Gaussians at the start and in the end, as a fraction of those that the images of that size can
+            resolve. max_gaussians: at most so many.
         rests: timestamps to try as the rest time, each with the same part of the search.
         lead: dB added to a body's PSNR on held-out views when it competes: it gains more from the steps after the search than
             freely moving Gaussians do.
         min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
-        densify_to: how many times as many there are in the end. densify_every, densify_until: fractions of the budget
+        min_views: views from which on no prediction is needed.
+        densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.
         max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
@@ -94,14 +100,20 @@ class DeformConfig:
     )  # fmt: skip
     one_side_pace: float = 0.3
     rigidity: float = 0.01
+    stiff: float = 10.0
+    stiff_until: float = 0.5
     steadiness: float = 0.001
     opening: float = 0.3
     growth: float = 0.4
+    coarse_until: float = 0.4
+    fine_from: float = 0.7
     density: float = 0.5
+    final_density: float = 1.25
+    max_gaussians: int = 60_000
     rests: int = 4
     lead: float = 1.0
     min_directions: int = 3
-    densify_to: float = 2.5
+    min_views: int = 12
     densify_every: float = 0.08
     densify_until: float = 0.7
     min_opacity: float = 0.02

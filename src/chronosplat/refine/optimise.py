@@ -91,6 +91,10 @@ class Stepper:
         """The state as a scene in the world and time of another."""
         raise NotImplementedError
 
+    def is_whole(self, share: float) -> bool:
+        """Whether all timestamps take part when a fraction of the budget is spent."""
+        return True
+
     def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
         """The views of the next step, by indices: all of ``train`` in turn, in random order.
 

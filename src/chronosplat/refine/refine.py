@@ -14,11 +14,12 @@ import torch
 from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
+from chronosplat.refine.coverage import well_seen
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES
-from chronosplat.refine.strategies.deform import DEFORM
+from chronosplat.refine.strategies.deform import DEFORM, why_not
 from chronosplat.refine.strategies.frames import is_sequence
 from chronosplat.refine.strategies.free import FREE, hull_starts
 from chronosplat.refine.strategy import Problem, Refined, Strategy, check_fit
@@ -107,6 +108,17 @@ def choose_strategies(problem: Problem) -> tuple[list[Strategy], str]:
         raise InputError(f"scene: no strategy refines a {problem.scene.kind}")
     rivals = [strategy for strategy in suitable if strategy.starts] if suitable[0].starts else suitable[:1]
     return rivals, suitable[0].why
+
+
+def needs_prediction(views: Views, config: RefineConfig) -> bool:
+    """Whether refinement begins with a prediction; not where many views with masks show a body from several sides.
+
+    There its silhouettes are the better start, and a prediction would only take time. docs/results.md, "Starts of a body".
+    """
+    if config.strategy not in ("auto", "deform") or len(views) < config.deform.min_views:
+        return True
+    masked = bool((views.rgba8()[..., 3] < 128).any())
+    return not masked or bool(why_not(views, config)) or not well_seen(views.cameras, views.times)
 
 
 @torch.inference_mode(False)

@@ -20,7 +20,7 @@ from chronosplat.refine.coverage import hold_out
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.strategy import Problem, Refined, Start, Strategy, view_notices
-from chronosplat.refine.training_views import AT_ONCE, TrainingViews
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews, pyramid
 from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
@@ -113,10 +113,13 @@ def optimise_with_search(
             expected = max(best.steps, 1) * (1 - config.search) / config.search
             until = max(best.until, min(1.0, config.free.min_steps / expected)) if max_steps is None else best.until
         stepper = start.begin(views, config)
-        more, broken = run_steps(
-            stepper, range(len(views)), rest.share(until), MARKS,
-            lambda share: report_progress(events, first + (1 - first) * share, best.psnr), events.cancel,
-        )  # fmt: skip
+
+        def on_mark(share: float) -> None:
+            report_progress(events, first + (1 - first) * share, best.psnr)
+            if stepper.is_whole(share) and share < 1:
+                events.improved(stepper.scene(problem.scene))
+
+        more, broken = run_steps(stepper, range(len(views)), rest.share(until), MARKS, on_mark, events.cancel)
         scene, steps, corrections = stepper.scene(problem.scene), steps + more, stepper.corrections
         if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
             theirs = psnr_of(best.scene, problem)
@@ -126,8 +129,8 @@ def optimise_with_search(
 
 
 def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: float, budget: Budget) -> Best:
-    """Optimise from every start without the held-out views, and keep the state with the best PSNR on them."""
-    config, events, views = problem.config, problem.events, problem.training
+    """Optimise from every start without the held-out views, on small images, and keep the state with the best PSNR on them."""
+    config, events, views = problem.config, problem.events, pyramid(problem.training)[0]
     train = [i for i in range(len(views)) if i not in set(held)]
     best = Best(floor)
     for index, start in enumerate(starts):
@@ -139,6 +142,7 @@ def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: f
             if psnr + start.lead > best.psnr + best.lead:
                 best.psnr, best.lead, best.start, best.until = psnr, start.lead, index, share
                 best.scene = stepper.scene(problem.scene)
+                events.improved(best.scene)
             report_progress(events, config.search * (index + share) / len(starts), psnr)
 
         part = budget.share(config.search / len(starts))
@@ -183,7 +187,7 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
     before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)
-    facts = {"psnr_held_out_before": rounded(before)}
+    facts: dict[str, object] = {"psnr_held_out_before": rounded(before)}
     if not predicted and done.scene is None:
         done.scene = problem.scene
     refined = finished(problem, done, facts, "was too short to gain anything", compare=predicted)

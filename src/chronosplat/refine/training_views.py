@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from chronosplat.captures import Views
@@ -17,6 +18,7 @@ from chronosplat.scenes import Scene
 # contributions below this are not rendered while optimising: half a gray level, and the tails of time
 WEIGHT_MIN, OPACITY_MIN = 0.02, 1 / 255
 AT_ONCE = 8  # views in a call without gradients
+SMALLEST = 96  # pixels of the longer side at which an optimisation begins
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,24 @@ class TrainingViews:
         """Composite some images on white, [V, H, W, 3] as floats."""
         some = self.pixels[list(chosen)].float() / 255
         return on_white(some[..., :3], some[..., 3:])
+
+    def reduced(self, factor: int) -> TrainingViews:
+        """The same views with ``factor`` times fewer rows and columns, averaged with colours weighted by alpha."""
+        height, width = (max(1, round(n / factor)) for n in self.size)
+        small = torch.empty(len(self), height, width, 4, dtype=torch.uint8, device=self.device)
+        for image, to in zip(self.pixels, small, strict=True):  # one at a time, because of memory
+            rgb, alpha = image[..., :3].float(), image[..., 3:].float() / 255
+            mean = F.interpolate(torch.cat([rgb * alpha, alpha], -1).permute(2, 0, 1)[None], (height, width), mode="area")[0]
+            straight = torch.cat([mean[:3] / mean[3:].clamp_min(1e-6), mean[3:] * 255])
+            to.copy_(straight.clamp(0, 255).add(0.5).byte().permute(1, 2, 0))
+        scale = torch.tensor([width / self.size[1], height / self.size[0], 1.0], device=self.device)
+        return replace(self, pixels=small, Ks=self.Ks * scale[:, None])
+
+
+def pyramid(views: TrainingViews) -> list[TrainingViews]:
+    """The views at rising sizes, each twice the one before; the last are the views, the first at least SMALLEST pixels long."""
+    factors = [2**k for k in range(8) if max(views.size) >= 2**k * SMALLEST or k == 0]
+    return [views if factor == 1 else views.reduced(factor) for factor in reversed(factors)]
 
 
 def training_views(scene: Scene, views: Views) -> TrainingViews:

@@ -9,12 +9,26 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
+from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
+from chronosplat.refine.training_views import pyramid
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
+
+
+def why_not(views: Views, config: RefineConfig) -> str:
+    """Why these views do not suit a body; "" if they do."""
+    cameras, times, pixels = views.cameras, views.times, views.rgba8()
+    if len(times) < config.free.min_views:
+        return f"fewer than {config.free.min_views} views"
+    if well_seen(cameras, times):
+        return ""
+    if int(directions_seen(cameras, times)[1].max()) < config.deform.min_directions:
+        return f"most timestamps are seen from one direction, and none from {config.deform.min_directions}"
+    return "" if keeps_its_size(cameras, pixels) else "the object changes its size in the video"
 
 
 def _cannot(problem: Problem) -> str:
@@ -22,14 +36,7 @@ def _cannot(problem: Problem) -> str:
 
 
 def _unsuitable(problem: Problem) -> str:
-    cameras, times, config = problem.views.cameras, problem.views.times, problem.config
-    if len(times) < config.free.min_views:
-        return f"fewer than {config.free.min_views} views"
-    if well_seen(cameras, times):
-        return ""
-    if int(directions_seen(cameras, times)[1].max()) < config.deform.min_directions:
-        return f"most timestamps are seen from one direction, and none from {config.deform.min_directions}"
-    return "" if keeps_its_size(cameras, problem.training.pixels) else "the object changes its size in the video"
+    return why_not(problem.views, problem.config)
 
 
 def deform_starts(problem: Problem) -> list[Start]:
@@ -72,7 +79,8 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     shown = views[shown_views(problem)]
     near = shown[nearest_views(shown, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
-    count = max(round(config.deform.density * count_for(problem.training.pixels)), 2)
+    small = pyramid(problem.training)[0]
+    count = max(2, min(config.deform.max_gaussians, round(config.deform.density * count_for(small.pixels))))
     points = random_in_hull(near, count, config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
