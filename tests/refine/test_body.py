@@ -15,6 +15,7 @@ from chronosplat.captures import Views
 from chronosplat.events import Events
 from chronosplat.refine import Problem, RefineConfig, fit, random_in_hull
 from chronosplat.refine import start as start_module
+from chronosplat.refine import training_views as training_views_module
 from chronosplat.refine.body import BodyStepper
 from chronosplat.refine.config import DeformConfig
 from chronosplat.refine.motion import MotionConfig
@@ -30,7 +31,7 @@ from tests.refine.test_corrections import turned
 from tests.scene_kit import tilted_world
 
 SMALL = DeformConfig(rests=1, motion=MotionConfig(nodes=16))
-AT_ONCE = replace(SMALL, growth=0.0, opening=0.0, densify_to=1.0)
+AT_ONCE = replace(SMALL, growth=0.0, opening=0.0, final_density=0.5, stiff=1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ def test_timestamps_join_outward_from_the_rest_time() -> None:
 
 
 def test_gaussians_grow_to_their_number_and_transparent_ones_go() -> None:
-    config = deforming(deform=replace(SMALL, densify_to=2.0, densify_every=0.1, densify_until=0.6, growth=0.0))
+    config = deforming(deform=replace(SMALL, final_density=1.0, densify_every=0.1, densify_until=0.6, growth=0.0))
     found = problem(given(), config)
     start = body_start(found, 1.0)
     start.fields["opacities"][:60] = 0.001
@@ -135,12 +136,39 @@ def test_gaussians_grow_to_their_number_and_transparent_ones_go() -> None:
     assert bool((body.fields["opacities"] < 1).all())
 
 
+@pytest.mark.parametrize(("most", "count"), [(10_000, 300), (200, 200)])
+def test_the_number_is_bounded(most: int, count: int) -> None:
+    body = stepper(config=deforming(deform=replace(SMALL, max_gaussians=most, final_density=0.1)))
+    assert (body.begun, body.target) == (count, count)  # never fewer in the end
+
+
+def test_images_grow_and_stiffness_falls_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_views_module, "SMALLEST", 8)
+    body = stepper(config=deforming(deform=replace(SMALL, coarse_until=0.4, fine_from=0.7, stiff_until=0.5)))
+    sizes, stiffness = [], []
+    for share in (0.0, 0.39, 0.41, 0.69, 0.71, 1.0):
+        assert not body.step(body.draw(range(24), [], share), share)
+        sizes.append(body.views.size[0])
+        stiffness.append(body.rigidity)
+    assert sizes == [8, 8, 16, 16, 32, 32]
+    assert stiffness == sorted(stiffness, reverse=True)
+    assert stiffness[0] == pytest.approx(SMALL.rigidity * SMALL.stiff)
+    assert stiffness[4] == stiffness[5] == pytest.approx(SMALL.rigidity / body.seen)
+    assert body.psnr(range(24)) > 5
+
+
+def test_it_is_whole_once_all_timestamps_take_part() -> None:
+    body = stepper(config=deforming(deform=replace(SMALL, growth=0.4)))
+    assert [body.is_whole(share) for share in (0.0, 0.2, 0.41, 1.0)] == [False, False, True, True]
+    assert stepper(config=deforming(deform=replace(SMALL, growth=0.0))).is_whole(0.0)
+
+
 def test_splitting_hardly_changes_the_images() -> None:
     body = stepper(config=deforming(deform=replace(AT_ONCE, densify_every=2.0)))
     run_steps(body, range(24), Budget(60))
     before, count = body.psnr(range(24)), len(body.fields["means"])
     body.adam.lrs = dict.fromkeys(body.adam.lrs, 0.0)
-    body.deform = replace(body.deform, densify_to=1.5, densify_every=0.1, densify_until=0.9)
+    body.deform, body.target = replace(body.deform, densify_every=0.1, densify_until=0.9), 450
     assert not body.step([0, 1], 0.8)
     assert len(body.fields["means"]) > 1.3 * count
     assert body.psnr(range(24)) > before - 3
@@ -298,6 +326,7 @@ def test_the_fast_renderer_and_the_reference_have_the_same_loss_and_gradients() 
             body.motion.shift.add_(0.02 * torch.randn(body.motion.shift.shape, generator=random))
             body.motion.turn.add_(0.2 * torch.randn(body.motion.turn.shape, generator=random))
             body.fields["scales"].mul_(0.7 + 0.6 * torch.rand(body.fields["scales"].shape, generator=random))
+        body.rigidity = 0.01
         body.generator.manual_seed(0)  # drops the same Gaussians
         loss = body._loss([2, 13, 20])
         loss.backward()
