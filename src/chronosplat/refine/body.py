@@ -6,7 +6,7 @@ Timestamps are added outward from the rest time, frequencies from slow to fast, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from chronosplat.refine.motion import Motion
 from chronosplat.refine.optimise import Stepper, image_loss, targets
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.start import count_for
-from chronosplat.refine.training_views import AT_ONCE, TrainingViews, pyramid
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.render.image_loss import render_loss
 from chronosplat.render.skinning import skin
@@ -39,14 +39,13 @@ class BodyStart:
 
     Attributes:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
-        times: [F] seconds of the views. origin: for a report.
+        origin: for a report.
         pace: factor of the motion's learning rates. lead: see Start.
         repeats: how often each of the views takes its turn; None: each once.
     """
 
     fields: Fields
     rest: float
-    times: Tensor
     origin: str
     pace: float = 1.0
     lead: float = 0.0
@@ -56,7 +55,7 @@ class BodyStart:
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> BodyStepper:
         """See Start."""
-        return BodyStepper(self, replace(views, times=self.times.float().to(views.device)), config)
+        return BodyStepper(self, views, config)
 
     def facts(self) -> dict[str, object]:
         """See Start."""
@@ -68,17 +67,13 @@ class BodyStepper(Stepper):
 
     Attributes:
         fields: canonical Gaussians, bounded, and the motion's coefficients. They change in place, or are replaced.
-
-    Args:
-        views: with times in seconds.
     """
 
     def __init__(self, start: BodyStart, views: TrainingViews, config: RefineConfig) -> None:
-        assert views.times is not None
         self.views, self.config, self.deform = views, config, config.deform
         self.generator = torch.Generator().manual_seed(config.seed)
         self.repeats = start.repeats
-        self.stamps, self.which = torch.unique(views.times, return_inverse=True)
+        self.stamps, self.which = torch.unique(views.seconds, return_inverse=True)
         self.rest = int((self.stamps - start.rest).abs().argmin())
         self.away = (self.which - self.rest).abs().cpu()
         span = float(self.stamps[0]), float(self.stamps[-1])
@@ -92,7 +87,7 @@ class BodyStepper(Stepper):
         if moving:
             self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
         self.correct(Corrections(len(views), config, views.device))
-        self.levels = [(level, Crop.around(level.pixels)) for level in pyramid(views)]  # coarse to fine
+        self.levels = [(level, Crop.around(level.pixels)) for level in views.pyramid]  # coarse to fine
         self.view_level(0.0)
         self.skinning = self.motion.skinning(means)
         self.pull = torch.zeros(len(means), device=means.device)
@@ -153,8 +148,7 @@ class BodyStepper(Stepper):
     def _loss(self, chosen: list[int]) -> Tensor:
         config, deform, views, fields = self.config, self.deform, self.views, self.fields
         opacities, count = self.dropped(fields["opacities"])
-        assert views.times is not None
-        shifts, turns = self.motion.at(views.times[chosen])
+        shifts, turns = self.motion.at(views.seconds[chosen])
         means, quats = skin(fields["means"], fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
         x = self._inputs({"means": means, "quats": quats, "opacities": opacities}, chosen)
         if self.corrections.gains.requires_grad:
@@ -210,8 +204,7 @@ class BodyStepper(Stepper):
     @torch.no_grad()
     def render(self, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Render views: rgb [V, H, W, 3] on white and alpha [V, H, W, 1]."""
-        assert self.views.times is not None
-        shifts, turns = self.motion.at(self.views.times[list(chosen)])
+        shifts, turns = self.motion.at(self.views.seconds[list(chosen)])
         means, quats = skin(self.fields["means"], self.fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
         out = rasterize(self._inputs({"means": means, "quats": quats, "opacities": self.fields["opacities"]}, chosen), self.config.backend)
         return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]

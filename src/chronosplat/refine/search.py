@@ -17,10 +17,11 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.coverage import hold_out
+from chronosplat.refine.estimate import estimate
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.strategy import Problem, Refined, Start, Strategy, view_notices
-from chronosplat.refine.training_views import AT_ONCE, TrainingViews, pyramid
+from chronosplat.refine.training_views import AT_ONCE, TrainingViews
 from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
@@ -130,7 +131,7 @@ def optimise_with_search(
 
 def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: float, budget: Budget) -> Best:
     """Optimise from every start without the held-out views, on small images, and keep the state with the best PSNR on them."""
-    config, events, views = problem.config, problem.events, pyramid(problem.training)[0]
+    config, events, views = problem.config, problem.events, problem.training.pyramid[0]
     train = [i for i in range(len(views)) if i not in set(held)]
     best = Best(floor)
     for index, start in enumerate(starts):
@@ -184,6 +185,8 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     starts = [start for strategy in strategies if strategy.starts for start in strategy.starts(problem)]
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
+    if config.seconds is None:
+        problem.events.notice(estimate(problem, starts[0]))
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
     before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ class TrainingViews:
 
     Attributes:
         pixels: [F, H, W, 4] uint8, straight sRGB and alpha. masked: whether some alpha is below one half.
-        viewmats [F, 4, 4], Ks [F, 3, 3]; times [F] in scene time, None for a static scene.
+        viewmats [F, 4, 4], Ks [F, 3, 3]; times [F] in scene time, None for a static scene. seconds [F].
     """
 
     pixels: Tensor
@@ -35,6 +36,7 @@ class TrainingViews:
     Ks: Tensor
     times: Tensor | None
     masked: bool
+    seconds: Tensor
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
@@ -54,6 +56,12 @@ class TrainingViews:
         some = self.pixels[list(chosen)].float() / 255
         return on_white(some[..., :3], some[..., 3:])
 
+    @cached_property
+    def pyramid(self) -> list[TrainingViews]:
+        """The views at rising sizes, each twice the one before; the last are these, the first at least SMALLEST pixels long."""
+        factors = [2**k for k in range(8) if max(self.size) >= 2**k * SMALLEST or k == 0]
+        return [self if factor == 1 else self.reduced(factor) for factor in reversed(factors)]
+
     def reduced(self, factor: int) -> TrainingViews:
         """The same views with ``factor`` times fewer rows and columns, averaged with colours weighted by alpha."""
         height, width = (max(1, round(n / factor)) for n in self.size)
@@ -67,12 +75,6 @@ class TrainingViews:
         return replace(self, pixels=small, Ks=self.Ks * scale[:, None])
 
 
-def pyramid(views: TrainingViews) -> list[TrainingViews]:
-    """The views at rising sizes, each twice the one before; the last are the views, the first at least SMALLEST pixels long."""
-    factors = [2**k for k in range(8) if max(views.size) >= 2**k * SMALLEST or k == 0]
-    return [views if factor == 1 else views.reduced(factor) for factor in reversed(factors)]
-
-
 def training_views(scene: Scene, views: Views) -> TrainingViews:
     """The views in the scene's world and time."""
     device, linear = scene.device, scene.linear_form()
@@ -81,7 +83,8 @@ def training_views(scene: Scene, views: Views) -> TrainingViews:
     times = None if clock is None else clock.scene_time(views.times).float().to(device)
     pixels = views.rgba8().to(device).contiguous()
     viewmats, Ks = (t.float().to(device).contiguous() for t in (cameras.viewmats, cameras.Ks))
-    return TrainingViews(pixels, viewmats, Ks, times, bool((pixels[..., 3] < 128).any()))
+    seconds = views.times.float().to(device)
+    return TrainingViews(pixels, viewmats, Ks, times, bool((pixels[..., 3] < 128).any()), seconds)
 
 
 def render_views(

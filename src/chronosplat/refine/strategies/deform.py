@@ -14,7 +14,6 @@ from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_se
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
-from chronosplat.refine.training_views import pyramid
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
@@ -79,12 +78,12 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     shown = views[shown_views(problem)]
     near = shown[nearest_views(shown, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
-    small = pyramid(problem.training)[0]
+    small = problem.training.pyramid[0]
     count = max(2, min(config.deform.max_gaussians, round(config.deform.density * count_for(small.pixels))))
     points = random_in_hull(near, count, config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
-    return BodyStart(fields, rest, views.times, "visual hull", pace, config.deform.lead)
+    return BodyStart(fields, rest, "visual hull", pace, config.deform.lead)
 
 
 def nearest_views(views: Views, rest: float) -> list[int]:

@@ -1,0 +1,38 @@
+"""How long an optimisation will take, measured by a few of its steps before it begins."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from chronosplat.events import Notice, info
+from chronosplat.refine.optimise import Stepper
+from chronosplat.refine.strategy import Problem, Start
+
+PROBED = 2  # steps at each end of an optimisation; the faster one counts
+GROWTH = 1.5  # the later steps have more Gaussians than the probe has
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def estimate(problem: Problem, start: Start) -> Notice:
+    """Estimate seconds and memory of an optimisation with a number of steps, from its start."""
+    config, views = problem.config, problem.training
+    stepper = start.begin(views, config)
+    first, last = (_seconds_of_a_step(stepper, list(range(len(views))), share) for share in (0.0, 0.99))
+    steps = config.steps or 0
+    seconds = steps * (config.search * first + (1 - config.search) * (0.4 * first + 0.3 * (first * last) ** 0.5 + 0.3 * GROWTH * last))
+    pixels = sum(level.pixels.numel() for level in views.pyramid) / 2**20
+    height, width = views.size
+    text = f"refining with {len(views)} images of {width}x{height}: {steps} steps, about {seconds:.0f} s; the images take {pixels:.0f} MB"
+    return info("estimate", text, "{refine} sets another length", refine="SECONDS")
+
+
+def _seconds_of_a_step(stepper: Stepper, train: list[int], share: float) -> float:
+    times = []
+    for _ in range(PROBED):
+        began = time.perf_counter()
+        stepper.step(stepper.draw(train, [], share), share)
+        times.append(time.perf_counter() - began)
+    return min(times)
