@@ -15,15 +15,15 @@ from typing import Any
 
 import torch
 
-from chronosplat.captures import Limits, Views, load_capture
+from chronosplat.captures import Views
 from chronosplat.captures.transforms import transforms_json
-from chronosplat.captures.video import SINGLE_VIEW
-from chronosplat.events import Events, Notice, info, warning
+from chronosplat.events import Events, info
 from chronosplat.export import turntable_frames, write_sequence, write_video
 from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
 from chronosplat.models import ModelSpec, load_model
-from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, quality_of, refine_config
+from chronosplat.pipeline.checks import disagreeing_views, load_views
+from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, refine_config
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
 from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene
@@ -34,7 +34,6 @@ from chronosplat.shapes import InputError
 PREVIEW_FPS = 24.0
 SCENE = "scene.safetensors"
 AT_ONCE = 8  # views that are rendered together
-OUTLIER, MIN_VIEWS = 6.0, 8  # dB below the median from which on a view disagrees; of fewer views none is an outlier
 
 
 def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, events: Events) -> Report:
@@ -144,17 +143,6 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
     return report
 
 
-def load_views(config: ReconstructConfig) -> Views:
-    """Every view of the capture, reduced to the quality's size unless the user chose another; a warning, last, where all
-    images come from one viewpoint."""
-    limits = Limits(size=quality_of(config).size)
-    views = load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits)
-    centers = views.cameras.centers
-    single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
-    notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code]
-    return replace(views, notices=(*notices, SINGLE_VIEW) if single else tuple(notices))
-
-
 def psnr_by_view(scene: Scene, views: Views, device: str) -> list[float]:
     """PSNR in dB of a scene on each view; a few are rendered at a time."""
     found: list[float] = []
@@ -163,17 +151,3 @@ def psnr_by_view(scene: Scene, views: Views, device: str) -> list[float]:
         rgb = render(scene, some.cameras, some.times, device=device).rgb.detach().cpu()
         found += [psnr(image, truth) for image, truth in zip(rgb, some.on_white(), strict=True)]
     return found
-
-
-def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
-    """Warn of views that the scene explains far worse than the others, as those of a wrongly posed camera."""
-    median = sorted(psnrs)[len(psnrs) // 2]
-    bad = [i for i, value in enumerate(psnrs) if value < median - OUTLIER]
-    if not bad or len(psnrs) < MIN_VIEWS or len(bad) > len(psnrs) // 4:
-        return []
-    worst = min(bad, key=lambda i: psnrs[i])
-    text = (
-        f"{len(bad)} of {len(psnrs)} views disagree with the others; worst: view {worst} at {float(views.times[worst]):g} s "
-        f"({psnrs[worst]:.1f} dB, median {median:.1f} dB); check its camera and timestamp"
-    )
-    return [warning("views-disagree", text)]

@@ -1,0 +1,67 @@
+"""Views as a reconstruction takes them, and what the user should know of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from chronosplat.captures import Limits, Views, load_capture
+from chronosplat.captures.video import SINGLE_VIEW
+from chronosplat.events import Notice, warning
+from chronosplat.pipeline.config import ReconstructConfig, quality_of
+from chronosplat.shapes import InputError
+
+OUTLIER, MIN_VIEWS = 6.0, 8  # dB below the median from which on a view disagrees; of fewer views none is an outlier
+SOLID = 128  # alpha, of 255, from which on a pixel shows the object
+LOST = 0.03  # fraction of the border's pixels that show the object, from which on it leaves the image
+
+
+def load_views(config: ReconstructConfig) -> Views:
+    """Every view of the capture, reduced to the quality's size unless the user chose another; a warning, last, where all
+    images come from one viewpoint."""
+    limits = Limits(size=quality_of(config).size)
+    views = check_silhouettes(load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits))
+    centers = views.cameras.centers
+    single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
+    notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code]
+    return replace(views, notices=(*notices, SINGLE_VIEW) if single else tuple(notices))
+
+
+def check_silhouettes(views: Views) -> Views:
+    """Leave out views that show no object, with a warning; warn of an object that leaves the image.
+
+    Raises:
+        InputError: no view shows an object.
+    """
+    solid = torch.stack([image >= SOLID for image in views.rgba8()[..., 3]])
+    if bool(solid.all()):  # no masks
+        return views
+    seen = solid.flatten(1).any(1)
+    notices = list(views.notices)
+    if not bool(seen.any()):
+        raise InputError("views: no view shows an object; check the masks")
+    if not bool(seen.all()):
+        empty = int((~seen).sum())
+        first = float(views.times[~seen].min())
+        notices.append(warning("empty-views", f"{empty} of {len(views)} views show no object and are left out, the first at {first:g} s"))
+    border = torch.cat([solid[:, 0], solid[:, -1], solid[:, :, 0], solid[:, :, -1]], 1).float().mean(1)
+    cut = int((border > LOST).sum())
+    if cut:
+        text = f"the object reaches the image's border in {cut} of {len(views)} views; what lies beyond is missing"
+        notices.append(warning("leaves-image", text))
+    return replace(views[seen.nonzero()[:, 0]], notices=tuple(notices))
+
+
+def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
+    """Warn of views that the scene explains far worse than the others, as those of a wrongly posed camera."""
+    median = sorted(psnrs)[len(psnrs) // 2]
+    bad = [i for i, value in enumerate(psnrs) if value < median - OUTLIER]
+    if not bad or len(psnrs) < MIN_VIEWS or len(bad) > len(psnrs) // 4:
+        return []
+    worst = min(bad, key=lambda i: psnrs[i])
+    text = (
+        f"{len(bad)} of {len(psnrs)} views disagree with the others; worst: view {worst} at {float(views.times[worst]):g} s "
+        f"({psnrs[worst]:.1f} dB, median {median:.1f} dB); check its camera and timestamp"
+    )
+    return [warning("views-disagree", text)]

@@ -1,0 +1,63 @@
+"""Views that a reconstruction leaves out or warns of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from chronosplat.captures import Views
+from chronosplat.pipeline.checks import check_silhouettes, disagreeing_views
+from chronosplat.shapes import InputError
+from tests.refine.kit import views
+
+
+def with_alphas(change: torch.Tensor, which: list[int]) -> Views:
+    alphas = views().alphas.clone()
+    alphas[which] = change.to(alphas)
+    return replace(views(), alphas=alphas)
+
+
+def test_good_views_stay_as_they_are() -> None:
+    found = check_silhouettes(views())
+    assert len(found) == len(views())
+    assert found.notices == ()
+
+
+def test_empty_views_are_left_out_with_a_warning() -> None:
+    found = check_silhouettes(with_alphas(torch.zeros(32, 32, 1), [3, 7]))
+    assert len(found) == 22
+    assert torch.equal(found.times, views().times[[i for i in range(24) if i not in (3, 7)]])
+    (notice,) = found.notices
+    assert (notice.level, notice.code) == ("warning", "empty-views")
+    assert str(notice).startswith(f"2 of 24 views show no object and are left out, the first at {float(views().times[3]):g} s")
+
+
+def test_an_object_at_the_border_is_said() -> None:
+    cut = torch.zeros(32, 32, 1)
+    cut[:20, 5:25] = 1
+    (notice,) = check_silhouettes(with_alphas(cut, [0, 1, 2])).notices
+    assert str(notice) == "the object reaches the image's border in 3 of 24 views; what lies beyond is missing"
+
+
+def test_views_without_masks_pass() -> None:
+    assert check_silhouettes(with_alphas(torch.ones(32, 32, 1), list(range(24)))).notices == ()
+
+
+def test_no_object_anywhere_is_refused() -> None:
+    with pytest.raises(InputError, match="views: no view shows an object; check the masks"):
+        check_silhouettes(with_alphas(torch.zeros(32, 32, 1), list(range(24))))
+
+
+def test_a_view_that_is_far_worse_than_the_others_is_named() -> None:
+    psnrs = [30.0 + 0.1 * i for i in range(24)]
+    assert disagreeing_views(psnrs, views()) == []
+    psnrs[5], psnrs[9] = 22.0, 20.5
+    (notice,) = disagreeing_views(psnrs, views())
+    assert str(notice) == (
+        f"2 of 24 views disagree with the others; worst: view 9 at {float(views().times[9]):g} s (20.5 dB, median 31.1 dB); "
+        "check its camera and timestamp"
+    )
+    assert disagreeing_views(psnrs[:6], views()) == []  # too few to tell
+    assert disagreeing_views([30.0] * 12 + [20.0] * 12, views()) == []  # no outliers
