@@ -56,7 +56,7 @@ def test_a_view_that_is_far_worse_than_the_others_is_named() -> None:
     psnrs[5], psnrs[9] = 22.0, 20.5
     (notice,) = disagreeing_views(psnrs, views())
     assert str(notice) == (
-        f"2 of 24 views disagree with the others; worst: view 9 at {float(views().times[9]):g} s (20.5 dB, median 31.1 dB); "
+        f"2 of 24 views disagree with the others; worst: view 9 at {float(views().times[9]):g} s (20.5 dB, median 31.2 dB); "
         "check its camera and timestamp"
     )
     assert disagreeing_views(psnrs[:6], views()) == []  # too few to tell
