@@ -66,8 +66,8 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
         some = {name: t.index_select(0, kept) for name, t in values.items()}
         some["opacities"] = (some["opacities"] / (1 - CONFIG.dropout)).clamp(max=0.999)
         rgb, alpha = render_views(some, views, chosen, "cpu")
-        wanted = views.rgb[chosen]
-        loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, views.alpha[chosen])
+        wanted, covered = views.on_white(chosen), views.pixels[chosen][..., 3:].float() / 255
+        loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, covered)
         loss = loss + CONFIG.binary_weight * (some["opacities"] * (1 - some["opacities"])).mean()
         with torch.no_grad():
             sampled = neighbours.sample(values)
@@ -114,7 +114,7 @@ def deform_before(body: Body, views: TrainingViews) -> Step:
         values, chosen = bounded(free), chosen_in(index)
         means, quats = body.moved(deformable.skin, values, chosen)
         scales, opacities, colors = (values[name].expand(BATCH, *values[name].shape) for name in ("scales", "opacities", "colors"))
-        height, width = views.rgb.shape[1:3]
+        height, width = views.size
         x = RasterInputs(means, quats, scales, opacities, colors, views.viewmats[chosen][:, None], views.Ks[chosen][:, None], width, height)
         out = rasterize(x, "cpu")
         loss = image_loss_reference(out.rgb[:, 0], out.alpha[:, 0], targets(views, chosen, CONFIG))
@@ -136,7 +136,7 @@ def deform_after(body: Body, views: TrainingViews, crop: Crop | None = None) -> 
         values, chosen = adam.values, chosen_in(index)
         means, quats = body.moved(skin, values, chosen)
         scales, opacities, colors = (values[name][None] for name in ("scales", "opacities", "colors"))
-        height, width = views.rgb.shape[1:3]
+        height, width = views.size
         x = RasterInputs(means, quats, scales, opacities, colors, views.viewmats[chosen][:, None], views.Ks[chosen][:, None], width, height)
         wanted = targets(views, chosen, CONFIG)
         if crop is not None:
@@ -184,7 +184,7 @@ def main() -> None:
         scene = random_in_hull(given, chosen.gaussians)
         views = training_views(scene, given)
         fields = optimise(fields_of(scene), views, range(24), CONFIG, Budget(60), LRS).fields
-        body, crop = Body(fields), Crop.around(views.alpha)
+        body, crop = Body(fields), Crop.around(views.pixels)
         for name, steps in {
             "free": {"before": free_before(fields, views), "after": free_after(fields, views)},
             "deform": {"before": deform_before(body, views), "after": deform_after(body, views)},
