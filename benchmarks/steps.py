@@ -66,8 +66,8 @@ def free_before(fields: Fields, views: TrainingViews) -> Step:
         some = {name: t.index_select(0, kept) for name, t in values.items()}
         some["opacities"] = (some["opacities"] / (1 - CONFIG.dropout)).clamp(max=0.999)
         rgb, alpha = render_views(some, views, chosen, "cpu")
-        wanted, wanted_alpha = views.on_white(chosen), views.pixels[chosen][..., 3:].float() / 255
-        loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, wanted_alpha)
+        wanted, covered = views.on_white(chosen), views.pixels[chosen][..., 3:].float() / 255
+        loss = mse(rgb, wanted) + CONFIG.l1_weight * (rgb - wanted).abs().mean() + CONFIG.alpha_weight * mse(alpha, covered)
         loss = loss + CONFIG.binary_weight * (some["opacities"] * (1 - some["opacities"])).mean()
         with torch.no_grad():
             sampled = neighbours.sample(values)

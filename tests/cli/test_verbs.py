@@ -40,7 +40,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(capture: Path) -> Path:
     """Its reconstruction."""
     folder = capture.parent / "result"
-    assert main(["reconstruct", str(capture), "-o", str(folder), "--max-frames", "6", "--ply", "--ply-frames", "3"]) == 0
+    assert (
+        main(["reconstruct", str(capture), "-o", str(folder), "--max-frames", "6", "--strategy", "free", "--ply", "--ply-frames", "3"]) == 0
+    )
     return folder
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from chronosplat.refine import refine_scene
+from chronosplat.refine import fit, refine_scene
+from chronosplat.refine.config import DeformConfig
 from chronosplat.render import gsplat
-from chronosplat.scenes import Gaussians4D
-from tests.refine.kit import blobs, few, front_facing, psnr_of, unseen, views, wrong
+from chronosplat.scenes import DeformableGaussians, Gaussians4D
+from tests.refine.kit import alternating, bending, blobs, few, psnr_of, unseen, views, views_of, wrong
 from tests.refine.test_corrections import turned
-from tests.refine.test_track import elsewhere, forgetful, tracking
 
 REASON = gsplat.unavailable()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=f"gsplat: {REASON}")]
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=f"g
 
 def test_both_devices_gain_alike() -> None:
     scene = wrong(blobs())
-    here = refine_scene(scene, views(), few(100))
-    there = refine_scene(scene.to("cuda"), views(), few(100))
+    here = refine_scene(scene, views(), few(100, strategy="free"))
+    there = refine_scene(scene.to("cuda"), views(), few(100, strategy="free"))
     assert isinstance(there.scene, Gaussians4D)
     assert there.scene.means.is_cuda
     assert there.facts["steps"] == here.facts["steps"]
@@ -31,7 +31,7 @@ def test_both_devices_gain_alike() -> None:
 
 def test_corrections_come_back_to_the_capture_s_device() -> None:
     given = replace(views(), cameras=turned(views().cameras))
-    done = refine_scene(wrong(blobs()).to("cuda"), given, few(160, cameras=True, exposure=True))
+    done = refine_scene(wrong(blobs()).to("cuda"), given, few(160, strategy="free", cameras=True, exposure=True))
     assert done.cameras is not None
     assert done.exposure is not None
     assert done.cameras.viewmats.device == given.cameras.viewmats.device
@@ -41,10 +41,10 @@ def test_corrections_come_back_to_the_capture_s_device() -> None:
     assert psnr_of(scene.to("cpu"), replace(given, cameras=done.cameras)) > psnr_of(scene.to("cpu"), given) + 2
 
 
-def test_both_devices_track_alike() -> None:
-    here = refine_scene(forgetful(), front_facing(), tracking())
-    there = refine_scene(forgetful().to("cuda"), front_facing(), tracking())
-    assert (there.facts["strategy"], there.facts["steps"]) == ("track", here.facts["steps"])
-    assert isinstance(there.scene, Gaussians4D)
+def test_both_devices_deform_alike() -> None:
+    given, config = views_of(bending(), *alternating()), few(200, strategy="deform", deform=DeformConfig(rests=1))
+    here, there = (fit(given, config, device=device) for device in ("cpu", "cuda"))
+    assert (there.facts["strategy"], there.facts["steps"]) == ("deform", here.facts["steps"])
+    assert isinstance(there.scene, DeformableGaussians)
     assert there.scene.means.is_cuda
-    assert psnr_of(there.scene.to("cpu"), elsewhere()) == pytest.approx(psnr_of(here.scene, elsewhere()), abs=1.0)
+    assert psnr_of(there.scene.to("cpu"), given) == pytest.approx(psnr_of(here.scene, given), abs=1.0)

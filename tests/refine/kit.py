@@ -14,9 +14,9 @@ from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.captures import Views
-from chronosplat.events import Events, Notice
+from chronosplat.events import Events, Notice, info
 from chronosplat.metrics import mean_psnr
-from chronosplat.refine import RefineConfig, Refined
+from chronosplat.refine import RefineConfig, Refined, search
 from chronosplat.refine.config import FreeConfig
 from chronosplat.render import render
 from chronosplat.scenes import Clock, DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
@@ -234,6 +234,7 @@ class Recorder:
 def in_step(step: int, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """Let something happen in the middle of a step, counted from 1: where its gradients are computed."""
     usual, calls = Tensor.backward, [0]
+    monkeypatch.setattr(search, "estimate", lambda problem, start: info("estimate", ""))  # takes steps of its own
 
     def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1
