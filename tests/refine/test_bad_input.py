@@ -65,7 +65,7 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "steps that fall to nothing": (lambda: few(lr_floor=0.0), "expected lr_floor in (0, 1], got 0"),
     "nothing to choose from": (lambda: few(free=FreeConfig(widths=())), "expected widths above 0, at least one"),
     "a width of nothing": (lambda: few(free=FreeConfig(widths=(0.0, 2.0))), "expected widths above 0, at least one"),
-    "unknown strategy": (lambda: refine_scene(blobs(), views(), few(strategy="fee")), "auto, frames, deform, free, gentle; got 'fee'"),
+    "unknown strategy": (lambda: refine_scene(blobs(), views(), few(strategy="fee")), "frames, solid, deform, free, gentle; got 'fee'"),
     "unknown renderer": (lambda: refine_scene(blobs(), views(), few(backend="cpi")), "backend: expected auto, reference, cpu, gsplat"),
     "later views": (at_other_times, "views: taken from 5 to 7 s, but the scene covers 0 to 2 s; they are not of one capture"),
     "earlier views": (before_its_time, "views: taken from -0.5 to 1.5 s, but the scene covers 0 to 2 s"),

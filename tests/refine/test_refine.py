@@ -17,7 +17,7 @@ from chronosplat.refine import Problem, Refined, fit, refine_scene
 from chronosplat.refine.config import GentleConfig
 from chronosplat.refine.refine import choose_strategies
 from chronosplat.refine.training_views import training_views
-from chronosplat.scenes import Gaussians3D, Gaussians4D
+from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D
 from tests.refine.kit import (
     WIDTHS,
     Recorder,
@@ -185,3 +185,11 @@ def test_the_public_door_works_under_no_grad() -> None:
         done = chronosplat.refine(wrong(blobs()), views(), steps=100)
     assert psnr_of(done, views()) > psnr_of(wrong(blobs()), views()) + 5
     assert not any(t.requires_grad for t in done.tensors().values())
+
+
+def test_a_body_can_be_refined_again() -> None:
+    once = refine_scene(wrong(blobs()), views(), few(60, strategy="deform")).scene
+    assert isinstance(once, DeformableGaussians)
+    again = refine_scene(once, views(), few(60))
+    assert again.facts["strategy"] == "deform"
+    assert psnr_of(again.scene, views()) >= psnr_of(once, views())

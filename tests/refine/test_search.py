@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Events
-from chronosplat.refine import Problem, RefineConfig, Refined, Strategy, fit, refine_scene
+from chronosplat.events import Events, info
+from chronosplat.refine import Problem, RefineConfig, Refined, Strategy, fit, refine_scene, search
 from chronosplat.refine import start as start_module
 from chronosplat.refine.config import DeformConfig
 from chronosplat.refine.corrections import Corrections
@@ -47,6 +47,12 @@ from tests.refine.kit import (
 )
 
 SMALL = DeformConfig(rests=2, motion=MotionConfig(nodes=16))
+
+
+@pytest.fixture(autouse=True)
+def no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the steps of the search and of the final run count."""
+    monkeypatch.setattr(search, "estimate", lambda problem, start: info("estimate", ""))
 
 
 @pytest.fixture(autouse=True)

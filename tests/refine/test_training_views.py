@@ -9,7 +9,7 @@ import torch
 
 from chronosplat.refine import training_views as module
 from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.training_views import pyramid, render_views, training_views
+from chronosplat.refine.training_views import render_views, training_views
 from tests.refine.kit import blobs, views
 
 
@@ -51,6 +51,6 @@ def test_transparent_pixels_lend_no_colour() -> None:
 def test_the_pyramid_rises_to_the_views(smallest: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SMALLEST", smallest)
     whole = training_views(blobs(), views())
-    levels = pyramid(whole)
+    levels = whole.pyramid
     assert [level.size[0] for level in levels] == sizes
     assert levels[-1] is whole

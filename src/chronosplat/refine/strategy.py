@@ -14,8 +14,8 @@ from chronosplat.captures import Views
 from chronosplat.events import Events, Notice, info
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.optimise import Stepper
-from chronosplat.refine.parameters import fields_of
-from chronosplat.refine.training_views import TrainingViews, render_views, training_views
+from chronosplat.refine.training_views import TrainingViews
+from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
@@ -134,10 +134,10 @@ def check_seen(scene: Scene, views: Views) -> None:
     Raises:
         InputError: they are of different worlds.
     """
-    training = training_views(scene, views)
+    some = views[slice(0, None, max(1, len(views) // 4))]
     with torch.no_grad():
-        some = range(0, len(training), max(1, len(training) // 4))
-        seen = max(float(render_views(fields_of(scene), training, [i], "auto", cull=False)[1].mean()) for i in some)
+        alpha = render(scene, some.cameras, some.times, cull=False).alpha
+    seen = float(alpha.mean((1, 2, 3)).max())
     if seen < 1e-3:
         raise InputError("views: their cameras see nothing of the scene; are both in the same world?")
 

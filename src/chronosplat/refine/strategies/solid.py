@@ -60,9 +60,13 @@ def _cannot(problem: Problem) -> str:
     return why_not(problem.views)
 
 
-SOLID = Strategy("solid", "all views are those of one static camera", _cannot, unsuitable=lambda problem: "", run=_run)
+def _unsuitable(problem: Problem) -> str:
+    return "it would not begin with the scene, but with the silhouettes"
+
+
+SOLID = Strategy("solid", "all views are those of one static camera", _cannot, _unsuitable, run=_run)
 
 
 def suits(views: Views, config: RefineConfig) -> bool:
-    """Whether ``auto`` takes a solid body, which needs no prediction."""
+    """Whether a solid body is made of views, where no scene is given."""
     return config.strategy in ("auto", "solid") and not why_not(views)
