@@ -11,6 +11,7 @@ from hypothesis import given
 from chronosplat.refine import BEST, FAST, refinement
 from chronosplat.refine.config import DeformConfig, FreeConfig, GentleConfig
 from chronosplat.refine.parameters import UNBOUNDED, bounded, fields_of, freed, with_fields
+from chronosplat.refine.solid.config import SOLID_BEST, SOLID_FAST
 from chronosplat.scenes import Gaussians4D
 from tests.scene_kit import law, moving_scene, seeds, static_scene, tilted_world
 
@@ -23,7 +24,7 @@ def test_words_are_configs(word: str, config: object) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("0.3", 0.3), ("1e2", 100.0)])
 def test_numbers_are_seconds(text: str, seconds: float) -> None:
     found = refinement(text)
-    assert found == replace(BEST, steps=None, seconds=seconds)
+    assert found == replace(BEST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= 30 else SOLID_FAST)
 
 
 def test_every_field_has_a_step_size_and_two_maps() -> None:
