@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chronosplat.metrics import mean_psnr
-from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.crop import Crop
 from chronosplat.refine.fused_adam import FusedAdam
@@ -40,14 +40,15 @@ class BodyStart:
     Attributes:
         fields: canonical Gaussians, bounded. rest: their second, one of the views' timestamps.
         origin: for a report.
-        pace: factor of the motion's learning rates. lead: see Start.
+        settings: of this body. max_steps, lead: see Start.
         repeats: how often each of the views takes its turn; None: each once.
     """
 
     fields: Fields
     rest: float
     origin: str
-    pace: float = 1.0
+    settings: DeformConfig
+    max_steps: int | None = None
     lead: float = 0.0
     repeats: tuple[int, ...] | None = None
     strategy: str = "deform"
@@ -70,7 +71,7 @@ class BodyStepper(Stepper):
     """
 
     def __init__(self, start: BodyStart, views: TrainingViews, config: RefineConfig) -> None:
-        self.views, self.config, self.deform = views, config, config.deform
+        self.views, self.config, self.deform = views, config, start.settings
         self.generator = torch.Generator().manual_seed(config.seed)
         self.repeats = start.repeats
         self.stamps, self.which = torch.unique(views.seconds, return_inverse=True)
@@ -78,11 +79,11 @@ class BodyStepper(Stepper):
         self.away = (self.which - self.rest).abs().cpu()
         span = float(self.stamps[0]), float(self.stamps[-1])
         means = start.fields["means"]
-        self.motion = Motion(means, span, start.rest, len(self.stamps), config.deform.motion, self.generator)
+        self.motion = Motion(means, span, start.rest, len(self.stamps), self.deform.motion, self.generator)
         moving = {"shift": self.motion.shift, "turn": self.motion.turn} if len(self.stamps) > 1 else {}
         fields = {name: start.fields[name] for name in SPLAT_SHAPES} | moving
-        lrs = {name: config.deform.lrs[name] * (start.pace if name in moving else 1.0) for name in fields}
-        self.adam = FusedAdam(fields, lrs, max_anisotropy=config.deform.max_anisotropy)
+        lrs = {name: self.deform.lrs[name] for name in fields}
+        self.adam = FusedAdam(fields, lrs, max_anisotropy=self.deform.max_anisotropy)
         self.fields = self.adam.values
         if moving:
             self.motion.shift, self.motion.turn = self.fields["shift"], self.fields["turn"]
@@ -93,7 +94,7 @@ class BodyStepper(Stepper):
         self.pull = torch.zeros(len(means), device=means.device)
         self.seen = max(1.0, len(views) / len(self.stamps))  # views of a timestamp: more of them need less of a prior
         self.begun = len(means)
-        self.target = max(self.begun, min(config.deform.max_gaussians, round(config.deform.final_density * count_for(views.pixels))))
+        self.target = max(self.begun, min(self.deform.max_gaussians, round(self.deform.final_density * count_for(views.pixels))))
         self.densified = 0.0
         self.rigidity = 0.0
         self.steps = 0

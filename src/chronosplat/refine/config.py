@@ -71,8 +71,7 @@ class DeformConfig:
 
     Attributes:
         lrs: learning rates of the canonical Gaussians and of the motion's coefficients.
-        one_side_pace: factor of the motion's learning rates where most timestamps are seen from one direction: sides that no
-            view shows then stay near where the rest time has them.
+        steps_per_view: at most so many steps of the final run for each view; more of them fit few views at the cost of all others.
         rigidity, steadiness: weights of the as-rigid-as-possible term and of the acceleration.
         stiff, stiff_until: factor of the rigidity at the start, and the fraction of the budget in which it falls to one: the
             body first moves in large parts.
@@ -99,7 +98,7 @@ class DeformConfig:
             "means": 6e-3, "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2, "shift": 5e-3, "turn": 2e-2,
         }
     )  # fmt: skip
-    one_side_pace: float = 0.3
+    steps_per_view: int = 28
     rigidity: float = 0.01
     stiff: float = 10.0
     stiff_until: float = 0.5
@@ -119,6 +118,16 @@ class DeformConfig:
     densify_until: float = 0.7
     min_opacity: float = 0.02
     max_anisotropy: float = 10.0
+
+
+FRONT_FACING = DeformConfig(
+    lrs={"means": 1e-3, "scales": 1e-2, "quats": 1e-2, "opacities": 3e-2, "colors": 1e-2, "shift": 3e-4, "turn": 1.2e-3},
+    steps_per_view=8,
+    rigidity=1.0,
+    stiff=1.0,
+    final_density=0.5,
+    rests=1,
+)  # where most timestamps are seen from one direction: sides that they do not show stay near where the rest time has them
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class RefineConfig:
         max_anisotropy: largest ratio of a Gaussian's longest to its shortest axis.
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
+        front_facing: settings of ``deform`` for a video with other views of one timestamp.
         deform, solid, free, gentle: the strategies' own settings.
     """
 
@@ -163,6 +173,7 @@ class RefineConfig:
     seed: int = 0
     backend: str = "auto"
     deform: DeformConfig = field(default_factory=DeformConfig)
+    front_facing: DeformConfig = FRONT_FACING
     solid: SolidConfig = SOLID_BEST
     free: FreeConfig = field(default_factory=FreeConfig)
     gentle: GentleConfig = field(default_factory=GentleConfig)
@@ -190,7 +201,7 @@ class RefineConfig:
 
 SOLID_BEST_SECONDS = 30.0  # from which on a solid body is fitted as by best
 FAST = RefineConfig(steps=700, solid=SOLID_FAST)
-BEST = RefineConfig(steps=1600)
+BEST = RefineConfig(steps=1600, search=0.6, deform=DeformConfig(rests=6))
 
 
 def refinement(how: str) -> RefineConfig | None:

@@ -34,6 +34,10 @@ class Budget:
         steps = None if self.steps is None else max(1, round(self.steps * part))
         return Budget(steps, None if self.seconds is None else self.seconds * part)
 
+    def at_most(self, steps: int | None) -> Budget:
+        """The budget with no more than some steps."""
+        return Budget(min((n for n in (self.steps, steps) if n is not None), default=None), self.seconds)
+
     def spent(self, steps: int, seconds: float) -> float:
         """The fraction that is spent."""
         by_steps = 0.0 if self.steps is None else steps / self.steps

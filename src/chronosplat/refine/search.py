@@ -26,6 +26,7 @@ from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
+TRIAL_STEPS = 100  # of a start at most; docs/results.md, "Rest times"
 MARKS = tuple(i / 8 for i in range(1, 9))  # fractions of an optimisation at which it is evaluated
 
 
@@ -38,6 +39,7 @@ class FreeStart:
     regularise: bool
     width: float | None = None
     origin: str = "prediction"
+    max_steps: int | None = None
     lead: float = 0.0
     strategy: str = "free"
     marks: tuple[float, ...] = MARKS
@@ -120,7 +122,8 @@ def optimise_with_search(
             if stepper.is_whole(share) and share < 1:
                 events.improved(stepper.scene(problem.scene))
 
-        more, broken = run_steps(stepper, range(len(views)), rest.share(until), MARKS, on_mark, events.cancel)
+        rest = rest.share(until).at_most(start.max_steps)
+        more, broken = run_steps(stepper, range(len(views)), rest, MARKS, on_mark, events.cancel)
         scene, steps, corrections = stepper.scene(problem.scene), steps + more, stepper.corrections
         if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
             theirs = psnr_of(best.scene, problem)
@@ -146,7 +149,7 @@ def _search(starts: Sequence[Start], problem: Problem, held: list[int], floor: f
                 events.improved(best.scene)
             report_progress(events, config.search * (index + share) / len(starts), psnr)
 
-        part = budget.share(config.search / len(starts))
+        part = budget.share(config.search / len(starts)).at_most(TRIAL_STEPS)
         steps, broken = run_steps(stepper, train, part, start.marks, on_mark, events.cancel)
         best.steps += steps
         if broken:

@@ -58,6 +58,7 @@ class Start(Protocol):
     Attributes:
         strategy: name of the strategy that it belongs to.
         marks: fractions of the budget at which it may be evaluated, and may end.
+        max_steps: at most so many steps of the final run; None: as the budget says.
         lead: dB added to its PSNR on held-out views when it competes with others.
     """
 
@@ -66,6 +67,9 @@ class Start(Protocol):
 
     @property
     def marks(self) -> tuple[float, ...]: ...
+
+    @property
+    def max_steps(self) -> int | None: ...
 
     @property
     def lead(self) -> float: ...

@@ -9,7 +9,7 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
-from chronosplat.refine.config import RefineConfig
+from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.start import count_for
@@ -43,7 +43,7 @@ def deform_starts(problem: Problem) -> list[Start]:
     found: list[Start] = []
     if not (shown := shown_views(problem)):
         return found
-    for rest in rest_times(problem.views[shown], problem.config.deform.rests):
+    for rest in rest_times(problem.views[shown], settings_for(problem).rests):
         with suppress(InputError):  # silhouettes without a hull
             found.append(body_start(problem, rest))
     return found
@@ -74,16 +74,21 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     Raises:
         InputError: the silhouettes do not intersect.
     """
-    views, config = problem.views, problem.config
+    views, settings = problem.views, settings_for(problem)
     shown = views[shown_views(problem)]
     near = shown[nearest_views(shown, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
     small = problem.training.pyramid[0]
-    count = max(2, min(config.deform.max_gaussians, round(config.deform.density * count_for(small.pixels))))
-    points = random_in_hull(near, count, config.seed, like=problem.scene)
+    count = max(2, min(settings.max_gaussians, round(settings.density * count_for(small.pixels))))
+    points = random_in_hull(near, count, problem.config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
-    pace = 1.0 if well_seen(views.cameras, views.times) else config.deform.one_side_pace
-    return BodyStart(fields, rest, "visual hull", pace, config.deform.lead)
+    return BodyStart(fields, rest, "visual hull", settings, settings.steps_per_view * len(views), settings.lead)
+
+
+def settings_for(problem: Problem) -> DeformConfig:
+    """The settings for views of several sides, or of one."""
+    views, config = problem.views, problem.config
+    return config.deform if well_seen(views.cameras, views.times) else config.front_facing
 
 
 def nearest_views(views: Views, rest: float) -> list[int]:
