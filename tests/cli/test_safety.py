@@ -93,7 +93,7 @@ def test_ctrl_c_in_refinement_keeps_the_best_and_exits_with_130(capture: Path, t
     assert (code, line) == (130, "chronosplat: interrupted; the result so far was saved\n")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["facts"]["refinement"]["stopped"] == "interrupted"
-    assert isinstance(cs.load_scene(tmp_path / "out" / "scene.safetensors"), cs.Gaussians4D)
+    assert isinstance(cs.load_scene(tmp_path / "out" / "scene.safetensors"), cs.DeformableGaussians | cs.Gaussians4D)
 
 
 def test_ctrl_c_in_an_evaluation_writes_no_row_and_exits_with_130(tmp_path: Path) -> None:

@@ -80,11 +80,11 @@ def test_it_is_loaded_by_name(capture: Path) -> None:
 
 
 def test_reconstruct_gives_it_what_it_takes(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Six of eight views, reduced to 24 pixels, without refinement, as its specification says."""
+    """Six of eight views of 32 pixels, reduced to 24, without refinement, as its specification says."""
     out = tmp_path / "out"
     assert main(["reconstruct", str(capture), "--model", "toy-hull", "-o", str(out), "--json"]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert (report["model"], report["frames"], report["width"], report["gaussians"]) == ("toy-hull", 6, 24, 1500)
+    assert (report["model"], report["frames"], report["width"], report["gaussians"]) == ("toy-hull", 8, 32, 1500)
     assert "refinement" not in report["facts"]
     assert [notice["code"] for notice in report["notices"]][:2] == ["thinned", "reduced"]
     assert report["psnr_inputs"] > 15  # 12.6 dB for white

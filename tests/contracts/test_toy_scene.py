@@ -132,7 +132,7 @@ def test_it_exports_a_ply_sequence_and_a_video_but_no_single_ply(tmp_path: Path)
 
 def test_no_strategy_refines_it_and_the_message_says_so() -> None:
     views = cs.Views(torch.ones(1, 16, 16, 3), torch.ones(1, 16, 16, 1), orbit([0.0], 0.0, 16), torch.zeros(1, dtype=torch.float64))
-    with pytest.raises(InputError, match="a CirclingGaussians has no linear motion"):
+    with pytest.raises(InputError, match="scene: no strategy refines a CirclingGaussians"):
         cs.refine(circling(), views, steps=2)
 
 

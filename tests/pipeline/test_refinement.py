@@ -19,7 +19,7 @@ from chronosplat.files import MARKER
 from chronosplat.pipeline.sequence import WORKING
 from chronosplat.pipeline.stages import MANIFEST
 from chronosplat.refine import FAST
-from chronosplat.scenes import Gaussians3D, Gaussians4D, load_scene, read_metadata
+from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D, load_scene, read_metadata
 from tests.pipeline.kit import Kit, kit, report_of, scene_of
 from tests.refine.kit import in_step
 
@@ -57,8 +57,8 @@ def reconstructed(capture: Path, name: str, *more: str) -> Path:
 def test_it_is_the_default_and_report_and_file_say_what_was_done(usual: Path) -> None:
     report, notes = report_of(usual), read_metadata(usual / "scene.safetensors")
     facts = report["facts"]["refinement"]
-    assert facts["strategy"] == "free"
-    assert "seen from at least two directions" in facts["why"]
+    assert facts["strategy"] in ("deform", "free")
+    assert "from several directions" in facts["why"]
     assert FAST.steps is not None
     assert 0 < facts["steps"] <= FAST.steps
     assert facts["seed"] == 4
@@ -68,7 +68,7 @@ def test_it_is_the_default_and_report_and_file_say_what_was_done(usual: Path) ->
     assert report["times"]["refine"] > 0
     assert sorted(p.name for p in usual.iterdir()) == sorted([MARKER, *FILES])
     scene = load_scene(usual / "scene.safetensors")
-    assert isinstance(scene, Gaussians4D)
+    assert isinstance(scene, DeformableGaussians | Gaussians4D)
     assert scene.num_gaussians == facts["gaussians"]
 
 

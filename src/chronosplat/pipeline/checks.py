@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from chronosplat.captures import Limits, Views, load_capture
+from chronosplat.captures import Limits, Views, fitted_size, load_capture, spread_views
 from chronosplat.captures.video import SINGLE_VIEW
-from chronosplat.events import Notice, warning
+from chronosplat.events import Events, Notice, info, warning
+from chronosplat.models import InputSpec
 from chronosplat.pipeline.config import ReconstructConfig, quality_of
 from chronosplat.shapes import InputError
 
@@ -26,6 +27,19 @@ def load_views(config: ReconstructConfig) -> Views:
     single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
     notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code]
     return replace(views, notices=(*notices, SINGLE_VIEW) if single else tuple(notices))
+
+
+def network_views(views: Views, spec: InputSpec, events: Events) -> Views:
+    """The views that a network takes: no more and no larger than its specification says, with notices."""
+    if spec.max_views is not None and len(views) > spec.max_views:
+        events.notice(info("thinned", f"the prediction takes {spec.max_views} of {len(views)} views"))
+        views = views[spread_views(views.cameras, views.times, spec.max_views)]
+    old = views.cameras.width, views.cameras.height
+    if spec.size is not None and max(old) > spec.size:
+        new = fitted_size(*old, spec.size)
+        events.notice(info("reduced", f"the prediction takes images of {new[0]}x{new[1]}, reduced from {old[0]}x{old[1]}"))
+        views = views.resized(*new)
+    return views
 
 
 def check_silhouettes(views: Views) -> Views:

@@ -21,8 +21,8 @@ from chronosplat.events import Events, info
 from chronosplat.export import turntable_frames, write_sequence, write_video
 from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
-from chronosplat.models import ModelSpec, load_model
-from chronosplat.pipeline.checks import disagreeing_views, load_views
+from chronosplat.models import ModelSpec, find_model, load_model
+from chronosplat.pipeline.checks import disagreeing_views, load_views, network_views
 from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, refine_config
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
@@ -74,7 +74,7 @@ def reconstruct_views(
         with journal.stage("load"):
             model = load_model(config.model, config.weights or None, config.device)
         with journal.stage("reconstruct"):
-            done = Refined(model.reconstruct(views))
+            done = Refined(model.reconstruct(network_views(views, find_model(config.model).inputs, events)))
         taken = f"{done.scene.num_gaussians} Gaussians from {len(views)} images in {journal.times['reconstruct']:.1f} s"
         journal.events.notice(info("reconstructed", taken))
         events.improved(done.scene)
@@ -102,8 +102,10 @@ def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
         save_scene(scene, folder / SCENE)
         mark_results(folder)
 
-    yield keep
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield keep
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_results(config: ReconstructConfig, views: Views, done: Refined, folder: Path, journal: Journal) -> Report:

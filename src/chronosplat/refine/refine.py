@@ -149,5 +149,7 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))
     hulls = replace(FREE, starts=lambda p: list(hull_starts(points, p.training, config, config.free.widths)))
     rivals = [DEFORM] if config.strategy == "deform" else [FREE] if config.strategy == "free" else [DEFORM, FREE] if body else [FREE]
+    names = " or ".join(strategy.name for strategy in rivals)
     with events.cancel.watched():
+        events.notice(info("strategy", f"refinement strategy {names}, from the silhouettes"))
         return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False)
