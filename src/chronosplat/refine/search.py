@@ -16,7 +16,7 @@ from chronosplat.events import Events, info, warning
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
-from chronosplat.refine.coverage import hold_out
+from chronosplat.refine.coverage import hold_out, well_seen
 from chronosplat.refine.estimate import estimate
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
@@ -196,7 +196,8 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     facts: dict[str, object] = {"psnr_held_out_before": rounded(before)}
     if not predicted and done.scene is None:
         done.scene = problem.scene
-    refined = finished(problem, done, facts, "was too short to gain anything", compare=predicted)
+    compare = predicted and well_seen(views.cameras, views.times)  # inputs of one side do not judge the others
+    refined = finished(problem, done, facts, "was too short to gain anything", compare=compare)
     tried = done.facts.get("tried", {})
     if len(tried) > 1:
         leads = {start.strategy: f" + {start.lead:g}" for start in starts if start.lead}
