@@ -235,7 +235,7 @@ def test_paths_that_are_no_captures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected transforms_train\.json or transforms.json"):
         load_capture(tmp_path)
     (tmp_path / "x.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"expected a folder, a transforms \.json, or a video"):
+    with pytest.raises(InputError, match=r"expected a folder, a transforms \.json, an image, or a video"):
         load_capture(tmp_path / "x.txt")
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):

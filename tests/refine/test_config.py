@@ -24,7 +24,7 @@ def test_words_are_configs(word: str, config: object) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("0.3", 0.3), ("1e2", 100.0)])
 def test_numbers_are_seconds(text: str, seconds: float) -> None:
     found = refinement(text)
-    assert found == replace(BEST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= 30 else SOLID_FAST)
+    assert found == replace(FAST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= 30 else SOLID_FAST)
 
 
 def test_every_field_has_a_step_size_and_two_maps() -> None:

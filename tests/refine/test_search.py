@@ -14,7 +14,7 @@ from chronosplat.captures import Views
 from chronosplat.events import Events, info
 from chronosplat.refine import Problem, RefineConfig, Refined, Strategy, fit, refine_scene, search
 from chronosplat.refine import start as start_module
-from chronosplat.refine.config import DeformConfig
+from chronosplat.refine.config import FRONT_FACING, DeformConfig
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.motion import MotionConfig
 from chronosplat.refine.optimise import Stepper
@@ -105,6 +105,7 @@ class KnownStart:
     strategy: str
     psnr: float
     lead: float = 0.0
+    max_steps: int | None = None
     marks: tuple[float, ...] = (0.5, 1.0)
     breaks: int = 0
 
@@ -246,9 +247,9 @@ def test_one_start_for_each_rest_time_and_slow_motion_in_a_video() -> None:
     starts = deform_starts(problem(blobs(), views(), few(10)))
     assert [start.facts()["rest"] for start in starts] == rest_times(views(), 4)
     assert {start.lead for start in starts} == {DeformConfig().lead}
-    assert [getattr(start, "pace", 0) for start in starts] == [1.0] * 4
+    assert {start.max_steps for start in starts} == {DeformConfig().steps_per_view * len(views())}
     (start,) = deform_starts(problem(moving(), front_facing(), few(10)))
-    assert getattr(start, "pace", 0) == DeformConfig().one_side_pace
+    assert start.max_steps == FRONT_FACING.steps_per_view * len(front_facing())
 
 
 def test_several_rest_times_are_tried_and_one_is_reported() -> None:

@@ -218,4 +218,4 @@ def refinement(how: str) -> RefineConfig | None:
         seconds = float(how)
     except ValueError:
         raise InputError(f"refine: expected off, fast, best or a number of seconds, got {how!r}") from None
-    return replace(BEST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= SOLID_BEST_SECONDS else SOLID_FAST)
+    return replace(FAST, steps=None, seconds=seconds, solid=SOLID_BEST if seconds >= SOLID_BEST_SECONDS else SOLID_FAST)

@@ -13,7 +13,7 @@ import torch
 
 from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
-from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
+from chronosplat.refine.config import FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import well_seen
 from chronosplat.refine.from_sequence import body_from_sequence
 from chronosplat.refine.hull import random_in_hull
@@ -56,7 +56,7 @@ def refine(
         InputError: the scene and the views are of different worlds or times, or the strategy cannot run.
     """
     if steps is not None or seconds is not None:
-        config = replace(BEST, steps=steps, seconds=seconds)
+        config = replace(FAST, steps=steps, seconds=seconds)
     else:
         config = refinement(how)
         if config is None:
