@@ -30,7 +30,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     exec(compile(code.group(1), "README.md", "exec"), {})
     assert "torch.Size" in capsys.readouterr().out
     assert (tmp_path / "scene.safetensors").is_file()
-    assert (tmp_path / "fox.ply").is_file()
+    assert (tmp_path / "fox" / "frame_0000.ply").is_file()
 
 
 def help_of(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
