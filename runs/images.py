@@ -26,7 +26,7 @@ from chronosplat.render import render
 
 BODIES = ("q_fish_whale", "q_animals_alpaca", "kaykit_barbarian")
 SOLIDS = ("q_animals_shiba_inu", "q_dinosaurs_stegosaurus")
-SIZE, SHOWN, STEPS = 256, 6, 3000
+SIZE, SHOWN, STEPS = 256, 6, 2000
 AZIMUTH = 75.0  # degrees of the one camera
 
 
