@@ -61,3 +61,10 @@ def test_a_view_that_is_far_worse_than_the_others_is_named() -> None:
     )
     assert disagreeing_views(psnrs[:6], views()) == []  # too few to tell
     assert disagreeing_views([30.0] * 12 + [20.0] * 12, views()) == []  # no outliers
+
+
+def test_a_timestamp_that_is_hard_for_all_its_views_is_no_mistake_of_one() -> None:
+    together = replace(views(), times=torch.arange(24, dtype=torch.float64) // 8)
+    psnrs = [30.0] * 20 + [20.0] * 4
+    assert disagreeing_views(psnrs, views()) != []
+    assert disagreeing_views([30.0] * 19 + [20.0] * 5, together) == []  # five of the eight of the last timestamp

@@ -70,7 +70,7 @@ def check_silhouettes(views: Views) -> Views:
 def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
     """Warn of views that the scene explains far worse than the others, as those of a wrongly posed camera."""
     median = sorted(psnrs)[len(psnrs) // 2]
-    bad = [i for i, value in enumerate(psnrs) if value < median - OUTLIER]
+    bad = [i for i, value in enumerate(psnrs) if value < min(median, _median_at(psnrs, views, i)) - OUTLIER]
     if not bad or len(psnrs) < MIN_VIEWS or len(bad) > len(psnrs) // 4:
         return []
     worst = min(bad, key=lambda i: psnrs[i])
@@ -79,3 +79,9 @@ def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
         f"({psnrs[worst]:.1f} dB, median {median:.1f} dB); check its camera and timestamp"
     )
     return [warning("views-disagree", text)]
+
+
+def _median_at(psnrs: list[float], views: Views, index: int) -> float:
+    """The median over a view's timestamp, which may be a hard one; infinite where it has fewer than three views."""
+    there = sorted(psnrs[i] for i in (views.times == views.times[index]).nonzero()[:, 0].tolist())
+    return there[len(there) // 2] if len(there) >= 3 else float("inf")
