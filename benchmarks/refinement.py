@@ -73,11 +73,11 @@ def strips(name: str, split: Split, runs: dict[str, Run]) -> Tensor:
     cells = [stack[some, y : y + side, x : x + side].permute(0, 3, 1, 2) for stack in images]
     cells = [F.interpolate(c, (CELL, CELL), mode="bicubic", antialias=True).permute(0, 2, 3, 1) for c in cells]
     sheet = torch.cat([torch.cat(list(c), 1) for c in cells]).clamp(0, 1)
-    picture = Image.fromarray((sheet * 255).round().byte().numpy())
-    draw = ImageDraw.Draw(picture)
+    sheet_image = Image.fromarray((sheet * 255).round().byte().numpy())
+    canvas = ImageDraw.Draw(sheet_image)
     for row, label in enumerate((f"{name}: ground truth", *runs)):
-        draw.text((2, row * CELL), label, fill=(200, 0, 0))
-    return torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(picture.height, picture.width, 3)
+        canvas.text((2, row * CELL), label, fill=(200, 0, 0))
+    return torch.frombuffer(bytearray(sheet_image.tobytes()), dtype=torch.uint8).reshape(sheet_image.height, sheet_image.width, 3)
 
 
 def changed(config: Any, names: list[str], value: str) -> Any:

@@ -78,7 +78,7 @@ def test_dnerf_asks_for_twenty_views_at_other_times() -> None:
     assert not set(found.inputs.times.tolist()) & set(found.targets.times.tolist())
     times = found.targets.times
     assert torch.equal(times, times.sort().values)
-    assert (float(times[0]), float(times[-1])) == (studio.seconds[1], studio.seconds[57])  # type: ignore[attr-defined]
+    assert (float(times[0]), float(times[-1])) == (studio.seconds[1], studio.seconds[57])
     assert not cameras_of(found.inputs).keys() & cameras_of(found.targets).keys()
     assert not found.canonical.any()
 
@@ -90,7 +90,7 @@ def test_a_hundred_input_timestamps_are_every_second_one() -> None:
         def random_view(self, frame: int, purpose: str, again: int = 0) -> ViewSpec:
             return ViewSpec(1.0, 1.0, frame)
 
-    chosen = SETUPS["dnerf"].inputs(Frames(), 100)  # type: ignore[arg-type]
+    chosen = SETUPS["dnerf"].inputs(Frames(), 100)
     assert [spec.frame for spec in chosen] == list(range(0, 199, 2))
 
 
@@ -117,7 +117,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, **options: int) -> list[tuple[int, i
 
     def open_studio(capture: str, size: int, times: int, seed: int) -> Studio:
         found.append((size, times))
-        return scene_studio(8)  # type: ignore[return-value]
+        return scene_studio(8)
 
     monkeypatch.setattr(benchmark, "load_model", lambda *_: Knowing(scene_studio(8).scene))
     monkeypatch.setattr(benchmark, "open_studio", open_studio)

@@ -86,14 +86,14 @@ def test_a_studio_tracks_what_its_first_inputs_see() -> None:
     assert tracks.first == 2
     assert tracks.seconds.tolist() == studio.seconds.tolist()
     assert tracks.positions.shape == (8, POINTS, 3)
-    assert torch.equal(tracks.positions, studio.tracks(inputs[1:]).positions)  # type: ignore[union-attr]
-    assert not torch.equal(tracks.positions, studio.tracks(inputs[:2]).positions)  # type: ignore[union-attr]
+    assert torch.equal(tracks.positions, studio.tracks(inputs[1:]).positions)
+    assert not torch.equal(tracks.positions, studio.tracks(inputs[:2]).positions)
     low, high = (np.stack([f(p, 0) for p, _ in studio.poses]) for f in (np.min, np.max))
     assert bool((tracks.positions >= torch.from_numpy(low)[:, None] - 1e-6).all())
     assert bool((tracks.positions <= torch.from_numpy(high)[:, None] + 1e-6).all())
     seed = MeshStudio.__new__(MeshStudio)
     seed.__dict__ |= studio.__dict__ | {"seed": 1}
-    assert not torch.equal(tracks.positions, seed.tracks(inputs).positions)  # type: ignore[union-attr]
+    assert not torch.equal(tracks.positions, seed.tracks(inputs).positions)
 
 
 @dataclass
@@ -111,10 +111,10 @@ class Follower:
 def test_the_error_is_the_mean_distance() -> None:
     tracks = cube_tracks([0.0], first=1)
     assert isinstance(Follower(torch.zeros(3)), Tracked)
-    assert track_error(Follower(torch.from_numpy(SPEED)), tracks) < 1e-6  # type: ignore[arg-type]
-    assert track_error(Follower(torch.from_numpy(SPEED), 0.07), tracks) == pytest.approx(0.07, abs=1e-6)  # type: ignore[arg-type]
+    assert track_error(Follower(torch.from_numpy(SPEED)), tracks) < 1e-6
+    assert track_error(Follower(torch.from_numpy(SPEED), 0.07), tracks) == pytest.approx(0.07, abs=1e-6)
     still = float(np.linalg.norm(SPEED)) * np.abs(SECONDS - 0.5).mean()
-    assert track_error(Follower(torch.zeros(3)), tracks) == pytest.approx(still, abs=1e-6)  # type: ignore[arg-type]
+    assert track_error(Follower(torch.zeros(3)), tracks) == pytest.approx(still, abs=1e-6)
 
 
 def test_scenes_without_tracks_and_captures_without_truth_are_not_measured() -> None:
@@ -122,7 +122,7 @@ def test_scenes_without_tracks_and_captures_without_truth_are_not_measured() -> 
     assert not isinstance(scene, Tracked)
     assert math.isnan(track_error(scene, tracks))
     assert math.isnan(track_error(None, tracks))
-    assert math.isnan(track_error(Follower(torch.zeros(3)), None))  # type: ignore[arg-type]
+    assert math.isnan(track_error(Follower(torch.zeros(3)), None))
 
 
 def body(speed: np.ndarray, seconds: np.ndarray) -> DeformableGaussians:

@@ -57,7 +57,7 @@ def reconstructed(capture: Path, name: str, *more: str) -> Path:
 def test_it_is_the_default_and_report_and_file_say_what_was_done(usual: Path) -> None:
     report, notes = report_of(usual), read_metadata(usual / "scene.safetensors")
     facts = report["facts"]["refinement"]
-    assert facts["strategy"] in ("deform", "free")
+    assert facts["strategy"] == "deform"
     assert "from several directions" in facts["why"]
     assert FAST.steps is not None
     assert 0 < facts["steps"] <= FAST.steps
@@ -68,7 +68,7 @@ def test_it_is_the_default_and_report_and_file_say_what_was_done(usual: Path) ->
     assert report["times"]["refine"] > 0
     assert sorted(p.name for p in usual.iterdir()) == sorted([MARKER, *FILES])
     scene = load_scene(usual / "scene.safetensors")
-    assert isinstance(scene, DeformableGaussians | Gaussians4D)
+    assert isinstance(scene, DeformableGaussians)
     assert scene.num_gaussians == facts["gaussians"]
 
 

@@ -52,7 +52,7 @@ SMALL = DeformConfig(rests=2, motion=MotionConfig(nodes=16))
 @pytest.fixture(autouse=True)
 def no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the steps of the search and of the final run count."""
-    monkeypatch.setattr(search, "estimate", lambda problem, start: info("estimate", ""))
+    monkeypatch.setattr(search, "estimate", lambda *_: info("estimate", ""))
 
 
 @pytest.fixture(autouse=True)

@@ -16,13 +16,17 @@ GROWTH = 1.5  # the later steps have more Gaussians than the probe has
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def estimate(problem: Problem, start: Start) -> Notice:
-    """Estimate seconds and memory of an optimisation with a number of steps, from its start."""
-    config, views = problem.config, problem.training
-    stepper = start.begin(views, config)
+def estimate(problem: Problem, start: Start, searching: int, final: int) -> Notice:
+    """Estimate seconds and memory of an optimisation.
+
+    Args:
+        start: one of the starts, of which some steps are taken. searching, final: steps of the search and of the final run.
+    """
+    views = problem.training
+    stepper = start.begin(views, problem.config)
     first, last = (_seconds_of_a_step(stepper, list(range(len(views))), share) for share in (0.0, 0.99))
-    steps = config.steps or 0
-    seconds = steps * (config.search * first + (1 - config.search) * (0.4 * first + 0.3 * (first * last) ** 0.5 + 0.3 * GROWTH * last))
+    seconds = searching * first + final * (0.4 * first + 0.3 * (first * last) ** 0.5 + 0.3 * GROWTH * last)
+    steps = searching + final
     pixels = sum(level.pixels.numel() for level in views.pyramid) / 2**20
     height, width = views.size
     text = f"refining with {len(views)} images of {width}x{height}: {steps} steps, about {seconds:.0f} s; the images take {pixels:.0f} MB"

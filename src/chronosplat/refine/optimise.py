@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class Outcome:
 OnMark = Callable[[float, Mapping[str, Tensor]], None]
 
 
-class Stepper:
+class Stepper(ABC):
     """The state of an optimisation between steps; subclasses say what is optimised, and how it is rendered.
 
     Attributes:
@@ -79,21 +80,21 @@ class Stepper:
     correcting: torch.optim.Adam | None
     regularise: bool = True
 
+    @abstractmethod
     def step(self, chosen: list[int], share: float) -> str:
         """Take a step against the chosen views; return why none was taken ("" if it was).
 
         Args:
             share: fraction of the budget that is spent.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def psnr(self, chosen: Sequence[int]) -> float:
         """Mean PSNR in dB on the chosen views."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scene(self, like: Scene) -> Scene:
         """The state as a scene in the world and time of another."""
-        raise NotImplementedError
 
     def is_whole(self, share: float) -> bool:
         """Whether all timestamps take part when a fraction of the budget is spent."""

@@ -188,9 +188,11 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     starts = [start for strategy in strategies if strategy.starts for start in strategy.starts(problem)]
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
-    if config.seconds is None:
-        problem.events.notice(estimate(problem, starts[0]))
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
+    if config.steps is not None:
+        searching = len(starts) * min(TRIAL_STEPS, round(config.steps * config.search / len(starts))) if held else 0
+        final = Budget(config.steps - searching).at_most(starts[0].max_steps)
+        problem.events.notice(estimate(problem, starts[0], searching, final.steps or 0))
     before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)
     facts: dict[str, object] = {"psnr_held_out_before": rounded(before)}

@@ -86,9 +86,12 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
 
 
 def settings_for(problem: Problem) -> DeformConfig:
-    """The settings for views of several sides, or of one."""
+    """The usual settings; other ones where a timestamp shows sides of the body that most others do not."""
     views, config = problem.views, problem.config
-    return config.deform if well_seen(views.cameras, views.times) else config.front_facing
+    if well_seen(views.cameras, views.times):
+        return config.deform
+    others = int(directions_seen(views.cameras, views.times)[1].max()) >= config.deform.min_directions
+    return config.front_facing if others else config.deform
 
 
 def nearest_views(views: Views, rest: float) -> list[int]:
