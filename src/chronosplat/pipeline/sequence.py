@@ -26,7 +26,7 @@ from chronosplat.cameras import Similarity
 from chronosplat.captures import Views
 from chronosplat.captures.views import evenly, on_white
 from chronosplat.events import Events, info, warning
-from chronosplat.export import sequence_frames, visible, write_ply, write_video
+from chronosplat.export import export, sequence_frames, write_video
 from chronosplat.files import temporary_folder
 from chronosplat.metrics import mean_psnr
 from chronosplat.models import ModelSpec, find_model, find_weights
@@ -167,7 +167,7 @@ def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple
         Stage("scene", scene, (SCENE, REFINED), lambda: make_scene(setup, folder, journal)),
     ]
     if config.ply:
-        stages.append(Stage("ply", scene, ("ply",), lambda: write_frames(folder)))
+        stages.append(Stage("ply", scene, ("ply",), lambda: export(StoredSequence(folder / SCENE), folder / "ply")))
     shown = stamp_of([scene, config.preview_size])
     stages.append(Stage("preview", shown, ("preview.mp4",), lambda: write_preview(setup, folder)))
     return stages, chunk
@@ -244,16 +244,6 @@ def make_scene(setup: Setup, folder: Path, journal: Journal) -> None:
     elif facts["kept"]:
         journal.notice(info("prediction-kept", "refinement gains nothing on held-out views: the prediction is kept"))
     (folder / REFINED).write_text(json.dumps(facts))
-
-
-def write_frames(folder: Path) -> None:
-    """One PLY file per frame; those of an interrupted run stay."""
-    scene = StoredSequence(folder / SCENE)
-    (folder / "ply").mkdir(exist_ok=True)
-    for index in range(scene.num_frames):
-        path = folder / "ply" / f"frame_{index:04d}.ply"
-        if not path.exists():
-            write_ply(visible(scene.frame(index).in_world()), path)
 
 
 def write_preview(setup: Setup, folder: Path) -> None:
