@@ -10,7 +10,7 @@ import torch
 
 import chronosplat
 from chronosplat.captures import load_capture
-from chronosplat.export import load_scene
+from chronosplat.export import formats, load_scene
 from chronosplat.models import MODELS
 from chronosplat.models.weights import read_weights
 from chronosplat.render import cpu, gsplat
