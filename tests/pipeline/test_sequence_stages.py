@@ -18,7 +18,8 @@ from chronosplat.files import LOCK, MARKER
 from chronosplat.models import find_model
 from chronosplat.pipeline import ReconstructConfig, SequenceOptions
 from chronosplat.pipeline.report import Journal
-from chronosplat.pipeline.sequence import WORKING, planned, prepared
+from chronosplat.pipeline.sequence import WORKING, planned
+from chronosplat.pipeline.sequence_setup import prepared
 from chronosplat.pipeline.stages import MANIFEST, Stage, StagedRun, partial_of, staged_run
 from tests.multiview.kit import diffusion_folder, needs_extra
 from tests.pipeline.kit import Kit, interrupted_at_pass, kit, noticed, report_of
