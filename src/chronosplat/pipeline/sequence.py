@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 import chronosplat
-from chronosplat.cameras import Similarity
 from chronosplat.captures.views import evenly, on_white
 from chronosplat.events import Events, info
 from chronosplat.export import sequence_frames, visible, write_ply, write_video
@@ -33,7 +32,7 @@ from chronosplat.models.l4gm.weights import load_l4gm
 from chronosplat.multiview import load_given, save_views
 from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig
 from chronosplat.pipeline.report import Journal, Report, write_report
-from chronosplat.pipeline.sequence_scene import make_scene, scene_of
+from chronosplat.pipeline.sequence_scene import make_scene, reference_camera, scene_of
 from chronosplat.pipeline.sequence_setup import INTERPOLATION_MODEL, PREDICTED, REFINED, SCENE, Setup, prepared
 from chronosplat.pipeline.source import USUAL_FPS
 from chronosplat.pipeline.stages import Stage, StagedRun, staged_run, stamp_of
@@ -41,7 +40,6 @@ from chronosplat.pipeline.views import generate
 from chronosplat.render import render
 from chronosplat.scenes import Scene, StoredSequence
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
-from chronosplat.sequences.chunks import model_cameras
 from chronosplat.sequences.run import STATE
 
 NOTE = "note.txt"
@@ -196,10 +194,9 @@ def compare(scene: Scene, setup: Setup) -> float:
     """Mean PSNR in dB, on white, between evenly spaced frames of the video and the scene from the reference view."""
     frames, size = setup.source.frames, setup.network.input_size
     chosen = evenly(len(frames.times), COMPARED)
-    camera, local = model_cameras(setup.network)[0], scene.with_world(Similarity())
-    found = []
+    camera, found = reference_camera(setup), []
     for index, (images, alphas) in zip(chosen, frames.frames(size, chosen), strict=True):
-        rendered = render(local, camera, [float(frames.times[index])], device=setup.config.device).rgb.cpu()
+        rendered = render(scene, camera, [float(frames.times[index])], device=setup.config.device).rgb.cpu()
         found.append(mean_psnr(rendered, on_white(images, alphas)[None]))
     return sum(found) / len(found)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from chronosplat.cameras import Similarity
+from chronosplat.cameras import Cameras, Similarity
 from chronosplat.captures import Views
 from chronosplat.captures.views import as_bytes, evenly
 from chronosplat.events import info, warning
@@ -82,8 +82,12 @@ def input_views(setup: Setup) -> Views:
     pixels = torch.empty(len(chosen), size, size, 4, dtype=torch.uint8)
     for index, (images, alphas) in enumerate(frames.frames(size, chosen)):
         pixels[index] = as_bytes(torch.cat([images, alphas], -1))
-    camera = model_cameras(setup.network).to(dtype=torch.float64).transformed(setup.source.world)
-    return Views(pixels=pixels, cameras=camera[[0] * len(chosen)], times=frames.times[chosen])
+    return Views(pixels=pixels, cameras=reference_camera(setup)[[0] * len(chosen)], times=frames.times[chosen])
+
+
+def reference_camera(setup: Setup) -> Cameras:
+    """The video's camera, in the capture's world."""
+    return model_cameras(setup.network)[0].to(dtype=torch.float64).transformed(setup.source.world)
 
 
 def refine_frame_by_frame(setup: Setup, config: RefineConfig, predicted: StoredSequence, folder: Path, journal: Journal) -> None:

@@ -88,9 +88,13 @@ def check_refinement(config: RefineConfig, interpolate: int) -> None:
     if config.strategy not in STRATEGIES:
         expected = ", ".join(STRATEGIES)
         raise InputError(f"strategy {config.strategy}: a video's sequence takes {expected}", "use {strategy}", strategy="auto")
-    if config.cameras or config.exposure:
-        name = "refine_cameras" if config.cameras else "refine_exposure"
-        raise InputError(f"{name}: the camera of a video's sequence is the model's own", f"leave out {{{name}}}", **{name: ...})
+    if config.cameras:
+        raise InputError(
+            "refine_cameras: the camera of a video's sequence is the model's own", "leave out {refine_cameras}", refine_cameras=...
+        )
+    if config.exposure:
+        problem = "refine_exposure: the images of a video's sequence are not corrected"
+        raise InputError(problem, "leave out {refine_exposure}", refine_exposure=...)
     if config.strategy == "frames" and interpolate > 1:
         problem = "strategy frames: interpolated frames have no images to refine against"
         raise InputError(problem, "use {strategy}, or leave out {interpolate}", strategy="deform", interpolate=...)

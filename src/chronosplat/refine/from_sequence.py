@@ -72,7 +72,12 @@ def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: E
         events.notice(warning("no-body", f"no body can be made of the sequence ({error}); it is refined frame by frame"))
         return None
     if done.facts["kept"]:
-        return done if requested or events.cancel.requested else None
+        if requested or events.cancel.requested:
+            return done
+        events.notice(
+            info("sequence-kept", "too short for a body; the sequence is refined frame by frame", "give {refine} more", refine=...)
+        )
+        return None
     before, after = (psnr_on_views(some, views, device) for some in (scene, done.scene))
     done.facts.update(psnr_views_before=rounded(before), psnr_views=rounded(after))
     told = f"input views: sequence {before:.2f} dB, body {after:.2f} dB"
