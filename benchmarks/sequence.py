@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="pixels of the video; the sequence has a Gaussian for every second one")
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--how", default="fast")
-    parser.add_argument("--strategies", nargs="+", default=["frames", "deform"])
+    parser.add_argument("--strategies", nargs="+", default=["frames", "auto"])
     parser.add_argument("--sheet", help="write renderings at four times: mesh, sequence, then each strategy")
     arguments = parser.parse_args()
     path, _, animation = arguments.model.partition("@")
@@ -107,7 +107,7 @@ def main() -> None:
 
     def refined(strategy: str) -> Scene:
         done = refine_scene(sequence, front, replace(config, strategy=strategy))
-        print(json.dumps({name: done.facts.get(name) for name in ("strategy", "kept", "steps", "why", "psnr_views", "psnr_sequence")}))
+        print(json.dumps({name: done.facts.get(name) for name in ("strategy", "kept", "steps", "psnr_views_before", "psnr_views")}))
         return done.scene
 
     makers: dict[str, Callable[[], Scene]] = {"sequence": lambda: sequence}

@@ -89,9 +89,8 @@ def check_refinement(config: RefineConfig, interpolate: int) -> None:
         expected = ", ".join(STRATEGIES)
         raise InputError(f"strategy {config.strategy}: a video's sequence takes {expected}", "use {strategy}", strategy="auto")
     if config.cameras:
-        raise InputError(
-            "refine_cameras: the camera of a video's sequence is the model's own", "leave out {refine_cameras}", refine_cameras=...
-        )
+        problem = "refine_cameras: the camera of a video's sequence is the model's own"
+        raise InputError(problem, "leave out {refine_cameras}", refine_cameras=...)
     if config.exposure:
         problem = "refine_exposure: the images of a video's sequence are not corrected"
         raise InputError(problem, "leave out {refine_exposure}", refine_exposure=...)

@@ -74,9 +74,8 @@ def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: E
     if done.facts["kept"]:
         if requested or events.cancel.requested:
             return done
-        events.notice(
-            info("sequence-kept", "too short for a body; the sequence is refined frame by frame", "give {refine} more", refine=...)
-        )
+        text = "the budget is too short for a body; the sequence is refined frame by frame"
+        events.notice(info("sequence-kept", text, "give {refine} more", refine=...))
         return None
     before, after = (psnr_on_views(some, views, device) for some in (scene, done.scene))
     done.facts.update(psnr_views_before=rounded(before), psnr_views=rounded(after))
