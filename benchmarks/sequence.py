@@ -107,7 +107,14 @@ def main() -> None:
 
     def refined(strategy: str) -> Scene:
         done = refine_scene(sequence, front, replace(config, strategy=strategy))
-        print(json.dumps({name: done.facts.get(name) for name in ("strategy", "kept", "steps", "psnr_views_before", "psnr_views")}))
+        print(
+            json.dumps(
+                {
+                    name: done.facts.get(name)
+                    for name in ("strategy", "kept", "steps", "psnr_views_before", "psnr_views", "overlap", "overlap_at")
+                }
+            )
+        )
         return done.scene
 
     makers: dict[str, Callable[[], Scene]] = {"sequence": lambda: sequence}

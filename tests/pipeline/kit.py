@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def noticed(folder: Path, code: str) -> list[str]:
 
 
 def shortened(monkeypatch: pytest.MonkeyPatch, steps: int = 60) -> None:
-    """Refinements of so many steps, without a search."""
+    """Refinements of so many steps, without a search; a body that stays behind after so few counts."""
+    monkeypatch.setattr(import_module("chronosplat.refine.from_sequence"), "FOLLOWED", 0.0)
     short = replace(FAST, steps=steps, search=0.0)
     monkeypatch.setattr("chronosplat.pipeline.config.refinement", lambda how: None if how == "off" else short)
 

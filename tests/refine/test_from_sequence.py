@@ -196,6 +196,7 @@ def facing() -> Views:
 
 @pytest.mark.parametrize("strategy", ["auto", "deform"])
 def test_a_sequence_and_its_views_become_a_body(strategy: str) -> None:
+    """Auto keeps it only if it follows the sequence."""
     done = refine_scene(flickering(), facing(), replace(few(120), strategy=strategy))
     assert isinstance(done.scene, DeformableGaussians)
     assert done.facts["psnr_views"] > done.facts["psnr_views_before"] + 3
@@ -221,7 +222,20 @@ def test_auto_refines_frame_by_frame_where_a_body_has_no_use(monkeypatch: pytest
     assert "too short for a body; the sequence is refined frame by frame" in left(flickering(), facing(), 4)
     place = import_module("chronosplat.refine.from_sequence")
     monkeypatch.setattr(place, "psnr_on_views", lambda scene, views, device: 30.0 if scene.kind == "GaussianSequence" else 29.0)
-    assert "input views: sequence 30.00 dB, body 29.00 dB; the sequence is refined frame by frame" in left(flickering(), facing(), 120)
+    assert "input views: sequence 30.00 dB, body 29.00 dB; " in left(flickering(), facing(), 120)
+    monkeypatch.undo()
+    monkeypatch.setattr(place, "worst_overlap", lambda body, rendered, device: (0.5, 0.25))
+    assert "silhouettes overlap by 0.50 at 0.25 s, where the body follows worst; the seq" in left(flickering(), facing(), 120)
+
+
+def test_the_overlap_is_that_of_the_worst_frame() -> None:
+    scene = flickering(4)
+    rendered = sequence_views(scene, 24, 24, Events(), "cpu")
+    overlap = import_module("chronosplat.refine.from_sequence").worst_overlap
+    assert overlap(scene, rendered) == (1.0, 0.0)
+    opacities = scene.opacities.clone()
+    opacities[2] = 1e-4
+    assert overlap(replace(scene, opacities=opacities), rendered) == (0.0, float(scene.times[2]))
 
 
 def test_a_body_that_is_requested_is_made_where_it_is_worse_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +243,7 @@ def test_a_body_that_is_requested_is_made_where_it_is_worse_with_a_warning(monke
     monkeypatch.setattr(place, "psnr_on_views", lambda scene, views, device: 30.0 if scene.kind == "GaussianSequence" else 29.0)
     done = refine_scene(flickering(3), facing()[[0, 4, 7]], replace(few(120), strategy="deform"))
     assert isinstance(done.scene, DeformableGaussians)
-    assert said(done, "body-views") == "input views: sequence 30.00 dB, body 29.00 dB"
+    assert said(done, "body-views").startswith("input views: sequence 30.00 dB, body 29.00 dB; ")
     assert next(n for n in done.notices if n.code == "body-views").level == "warning"
 
 

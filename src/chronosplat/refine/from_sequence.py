@@ -38,7 +38,8 @@ FILLED = 0.55  # radius of the object where the cameras' distance is 1.5: their 
 PROBES = 2000  # Gaussians of a frame that show the object's extent
 SHARE = 0.5  # of the views in a step, given ones where there are; docs/results.md, "L4GM: one body"
 FEWEST_FRAMES = 6  # of a sequence from which auto makes a body
-COMPARED = 24  # given views on which body and sequence are compared
+COMPARED = 24  # given views, and frames, on which body and sequence are compared
+FOLLOWED = 0.75  # overlap of silhouettes below which parts of a body stay behind; docs/results.md, "From a sequence to a body"
 
 
 def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: Events, device: str | None = None) -> Refined | None:
@@ -80,13 +81,33 @@ def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: E
     before, after = (psnr_on_views(some, views, device) for some in (scene, done.scene))
     done.facts.update(psnr_views_before=rounded(before), psnr_views=rounded(after))
     told = f"input views: sequence {before:.2f} dB, body {after:.2f} dB"
-    if after < before and not requested and not done.facts["stopped"]:
+    overlap = done.facts["overlap"]
+    told += f"; silhouettes overlap by {overlap:.2f} at {done.facts['overlap_at']:g} s, where the body follows worst"
+    worse = after < before or overlap < FOLLOWED
+    if worse and not requested and not done.facts["stopped"]:
         text = f"{told}; the sequence is refined frame by frame"
         events.notice(info("sequence-kept", text, "{strategy} makes a body", strategy="deform"))
         return None
-    level = warning if after < before else info
+    level = warning if worse else info
     done.notices.append(level("body-views", told))
     return done
+
+
+def worst_overlap(body: Scene, rendered: Views, device: str | None = None) -> tuple[float, float]:
+    """How well a body follows a sequence: the silhouettes' intersection over union at the worst of COMPARED frames, and its second.
+
+    Args:
+        rendered: the sequence from AZIMUTHS * len(ELEVATIONS) cameras, frame by frame.
+    """
+    count = AZIMUTHS * len(ELEVATIONS)
+    found: list[tuple[float, float]] = []
+    for frame in evenly(len(rendered) // count, COMPARED):
+        views = rendered[list(range(frame * count, (frame + 1) * count, 3))]
+        with torch.no_grad():
+            seen = render(body, views.cameras, views.times, cull=False, device=device).alpha.cpu() > 0.5
+        wanted = views.alphas.cpu() > 0.5
+        found.append((float((seen & wanted).sum()) / max(1, int((seen | wanted).sum())), float(views.times[0])))
+    return min(found)
 
 
 def psnr_on_views(scene: Scene, views: Views, device: str | None = None) -> float:
@@ -143,6 +164,8 @@ def body_from_sequence(
     facts = done.facts | {"frames": frames, "views": len(every), "gaussians_before": scene.num_gaussians}
     if done.facts["kept"]:
         return Refined(scene, facts | {"gaussians": scene.num_gaussians}, done.notices)
+    overlap, seconds = worst_overlap(done.scene, rendered, target)
+    facts |= {"overlap": round(overlap, 3), "overlap_at": round(seconds, 4)}
     told = f"{frames} frames of {scene.num_gaussians} Gaussians became one body of {done.scene.num_gaussians}"
     return replace(done, facts=facts, notices=[*rendered.notices, *done.notices, info("body", told)])
 
