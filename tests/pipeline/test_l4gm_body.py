@@ -53,7 +53,7 @@ def test_a_video_becomes_one_body_with_all_its_files(kit: Kit, strategy: str, ca
     assert scene.seconds == pytest.approx((0.0, 0.7))
     assert report["gaussians"] == scene.num_gaussians
     assert sorted(p.name for p in out.iterdir() if p.name not in (MARKER, MANIFEST)) == FILES
-    assert len(list((out / "ply").iterdir())) == report["facts"]["output_frames"] == 8
+    assert len(list((out / "ply").glob("*.ply"))) == report["facts"]["output_frames"] == 8
     assert frames_of(out) == (8, 10.0)
     facts = report["facts"]["refinement"]
     assert (facts["strategy"], facts["kept"], facts["frames"]) == ("deform", False, 8)
@@ -80,14 +80,14 @@ def test_interpolated_frames_become_one_body_too(kit: Kit) -> None:
     out, report = kit.folder / "out", report_of(kit.folder / "out")
     assert body_of(out).seconds == pytest.approx((0.0, 0.7))
     assert report["facts"]["refinement"]["frames"] == report["facts"]["output_frames"] == 22
-    assert len(list((out / "ply").iterdir())) == 22
+    assert len(list((out / "ply").glob("*.ply"))) == 22
     assert frames_of(out) == (22, 30.0)
 
 
 def test_one_frame_becomes_a_static_body(kit: Kit) -> None:
     assert main(kit.arguments("--refine", "fast", "--strategy", "deform", "--max-frames", "1", "--ply")) == 0
     assert body_of(kit.folder / "out").seconds is None
-    assert [p.name for p in (kit.folder / "out/ply").iterdir()] == ["frame_0000.ply"]
+    assert [p.name for p in (kit.folder / "out/ply").glob("*.ply")] == ["frame_0000.ply"]
     assert report_of(kit.folder / "out")["seconds"] is None
 
 

@@ -18,7 +18,7 @@ import torch
 from chronosplat.captures import Views
 from chronosplat.captures.transforms import transforms_json
 from chronosplat.events import Events, info
-from chronosplat.export import turntable_frames, write_sequence, write_video
+from chronosplat.export import export, turntable_frames, write_video
 from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
 from chronosplat.models import ModelSpec, find_model, load_model
@@ -127,8 +127,7 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)
     if config.ply:
         with journal.stage("ply"):
-            count = sum(1 for _ in write_sequence(scene, folder / "ply", config.ply_frames))
-        journal.events.notice(info("ply", f"{count} PLY files"))
+            export(scene, folder / "ply", times=config.ply_frames)
     report = Report(
         model=config.model,
         frames=len(views),

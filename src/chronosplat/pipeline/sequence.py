@@ -23,7 +23,7 @@ from torch import Tensor
 import chronosplat
 from chronosplat.captures.views import evenly, on_white
 from chronosplat.events import Events, info
-from chronosplat.export import sequence_frames, visible, write_ply, write_video
+from chronosplat.export import export, sequence_frames, write_video
 from chronosplat.files import temporary_folder
 from chronosplat.metrics import mean_psnr
 from chronosplat.models import ModelSpec, find_model
@@ -143,13 +143,8 @@ def reconstruct(setup: Setup, folder: Path, chunk: int, stamp: str, events: Even
 
 
 def write_frames(folder: Path) -> None:
-    """One PLY file per time step of the prediction; those of an interrupted run stay."""
-    scene = scene_of(folder)
-    (folder / "ply").mkdir(exist_ok=True)
-    for index, seconds in enumerate(scene.timestamps(StoredSequence(folder / PREDICTED).num_frames) or [0.0]):
-        path = folder / "ply" / f"frame_{index:04d}.ply"
-        if not path.exists():
-            write_ply(visible(scene.at(seconds)), path)
+    """One PLY file per time step of the prediction."""
+    export(scene_of(folder), folder / "ply", times=StoredSequence(folder / PREDICTED).num_frames)
 
 
 def write_preview(setup: Setup, folder: Path) -> None:
