@@ -1,0 +1,198 @@
+"""A start for the motion of a body that several cameras see at every timestamp: registration of its hulls, without gradients.
+
+Iterative closest points (Besl and McKay, 1992), non-rigid: each round pairs surface points of the rest time's hull with those of
+a timestamp's, both ways, by position and colour, and solves a linear system for the nodes (Sorkine and Alexa, SGP 2007). It finds
+swings of more than a part's width, where the gradient of a rendering sees nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chronosplat.refine.hull import BOX
+from chronosplat.refine.motion import Motion
+from chronosplat.refine.training_views import TrainingViews
+from chronosplat.scenes.rotations import matrices_to_quats
+
+CELLS, PER_CELL = 80, 4  # along an edge of the cube that holds the object, and of those that are carved first
+INSIDE = 0.25  # alpha of a silhouette
+SIDES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
+SAMPLES = 800  # surface points that are paired
+COLOR = 0.3  # world units that a colour difference of one counts as
+FAR = (0.4, 0.08)  # world units: pairs farther apart count little
+FEWEST = 50  # surface points of a hull that is registered
+ROUNDS = 9
+STIFFNESS = (30.0, 1.0)  # pairs per node that an edge weighs as much as, in the first and the last round
+MOMENTUM = 0.7  # of the last step, with which the next pose is predicted
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Visible points [P, 3] of a hull, and their colours [P, 3]."""
+
+    points: Tensor
+    colors: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """What is compared, in world units."""
+        return torch.cat([self.points, COLOR * self.colors], -1)
+
+
+@torch.no_grad()
+def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps, tracked outward from the rest time.
+
+    Args:
+        rest: index of the rest time among the timestamps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    stamps, which = torch.unique(views.seconds, return_inverse=True)
+    surfaces = [hull_surface(views, (which == k).nonzero()[:, 0].tolist(), generator) for k in range(len(stamps))]
+    usable = [k for k, surface in enumerate(surfaces) if len(surface.points) >= FEWEST]
+    if rest not in usable:
+        return (motion.nodes.new_zeros(len(stamps), len(motion.nodes), 3),) * 2
+    body, still = surfaces[rest], torch.eye(3).expand(len(motion.nodes), 3, 3)
+    weights = dense_weights(motion, body.points)
+    poses = {rest: (motion.nodes.cpu(), still)}
+    shifts, turns = (torch.zeros(len(stamps), len(motion.nodes), 3) for _ in range(2))
+    unlike = {(a, b): chamfer(surfaces[a], surfaces[b]) for a in usable for b in usable}
+    while left := [k for k in usable if k not in poses]:
+        k, alike = min(((k, other) for k in left for other in poses), key=unlike.__getitem__)
+        starts = dict.fromkeys([alike, *(other for other in (k - 1, k + 1) if other in poses)])
+        found = [(*fit(motion, body, weights, surfaces[k], poses[other]), other) for other in starts]
+        poses[k], _, origin = min(found, key=lambda some: some[1])
+        shifts[k] = poses[k][0] - motion.nodes.cpu()
+        turns[k] = rotation_vectors(poses[k][1], turns[origin])
+    nearest = [min(usable, key=lambda other: abs(other - k)) for k in range(len(stamps))]
+    return shifts[nearest].to(motion.nodes), turns[nearest].to(motion.nodes)
+
+
+def chamfer(a: Surface, b: Surface) -> float:
+    """Mean robust distance between two surfaces, both ways."""
+    gaps = torch.cdist(a.features[:400], b.features[:400])
+    return float(1 - (robust(gaps.amin(1), FAR[1]).mean() + robust(gaps.amin(0), FAR[1]).mean()) / 2)
+
+
+def robust(gaps: Tensor, far: float) -> Tensor:
+    """Weights of pairs."""
+    return (1 + (gaps / far).square()).square().reciprocal()
+
+
+def dense_weights(motion: Motion, points: Tensor) -> Tensor:
+    """Skinning weights [P, K]."""
+    nodes, weights = motion.skinning(points.to(motion.nodes))
+    return torch.zeros(len(points), len(motion.nodes)).scatter_add(1, nodes.cpu(), weights.cpu())
+
+
+def fit(motion: Motion, body: Surface, weights: Tensor, target: Surface, start: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], float]:
+    """Move nodes [K, 3] with rotations [K, 3, 3] so that the body's surface meets another one; return them and the cost."""
+    nodes, rotations = start
+    rest, others, edges = motion.nodes.cpu(), motion.others.cpu(), motion.edges.cpu()
+    count = len(rest)
+    i = torch.arange(count)[:, None].expand_as(others)
+    laplacian = torch.zeros(count, count)
+    one = torch.ones(others.numel())
+    for a, b, sign in ((i, i, 1), (others, others, 1), (i, others, -1), (others, i, -1)):
+        laplacian.index_put_((a.flatten(), b.flatten()), sign * one, accumulate=True)
+    colors = COLOR * body.colors
+    cost = 1.0
+    for k in range(ROUNDS):
+        offsets = (rotations @ rest[:, :, None])[..., 0]
+        turned = ((weights @ rotations.flatten(1)).unflatten(1, (3, 3)) @ body.points[:, :, None])[..., 0] - weights @ offsets
+        now = turned + weights @ nodes
+        gaps = torch.cdist(torch.cat([now, colors], -1), target.features)
+        here, there = gaps.min(1), gaps.min(0)
+        share = k / (ROUNDS - 1)
+        reach = FAR[0] * (FAR[1] / FAR[0]) ** share
+        near, far = robust(here.values, reach), robust(there.values, reach)
+        cost = float(1 - (near.mean() + far.mean()) / 2)
+        confidence = near.index_add(0, there.indices, far)
+        wanted = near[:, None] * target.points[here.indices]
+        wanted = wanted.index_add(0, there.indices, far[:, None] * target.points)
+        pulled = wanted - confidence[:, None] * turned
+        rigid = STIFFNESS[0] * (STIFFNESS[1] / STIFFNESS[0]) ** share
+        system = rigid * laplacian + weights.T @ (confidence[:, None] * weights) + 1e-3 * torch.eye(count)
+        factor = torch.linalg.cholesky(system)
+        for _ in range(2):
+            bent = (rotations[:, None] @ edges[..., None])[..., 0]
+            pull = (-bent.sum(1)).index_add(0, others.flatten(), bent.flatten(0, 1))
+            nodes = torch.cholesky_solve(rigid * pull + weights.T @ pulled + 1e-3 * nodes, factor)
+            rotations = best_rotations(edges, nodes[others] - nodes[:, None])
+    return (nodes, rotations), cost
+
+
+def best_rotations(edges: Tensor, now: Tensor) -> Tensor:
+    """Rotations [K, 3, 3] that best map edges [K, E, 3] to others (Kabsch)."""
+    u, _, v = torch.linalg.svd(now.transpose(1, 2) @ edges)
+    flip = torch.ones(len(u), 3)
+    flip[:, 2] = torch.linalg.det(u @ v)
+    return (u * flip[:, None]) @ v
+
+
+def rotation_vectors(rotations: Tensor, near: Tensor) -> Tensor:
+    """Rotation vectors [K, 3], each the nearest to another one of all that are the same rotation."""
+    quats = matrices_to_quats(rotations)
+    quats = torch.where(quats[:, :1] < 0, -quats, quats)
+    sine = quats[:, 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quats[:, :1])
+    axis = quats[:, 1:] / sine.clamp_min(1e-9)
+    full = 2 * torch.pi
+    turns = ((near * axis).sum(-1, keepdim=True) - angle) / full
+    return axis * (angle + full * turns.round())
+
+
+def hull_surface(views: TrainingViews, chosen: list[int], generator: torch.Generator) -> Surface:
+    """Points on the surface of the visual hull of some views, with the mean colour of those that see them."""
+    alphas = (views.pixels[chosen][..., 3].float() / 255)[:, None]
+    cell = 2 * BOX / CELLS
+    coarse = cell * PER_CELL
+    axis = torch.arange(-BOX + coarse / 2, BOX, coarse, device=views.device)
+    points = torch.cartesian_prod(axis, axis, axis)
+    _, depth = _project(views, chosen[0], points)
+    reach = round(float(views.Ks[chosen, 0, 0].max() / depth.min().clamp_min(0.1)) * coarse * 3**0.5 / 2)
+    wide = F.max_pool2d(alphas, (2 * reach + 1, 1), 1, (reach, 0))
+    points = _carved(views, chosen, F.max_pool2d(wide, (1, 2 * reach + 1), 1, (0, reach)), points)
+    inner = (torch.arange(PER_CELL, device=views.device) + 0.5) * cell - coarse / 2
+    points = (points[:, None] + torch.cartesian_prod(inner, inner, inner)).flatten(0, 1)
+    points = _carved(views, chosen, alphas, points)
+    at = ((points + BOX) / cell).long() + 1
+    solid = torch.zeros(CELLS + 2, CELLS + 2, CELLS + 2, dtype=torch.bool, device=views.device)
+    x, y, z = at.unbind(1)
+    solid[x, y, z] = True
+    sides = torch.stack([solid[x + i, y + j, z + k] for i, j, k in SIDES])
+    points = points[~sides.all(0)]
+    height, width = views.size
+    total, count = torch.zeros_like(points), torch.zeros_like(points[:, :1])
+    for i in chosen:
+        at, depth = _project(views, i, points)
+        column, row = at[:, 0].long().clamp(0, width - 1), at[:, 1].long().clamp(0, height - 1)
+        block = row // 2 * width + column // 2  # of two by two pixels: the points have gaps
+        nearest = depth.new_full((height * width,), torch.inf).scatter_reduce(0, block, depth, "amin")
+        visible = (depth <= nearest[block] + 2 * cell).float()[:, None]
+        total = total + visible * views.pixels[i, row, column, :3].float() / 255
+        count = count + visible
+    seen = (count[:, 0] > 0).nonzero()[:, 0].cpu()
+    seen = seen[torch.randperm(len(seen), generator=generator)[:SAMPLES]]
+    return Surface(points[seen].cpu(), (total[seen] / count[seen]).cpu())
+
+
+def _carved(views: TrainingViews, chosen: list[int], alphas: Tensor, points: Tensor) -> Tensor:
+    """The points [P, 3] that all silhouettes [V, 1, H, W] contain."""
+    height, width = views.size
+    for i, alpha in zip(chosen, alphas[:, 0], strict=True):
+        at, _ = _project(views, i, points)
+        column, row = at[:, 0].long().clamp(0, width - 1), at[:, 1].long().clamp(0, height - 1)
+        points = points[alpha[row, column] > INSIDE]
+    return points
+
+
+def _project(views: TrainingViews, i: int, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels [P, 2] and depths [P] of points [P, 3] in a view."""
+    viewmat, K = views.viewmats[i], views.Ks[i]
+    seen = points @ viewmat[:3, :3].T + viewmat[:3, 3]
+    return seen[:, :2] / seen[:, 2:].clamp_min(1e-6) * K[(0, 1), (0, 1)] + K[:2, 2], seen[:, 2]
