@@ -30,6 +30,7 @@ class MotionConfig:
         nearest: nodes J that move a Gaussian.
         frequencies: cosines of a trajectory; at most one less than there are timestamps.
         decay: frequency f is scaled by (1 + f)^-decay, which makes slow motion cheap.
+        local: scale of a pose that every timestamp has of its own, beside the cosines; 0: none.
     """
 
     nodes: int = 100
@@ -44,13 +45,12 @@ class Motion:
 
     Attributes:
         nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
-        shift, turn: [D, K, 3] coefficients of D cosines, to be optimised.
+        shift, turn: [D, K, 3] coefficients of the cosines, and of the timestamps' own poses, to be optimised.
         openness: fraction of the frequencies that take part.
 
     Args:
         means: [N, 3] canonical, among which the nodes are placed.
-        span: first and last second. rest: second at which nothing is moved.
-        timestamps: number of distinct timestamps; a single one has no motion.
+        stamps: [M] the distinct timestamps in seconds, rising; a single one has no motion. rest: second at which nothing is moved.
         generator: random numbers on the CPU.
     """
 

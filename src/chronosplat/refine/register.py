@@ -23,11 +23,13 @@ INSIDE = 0.25  # alpha of a silhouette
 SIDES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 SAMPLES = 800  # surface points that are paired
 COLOR = 0.3  # world units that a colour difference of one counts as
-FAR = (0.4, 0.08)  # world units: pairs farther apart count little
+FAR = (0.4, 0.08)  # world units: pairs farther apart count little, in the first and the last round
 FEWEST = 50  # surface points of a hull that is registered
 ROUNDS = 9
 STIFFNESS = (30.0, 1.0)  # pairs per node that an edge weighs as much as, in the first and the last round
-MOMENTUM = 0.7  # of the last step, with which the next pose is predicted
+
+
+Pose = tuple[Tensor, Tensor]  # positions [K, 3] and rotations [K, 3, 3] of nodes
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,16 @@ class Surface:
 
     @property
     def features(self) -> Tensor:
-        """What is compared, in world units."""
+        """What is compared [P, 6], in world units."""
         return torch.cat([self.points, COLOR * self.colors], -1)
 
 
 @torch.no_grad()
 def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps, tracked outward from the rest time.
+    """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps, tracked from each timestamp to those most like it.
 
     Args:
+        views: in the scene's world; small images suffice.
         rest: index of the rest time among the timestamps.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -89,16 +92,19 @@ def dense_weights(motion: Motion, points: Tensor) -> Tensor:
     return torch.zeros(len(points), len(motion.nodes)).scatter_add(1, nodes.cpu(), weights.cpu())
 
 
-def fit(motion: Motion, body: Surface, weights: Tensor, target: Surface, start: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], float]:
-    """Move nodes [K, 3] with rotations [K, 3, 3] so that the body's surface meets another one; return them and the cost."""
+def fit(motion: Motion, body: Surface, weights: Tensor, target: Surface, start: Pose) -> tuple[Pose, float]:
+    """Move nodes so that the body's surface meets another one.
+
+    Args:
+        body: at rest. weights: [P, K] its skinning weights. start: where the nodes begin.
+
+    Returns:
+        The pose, and the mean robust cost of a pair, in [0, 1].
+    """
     nodes, rotations = start
     rest, others, edges = motion.nodes.cpu(), motion.others.cpu(), motion.edges.cpu()
     count = len(rest)
-    i = torch.arange(count)[:, None].expand_as(others)
-    laplacian = torch.zeros(count, count)
-    one = torch.ones(others.numel())
-    for a, b, sign in ((i, i, 1), (others, others, 1), (i, others, -1), (others, i, -1)):
-        laplacian.index_put_((a.flatten(), b.flatten()), sign * one, accumulate=True)
+    laplacian = edge_laplacian(others)
     colors = COLOR * body.colors
     cost = 1.0
     for k in range(ROUNDS):
@@ -124,6 +130,16 @@ def fit(motion: Motion, body: Surface, weights: Tensor, target: Surface, start: 
             nodes = torch.cholesky_solve(rigid * pull + weights.T @ pulled + 1e-3 * nodes, factor)
             rotations = best_rotations(edges, nodes[others] - nodes[:, None])
     return (nodes, rotations), cost
+
+
+def edge_laplacian(others: Tensor) -> Tensor:
+    """[K, K] of the squared differences between each node and its neighbours [K, E]."""
+    count, each = others.shape
+    incidence = torch.zeros(count * each, count)
+    rows = torch.arange(count * each)
+    incidence[rows, others.flatten()] += 1
+    incidence[rows, rows // each] -= 1
+    return incidence.T @ incidence
 
 
 def best_rotations(edges: Tensor, now: Tensor) -> Tensor:

@@ -101,13 +101,14 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
 
 
 def settings_for(problem: Problem) -> DeformConfig:
-    """The usual settings; other ones where a timestamp shows sides of the body that most others do not."""
+    """The usual settings; other ones where most timestamps show several sides of the body, or where a single one does."""
     views, config = problem.views, problem.config
-    if int(directions_seen(views.cameras, views.times)[1].median()) >= config.dense.min_directions:
+    stamps, directions = directions_seen(views.cameras, views.times)
+    if len(stamps) > 1 and int(directions.median()) >= config.dense.min_directions:
         return config.dense
     if well_seen(views.cameras, views.times):
         return config.deform
-    others = int(directions_seen(views.cameras, views.times)[1].max()) >= config.deform.min_directions
+    others = int(directions.max()) >= config.deform.min_directions
     return config.front_facing if others else config.deform
 
 
