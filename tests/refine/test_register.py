@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
+from chronosplat.events import Cancel
 from chronosplat.refine import random_in_hull
 from chronosplat.refine.motion import Motion, MotionConfig
 from chronosplat.refine.register import best_rotations, edge_laplacian, hull_surface, registered_poses, rotation_vectors
@@ -52,10 +53,10 @@ def test_the_surface_of_a_hull_is_near_the_body_and_has_its_colours() -> None:
     body = swinging().at(1.0)
     gaps = torch.cdist(world_points(surface.points, around()).float(), body.means)
     assert len(surface.points) > 300
-    assert float(gaps.amin(1).max()) < 0.12
+    assert float(gaps.amin(1).median()) < 0.08  # of a bar that is 0.24 thick
     assert float(gaps.amin(0).max()) < 0.16  # no end is missing
-    unlike = (surface.colors - body.colors[gaps.argmin(1)]).abs().mean(1)
-    assert float(unlike.median()) < 0.1
+    unlike = lambda colors: float((surface.colors - colors).abs().mean())
+    assert unlike(body.colors[gaps.argmin(1)]) < unlike(body.colors[gaps.argmin(1)].flip(0)) / 2
 
 
 def test_empty_silhouettes_have_no_surface_and_take_the_pose_of_the_nearest_other() -> None:
@@ -73,6 +74,14 @@ def test_empty_silhouettes_have_no_surface_and_take_the_pose_of_the_nearest_othe
 def motion_of(views: TrainingViews) -> Motion:
     means = hull_surface(views, list(range(REST * SIDES, (REST + 1) * SIDES)), torch.Generator().manual_seed(0)).points
     return Motion(means, torch.unique(views.seconds), 1.0, MotionConfig(nodes=16), torch.Generator().manual_seed(0))
+
+
+def test_registration_that_is_cancelled_keeps_the_poses_so_far() -> None:
+    views, cancel = training(around()), Cancel()
+    cancel.request()
+    shifts, turns = registered_poses(motion_of(views), views, REST, cancel=cancel)
+    assert not shifts.any()
+    assert not turns.any()
 
 
 def test_swings_wider_than_what_swings_are_found() -> None:

@@ -7,12 +7,14 @@ swings of more than a part's width, where the gradient of a rendering sees nothi
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chronosplat.events import Cancel
 from chronosplat.refine.hull import BOX
 from chronosplat.refine.motion import Motion
 from chronosplat.refine.training_views import TrainingViews
@@ -24,7 +26,8 @@ SIDES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 SAMPLES = 800  # surface points that are paired
 COLOR = 0.3  # world units that a colour difference of one counts as
 FAR = (0.4, 0.08)  # world units: pairs farther apart count little, in the first and the last round
-FEWEST = 50  # surface points of a hull that is registered
+COMPARED = 150  # surface points by which timestamps are compared; hulls with fewer are not registered
+LOST = 1.2  # times the median cost, above which a timestamp is tried again
 ROUNDS = 9
 STIFFNESS = (30.0, 1.0)  # pairs per node that an edge weighs as much as, in the first and the last round
 
@@ -46,39 +49,50 @@ class Surface:
 
 
 @torch.no_grad()
-def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int = 0, cancel: Cancel | None = None) -> tuple[Tensor, Tensor]:
     """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps, tracked from each timestamp to those most like it.
 
     Args:
         views: in the scene's world; small images suffice.
-        rest: index of the rest time among the timestamps.
+        rest: index of the rest time among the timestamps. cancel: leaves the other timestamps at the nearest pose so far.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, cancel = torch.Generator().manual_seed(seed), Cancel() if cancel is None else cancel
     stamps, which = torch.unique(views.seconds, return_inverse=True)
     surfaces = [hull_surface(views, (which == k).nonzero()[:, 0].tolist(), generator) for k in range(len(stamps))]
-    usable = [k for k, surface in enumerate(surfaces) if len(surface.points) >= FEWEST]
+    usable = [k for k, surface in enumerate(surfaces) if len(surface.points) > COMPARED]
+    shifts, turns = (torch.zeros(len(stamps), *motion.nodes.shape) for _ in range(2))
     if rest not in usable:
-        return (motion.nodes.new_zeros(len(stamps), len(motion.nodes), 3),) * 2
-    body, still = surfaces[rest], torch.eye(3).expand(len(motion.nodes), 3, 3)
+        return shifts.to(motion.nodes), turns.to(motion.nodes)
+    body = surfaces[rest]
     weights = dense_weights(motion, body.points)
-    poses = {rest: (motion.nodes.cpu(), still)}
-    shifts, turns = (torch.zeros(len(stamps), len(motion.nodes), 3) for _ in range(2))
-    unlike = {(a, b): chamfer(surfaces[a], surfaces[b]) for a in usable for b in usable}
-    while left := [k for k in usable if k not in poses]:
-        k, alike = min(((k, other) for k in left for other in poses), key=unlike.__getitem__)
-        starts = dict.fromkeys([alike, *(other for other in (k - 1, k + 1) if other in poses)])
-        found = [(*fit(motion, body, weights, surfaces[k], poses[other]), other) for other in starts]
-        poses[k], _, origin = min(found, key=lambda some: some[1])
-        shifts[k] = poses[k][0] - motion.nodes.cpu()
-        turns[k] = rotation_vectors(poses[k][1], turns[origin])
+    poses, costs = {rest: (motion.nodes.cpu(), torch.eye(3).expand(len(motion.nodes), 3, 3))}, {rest: 0.0}
+
+    def track(k: int, origins: Iterable[int]) -> None:
+        for other in origins:
+            pose, cost = fit(motion, body, weights, surfaces[k], poses[other])
+            if cost < costs.get(k, torch.inf):
+                poses[k], costs[k] = pose, cost
+                shifts[k], turns[k] = pose[0] - motion.nodes.cpu(), rotation_vectors(pose[1], turns[other])
+
+    unlike = differences([surfaces[k] for k in usable])
+    while (left := [k for k in usable if k not in poses]) and not cancel.requested:
+        rows, columns = ([usable.index(k) for k in some] for some in (left, poses))
+        some = unlike[rows][:, columns]
+        k, alike = left[int(some.amin(1).argmin())], list(poses)[int(some.amin(0).argmin())]
+        track(k, dict.fromkeys([alike, *(other for other in (k - 1, k + 1) if other in poses)]))
+    for k in sorted(poses, key=lambda k: -costs[k]):  # again where the track was lost, from timestamps found since
+        if costs[k] > LOST * sorted(costs.values())[len(costs) // 2] and not cancel.requested:
+            track(k, [other for other in (k - 1, k + 1) if other in poses])
+    usable = list(poses)
     nearest = [min(usable, key=lambda other: abs(other - k)) for k in range(len(stamps))]
     return shifts[nearest].to(motion.nodes), turns[nearest].to(motion.nodes)
 
 
-def chamfer(a: Surface, b: Surface) -> float:
-    """Mean robust distance between two surfaces, both ways."""
-    gaps = torch.cdist(a.features[:400], b.features[:400])
-    return float(1 - (robust(gaps.amin(1), FAR[1]).mean() + robust(gaps.amin(0), FAR[1]).mean()) / 2)
+def differences(surfaces: Sequence[Surface]) -> Tensor:
+    """Mean robust distance between any two surfaces, both ways [S, S]."""
+    some = torch.stack([surface.features[:COMPARED] for surface in surfaces])
+    gaps = [torch.cdist(one[None], some) for one in some]
+    return torch.stack([2 - robust(gap.amin(1), FAR[1]).mean(1) - robust(gap.amin(2), FAR[1]).mean(1) for gap in gaps])
 
 
 def robust(gaps: Tensor, far: float) -> Tensor:

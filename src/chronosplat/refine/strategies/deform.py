@@ -18,6 +18,8 @@ from chronosplat.refine.strategy import Problem, Start, Strategy
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
+MOST_REGISTERED = 100  # timestamps; of more, neighbours lie close together
+
 
 def why_not(views: Views, config: RefineConfig) -> str:
     """Why these views do not suit a body; "" if they do."""
@@ -93,11 +95,13 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     points = random_in_hull(near, count, problem.config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
     start = BodyStart(fields, rest, "visual hull", settings, settings.steps_per_view * len(views), settings.lead)
-    if not settings.register:
-        return start
     stamps = torch.unique(small.seconds)
+    if not settings.register or len(stamps) > MOST_REGISTERED:
+        return start
     motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
-    return replace(start, poses=registered_poses(motion, small, int((stamps - rest).abs().argmin())))
+    return replace(
+        start, poses=registered_poses(motion, small, int((stamps - rest).abs().argmin()), problem.config.seed, problem.events.cancel)
+    )
 
 
 def settings_for(problem: Problem) -> DeformConfig:
