@@ -21,6 +21,7 @@ LOST = 1.3  # times the median error, above which a frame is tried again
 POOR = 0.08  # cost of a pair after registration, from which on swings of limbs are tried
 TRIED, CHOSEN, SWINGS = 240, 3, 2  # points that rate a swing, swings that are registered, and limbs that may swing
 GAIN = 0.01  # of the cost by a swing
+FUTILE = 3  # frames in a row that no swing explains better, after which no more are tried
 RIGIDITY = 0.04
 SHIFT_LR, TURN_LR = 0.35, 0.02  # pixels, radians
 COARSE, FINE = (0.5, 1.0, 1.0, 1.0, 0.5), (1.0, 1.0, 0.5)  # weights of images at 1, 2, 4, 8, 16 pixels
@@ -47,7 +48,7 @@ class Follower:
         self.frames, self.body, self.rest, self.rounds, self.steps = frames, body, rest, rounds, steps
         self.generator = torch.Generator().manual_seed(seed)
         self.visible = body.visible.nonzero()[:, 0]
-        self.limbs = find_limbs(body)
+        self.limbs, self.futile = find_limbs(body), 0
         front = body.in_front
         self.paired = front[torch.randperm(len(front), generator=self.generator)[:SAMPLES]]
         x, y = body.pixels[body.columns[self.paired]].unbind(1)
@@ -120,7 +121,7 @@ class Follower:
         described = describe(frames.images[index], frames.alphas[index])
         target = Colored(frames.plane(pixels.flip(1) + 0.5), described[pixels[:, 0], pixels[:, 1]])
         pose, cost = self._nearest(starts, target)
-        return self._swung(starts, pose, cost, target) if cost > POOR and self.limbs else pose
+        return self._swung(starts, pose, cost, target) if cost > POOR and self.limbs and self.futile < FUTILE else pose
 
     def _nearest(self, starts: list[Pose], target: Colored) -> tuple[Pose, float]:
         focal, rounds = self.frames.focal, self.rounds
@@ -131,6 +132,7 @@ class Follower:
         """Swing limbs of a registered pose and of its starts, where that explains a frame clearly better."""
         some = slice(None, None, SAMPLES // TRIED)
         sample = (self.paired[some], self.features[some], self.frames.focal, Colored(target.at[some], target.features[some]))
+        self.futile += 1
         for _ in range(SWINGS):
             turned = [swings(self.body, start, self.limbs) for start in (pose, *starts)]
             tried = Pose(torch.cat([p.shifts for p in turned]), torch.cat([p.turns for p in turned]))
@@ -138,7 +140,7 @@ class Follower:
             other, less = self._nearest([tried[[k]] for k in best.tolist()], target)
             if less > cost - GAIN:
                 break
-            pose, cost, starts = other, less, []
+            pose, cost, starts, self.futile = other, less, [], 0
         return pose
 
     def _descend(self, starts: list[Pose], indices: list[int]) -> tuple[Pose, list[float]]:

@@ -7,7 +7,7 @@ of a rendering sees nothing. Motion stays in the image plane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,9 +82,11 @@ def register(
 
 def mismatches(body: Body, chosen: Tensor, features: Tensor, focal: float, target: Colored, pose: Pose) -> Tensor:
     """The mean robust cost [V] of a pair, as of :func:`register`, in poses [V, K, 3] as they are."""
+    columns = body.columns[chosen]
+    few = replace(body, points=body.points[chosen], weights=body.weights[columns], columns=torch.arange(len(chosen)))
     found, unlike = [], torch.cdist(features, target.features).square()
     for k in range(0, len(pose.shifts), AT_ONCE):
-        moved = deform(body, pose[k : k + AT_ONCE], chosen)
+        moved = deform(few, pose[k : k + AT_ONCE])
         now = moved[..., :2] / (1 + moved[..., 2:] / focal)
         gaps = (torch.cdist(now, target.at.expand(len(now), -1, -1)).square() + unlike).sqrt()
         pairs = torch.cat([gaps.amin(1), gaps.amin(2)], 1)
