@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -185,3 +186,30 @@ def rig(world: Similarity, size: int = 256) -> Cameras:
 
 
 WORLD = tilted_world()
+
+
+def read_page(path: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """The header of a page, and the compressed bytes of its blocks."""
+    text = path.read_text(encoding="utf-8")
+    header = text.partition('<script type="application/json" id="scene">')[2].partition("</script>")[0]
+    blocks = [part.partition("</script>")[0] for part in text.split('class="block">')[1:]]
+    return json.loads(header), [base64.b64decode(block) for block in blocks]
+
+
+def unpacked(count: int, channels: list[list[float]], data: bytes) -> list[np.ndarray]:
+    """The integers of each channel, as docs/viewer.md says that they are stored."""
+    planes = np.frombuffer(zlib.decompress(data), np.uint8).astype(np.int64)
+    found: list[np.ndarray] = []
+    at = 0
+    for bits, _, _, differences, *_ in channels:
+        width = -(-int(bits) // 8)
+        values = sum(planes[at + k * count : at + (k + 1) * count] << (8 * k) for k in range(width))
+        at += width * count
+        values = np.asarray(values)
+        if differences:
+            values = (values >> 1) ^ -(values & 1)
+            values = np.cumsum(values) if int(differences) & 1 else values
+            values = values + found[-1] if int(differences) & 2 else values
+        found.append(values & ((1 << int(bits)) - 1))
+    assert at == len(planes)
+    return found

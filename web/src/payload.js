@@ -35,18 +35,23 @@ export function readPage() {
 export async function unpack({ count, channels, bytes }, stride) {
   const planes = await inflate(bytes);
   const words = new Uint32Array(count * stride);
+  let [before, now] = [new Uint32Array(count), new Uint32Array(count)]; // the channel before, and this one
   let at = 0;
-  for (const [bits, word, shift, isSmooth] of channels) {
+  for (const [bits, word, shift, differences] of channels) {
     const mask = 2 ** bits - 1;
-    let before = 0;
+    let sum = 0; // of differences to the Gaussian before
     for (let i = 0; i < count; i++) {
       let q = planes[at + i];
       if (bits > 8) q |= planes[at + count + i] << 8;
       if (bits > 16) q |= planes[at + 2 * count + i] << 16;
-      if (isSmooth) q = before = (before + ((q >>> 1) ^ -(q & 1))) & mask;
-      words[i * stride + word] |= q << shift;
+      if (differences) q = (q >>> 1) ^ -(q & 1); // zigzag: 0, -1, 1, -2, ...
+      if (differences & 1) q = sum += q;
+      if (differences & 2) q += before[i];
+      now[i] = q & mask;
+      words[i * stride + word] |= now[i] << shift;
     }
     at += Math.ceil(bits / 8) * count;
+    [before, now] = [now, before];
   }
   return words;
 }

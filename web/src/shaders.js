@@ -8,11 +8,11 @@ const LIBRARY = `
     vec2 r = texelFetch(rows, ivec2(row, 0), 0).xy;
     return r.x + r.y * float(q);
   }
-  // 10 bits for each of three components, and the index (wxyz) of the largest
+  // 9 bits for each of three components, and the index (wxyz) of the largest
   vec4 unpackedQuat(uint q) {
-    vec3 c = (vec3(q & 1023u, (q >> 10) & 1023u, (q >> 20) & 1023u) / 1023.0 - 0.5) * 1.4142135623730951;
+    vec3 c = (vec3(q & 511u, (q >> 9) & 511u, (q >> 18) & 511u) / 511.0 - 0.5) * 1.4142135623730951;
     float big = sqrt(max(0.0, 1.0 - dot(c, c)));
-    uint largest = q >> 30;
+    uint largest = q >> 27;
     if (largest == 0u) return vec4(c.x, c.y, c.z, big);
     if (largest == 1u) return vec4(big, c.x, c.y, c.z);
     if (largest == 2u) return vec4(c.z, big, c.x, c.y);
@@ -34,9 +34,9 @@ const LIBRARY = `
 `;
 
 const LINEAR = `
-  float away = time - value(rows, 13, b.w >> 16);
-  float sigma = exp(value(rows, 14, (b.y >> 12) & 0xffffu));
-  vec3 root = vec3(value(rows, 10, b.z & 0xffffu), value(rows, 11, b.z >> 16), value(rows, 12, b.w & 0xffffu));
+  float away = time - value(rows, 13, (b.z >> 12) & 0xfffu);
+  float sigma = exp(value(rows, 14, b.w & 0xfffu));
+  vec3 root = vec3(value(rows, 10, b.y & 0xfffu), value(rows, 11, (b.y >> 12) & 0xfffu), value(rows, 12, b.z & 0xfffu));
   center += sign(root) * root * root * away;
   float weight = exp(-0.5 * (away / sigma) * (away / sigma));
   rgba.a *= weight;
@@ -63,7 +63,7 @@ const SKINNED = `
   if (GROUPS > 0) {
     int group = 2 * (NODES + int(b.z));
     vec4 shift = poseTexel(poses, group);
-    float share = value(rows, 15, (b.y >> 12) & 0xffu);
+    float share = value(rows, 15, b.y & 0xffu);
     center += shift.xyz;
     rgba.rgb = clamp(rgba.rgb + share * poseTexel(poses, group + 1).rgb, 0.0, 1.0);
     rgba.a *= shift.w;
@@ -80,7 +80,7 @@ const splat = (motion) => `
     uvec4 a = texelFetch(data, place(index, 0), 0), b = texelFetch(data, place(index, 1), 0);
     vec3 center = vec3(value(rows, 0, a.x & 0xffffffu), value(rows, 1, a.y & 0xffffffu), value(rows, 2, a.z & 0xffffffu));
     vec4 rgba = vec4(value(rows, 3, a.x >> 24), value(rows, 4, a.y >> 24), value(rows, 5, a.z >> 24), value(rows, 6, a.w >> 24));
-    vec3 scales = exp(vec3(value(rows, 7, a.w & 0xfffu), value(rows, 8, (a.w >> 12) & 0xfffu), value(rows, 9, b.y & 0xfffu)));
+    vec3 scales = exp(vec3(value(rows, 7, a.w & 0xffu), value(rows, 8, (a.w >> 8) & 0xffu), value(rows, 9, (a.w >> 16) & 0xffu)));
     vec4 quat = unpackedQuat(b.x);
     bool shown = true;
     ${motion}

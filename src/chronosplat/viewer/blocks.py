@@ -14,8 +14,7 @@ from torch import Tensor
 
 from chronosplat.scenes import Scene, Skinned
 from chronosplat.shapes import InputError, check_finite
-from chronosplat.viewer.packing import Channel, Place, curve_order, floats, integers, packed, position_bits, quantised, quat_channels
-from chronosplat.viewer.packing import signed_root as root
+from chronosplat.viewer.packing import Channel, Place, curve_order, floats, integers, packed, position_bits, quantised, quat_channels, signed_root
 
 ALPHA_MIN = 1 / 255  # the renderer skips less
 FAINT = 0.05  # and in linear motion culls Gaussians whose opacity, or weight in time, is less
@@ -99,24 +98,22 @@ def _block(fields: Mapping[str, Tensor], opacity_min: float, seen: Tensor | None
 def _channels(x: Mapping[str, Tensor]) -> list[Channel]:
     """The record of a Gaussian on the GPU: words of 32 bits, four to a texel."""
     bits = position_bits(x["means"], x["scales"])
-    scales = x["scales"].clamp_min(1e-12).log()
-    parts = [quantised(x["means"][:, k], bits, Place(k), k, is_smooth=True) for k in range(3)]
-    parts += [quantised(x["colors"][:, k], 8, Place(k, 24), 3 + k, is_smooth=True) for k in range(3)]
-    parts += [quantised(x["opacities"].clamp(0, 0.999), 8, Place(3, 24), 6)]
-    parts += [quantised(scales[:, 0], 12, Place(3), 7), quantised(scales[:, 1], 12, Place(3, 12), 8), quantised(scales[:, 2], 12, Place(5), 9)]
+    parts = [channel for k in range(3) for channel in quantised(x["means"][:, k : k + 1], bits, [Place(k)], k)]
+    parts += quantised(x["colors"], 8, [Place(0, 24), Place(1, 24), Place(2, 24)], 3)
+    parts += quantised(x["opacities"].clamp(0, 0.999)[:, None], 8, [Place(3, 24)], 6)
+    parts += quantised(x["scales"].clamp_min(1e-12).log(), 8, [Place(3), Place(3, 8), Place(3, 16)], 7)
     parts += quat_channels(x["quats"], 4)
     if "velocities" in x:
-        velocities = root(x["velocities"])
-        places = [Place(6), Place(6, 16), Place(7)]
-        parts += [quantised(velocities[:, k], 16, places[k], 10 + k) for k in range(3)]
-        parts += [quantised(x["time_centers"], 16, Place(7, 16), 13), quantised(x["time_sigmas"].log(), 16, Place(5, 12), 14)]
+        parts += quantised(signed_root(x["velocities"]), 11, [Place(5), Place(5, 12), Place(6)], 10)
+        parts += quantised(x["time_centers"][:, None], 12, [Place(6, 12)], 13)
+        parts += quantised(x["time_sigmas"].log()[:, None], 12, [Place(7)], 14)
     if "skin_nodes" in x:
         weights = (x["skin_weights"].double().clamp(0, 1) * 65535).round()
         for j in range(weights.shape[1]):
             parts += [integers(x["skin_nodes"][:, j], 16, Place(8 + j)), integers(weights[:, j], 16, Place(8 + j, 16))]
     if "groups" in x:
         share = x.get("shares", torch.ones_like(x["opacities"]))
-        parts += [integers(x["groups"], 24, Place(6)), quantised(share, 8, Place(5, 12), 15)]
+        parts += [integers(x["groups"], 24, Place(6)), *quantised(share[:, None], 8, [Place(5)], 15)]
     return parts
 
 

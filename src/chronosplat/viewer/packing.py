@@ -1,13 +1,15 @@
 """Gaussians as compressed bytes: quantised channels in spatial order, split into byte planes (docs/viewer.md, "Data").
 
 A channel is stored as ``low + step * q`` with q an unsigned integer of at most 24 bits. Gaussians are sorted along a space-filling
-curve; q, or its difference to the Gaussian before, is split into byte planes, which deflate compresses.
+curve; q, or its difference to the channel before, to the Gaussian before or to both, is split into byte planes, which deflate
+compresses. Sizes and errors: docs/results.md, "The page".
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +19,11 @@ from torch import Tensor
 
 from chronosplat.scenes import normalize
 
-POSITION_BITS = (16, 24)  # fewest and most; more than the fewest where Gaussians are small beside the bounding box
+POSITION_BITS = (13, 24)  # fewest and most; more than the fewest where Gaussians are small beside the bounding box
+QUAT_BITS = 9
 FINEST = 0.05  # largest step of a position, in the axes of the smallest Gaussians
 MORTON_BITS = 10
-LEVEL = 9
+LEVEL, TRIAL = 9, 1  # of deflate
 
 Integers = NDArray[np.uint32]
 
@@ -38,26 +41,28 @@ class Channel:
     """One number per Gaussian.
 
     Attributes:
-        values: [N] integers below 2^bits. low, step: what they mean. is_smooth: store differences along the curve.
-        place: on the GPU. row: of the page's table of ``low`` and ``step``; None: the shader needs neither.
+        values: [N] integers below 2^bits. low, step: what they mean.
+        place: on the GPU. row: of the page's table of ``low`` and ``step``; -1: the shader needs neither.
+        is_alike: whether the channel before has the same bits and meaning, such as another colour.
     """
 
     values: Integers
     bits: int
     place: Place
-    row: int | None = None
+    row: int = -1
     low: float = 0.0
     step: float = 0.0
-    is_smooth: bool = False
+    is_alike: bool = False
 
 
-def quantised(values: Tensor, bits: int, place: Place, row: int, is_smooth: bool = False) -> Channel:
-    """Quantise values [N] between their extremes."""
+def quantised(values: Tensor, bits: int, places: Sequence[Place], row: int) -> list[Channel]:
+    """Quantise values [N, C] between their extremes, which the channels share; rows count up from ``row``."""
     x = values.double().cpu().numpy()
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     step = (high - low) / (2**bits - 1)
     whole = np.rint((x - low) / step) if step > 0 else np.zeros_like(x)
-    return Channel(whole.clip(0, 2**bits - 1).astype(np.uint32), bits, place, row, low, step, is_smooth)
+    whole = whole.clip(0, 2**bits - 1).astype(np.uint32)
+    return [Channel(whole[:, k], bits, place, row + k, low, step, k > 0) for k, place in enumerate(places)]
 
 
 def integers(values: Tensor, bits: int, place: Place) -> Channel:
@@ -81,14 +86,14 @@ def signed_root(values: Tensor) -> Tensor:
 
 
 def quat_channels(quats: Tensor, word: int) -> list[Channel]:
-    """Quaternions [N, 4] in 32 bits: the index of the largest component, and the other three relative to it."""
+    """Quaternions [N, 4] in 29 bits: the index of the largest component, and the other three with its sign positive."""
     unit = normalize(quats.double())
     largest = unit.abs().argmax(-1, keepdim=True)
     unit = unit * unit.gather(-1, largest).sign()
     others = torch.stack([unit.gather(-1, (largest + k) % 4)[:, 0] for k in (1, 2, 3)], -1)
-    whole = ((others * 0.5**0.5 + 0.5) * 1023).round().clamp(0, 1023).long()  # components are within 1 / sqrt 2
-    parts = [integers(whole[:, k], 10, Place(word, 10 * k)) for k in range(3)]
-    return [*parts, integers(largest[:, 0], 2, Place(word, 30))]
+    whole = ((others * 0.5**0.5 + 0.5) * (2**QUAT_BITS - 1)).round().long()  # components are within 1 / sqrt 2
+    parts = [integers(whole[:, k], QUAT_BITS, Place(word, QUAT_BITS * k)) for k in range(3)]
+    return [*parts, integers(largest[:, 0], 2, Place(word, 3 * QUAT_BITS))]
 
 
 def curve_order(means: Tensor) -> Tensor:
@@ -105,19 +110,36 @@ def curve_order(means: Tensor) -> Tensor:
 
 
 def packed(channels: list[Channel]) -> tuple[list[list[float]], bytes]:
-    """Return [bits, word, shift, is_smooth, row or -1, low, step] of each channel, and the compressed bytes."""
-    described, planes = [], []
+    """Return [bits, word, shift, differences, row, low, step] of each channel, and the compressed bytes.
+
+    ``differences`` is the sum of 1: to the Gaussian before, and 2: to the channel before; whichever compresses best.
+    """
+    described: list[list[float]] = []
+    planes: list[bytes] = []
+    before = np.zeros(0, np.uint32)
     for channel in channels:
-        values = _differences(channel.values, channel.bits) if channel.is_smooth else channel.values
-        planes += [(values >> np.uint32(shift)).astype(np.uint8).tobytes() for shift in range(0, channel.bits, 8)]
-        row = -1 if channel.row is None else channel.row
-        described.append([channel.bits, channel.place.word, channel.place.shift, int(channel.is_smooth), row, channel.low, channel.step])
+        ways = range(4 if channel.is_alike else 2)
+        candidates = [_planes(_differences(channel.values, before, channel.bits, way), channel.bits) for way in ways]
+        best = min(ways, key=lambda way: len(zlib.compress(candidates[way], TRIAL)))
+        planes.append(candidates[best])
+        before = channel.values
+        described.append([channel.bits, channel.place.word, channel.place.shift, best, channel.row, channel.low, channel.step])
     return described, zlib.compress(b"".join(planes), LEVEL)
 
 
-def _differences(values: Integers, bits: int) -> Integers:
+def _planes(values: Integers, bits: int) -> bytes:
+    """Bytes of equal significance side by side, the lowest first."""
+    return b"".join((values >> np.uint32(shift)).astype(np.uint8).tobytes() for shift in range(0, bits, 8))
+
+
+def _differences(values: Integers, before: Integers, bits: int, way: int) -> Integers:
     """Differences modulo 2^bits as zigzag integers: 0, -1, 1, -2, ... become 0, 1, 2, 3, ..."""
-    wrapped = np.diff(values.astype(np.int64), prepend=0) & ((1 << bits) - 1)
+    if way == 0:
+        return values
+    whole = values.astype(np.int64)
+    whole = whole - before if way & 2 else whole
+    whole = np.diff(whole, prepend=0) if way & 1 else whole
+    wrapped = whole & ((1 << bits) - 1)
     signed = np.where(wrapped >= 1 << (bits - 1), wrapped - (1 << bits), wrapped)
     return np.where(signed < 0, -2 * signed - 1, 2 * signed).astype(np.uint32)
 
