@@ -29,7 +29,6 @@ const licences = await Promise.all(
   }),
 );
 const notice = `The viewer of chronosplat (Apache-2.0). It contains:\n\n${licences.join("\n\n\n")}\n`;
-await writeFile(new URL("LICENSES", here), notice);
 
 const parts = {
   "/* style */": styles.outputFiles[0].text.trim(),
@@ -42,4 +41,5 @@ for (const [mark, text] of Object.entries(parts)) {
   page = page.replace(mark, () => text);
 }
 await writeFile(target, page);
+if (!process.argv[2]) await writeFile(new URL("LICENSES", here), notice);
 console.log(`${(page.length / 1e6).toFixed(2)} MB, program ${(program.length / 1e6).toFixed(2)} MB`);

@@ -99,7 +99,7 @@ def chromium() -> Iterator[Browser]:
                 process.kill()
 
 
-def shell(count: int = 3000, seed: int = 0) -> dict[str, Tensor]:
+def shell(count: int = 2500, seed: int = 0) -> dict[str, Tensor]:
     """Flat Gaussians on a bumpy sphere: surface-like, all orientations, colours that vary over it."""
     random = torch.Generator().manual_seed(seed)
     way = normalize(torch.randn(count, 4, generator=random))[:, :3]
@@ -109,7 +109,7 @@ def shell(count: int = 3000, seed: int = 0) -> dict[str, Tensor]:
     return {
         "means": way * radius,
         "quats": normalize(turn),
-        "scales": torch.tensor([0.03, 0.02, 0.004]) * (0.5 + torch.rand(count, 1, generator=random)),
+        "scales": torch.tensor([0.02, 0.014, 0.004]) * (0.5 + torch.rand(count, 1, generator=random)),
         "opacities": 0.3 + 0.69 * torch.rand(count, generator=random),
         "colors": (0.5 + 0.5 * torch.sin(6 * way + torch.tensor([0.0, 2.0, 4.0]))).clamp(0, 1),
     }
@@ -139,8 +139,12 @@ def moving_shell(world: Similarity | None = None) -> Gaussians4D:
 def frame_shells(world: Similarity | None = None, frames: int = 4) -> GaussianSequence:
     """Other Gaussians at each of some uneven times."""
     sets = [shell(seed=i) for i in range(frames)]
-    stacked = {name: torch.stack([s[name] * (0.8 + 0.1 * i) if name == "means" else s[name] for i, s in enumerate(sets)]) for name in sets[0]}
-    return GaussianSequence(**stacked, times=torch.tensor([0.5 + 0.1 * i * (i + 1) for i in range(frames)]).double(), world=world or Similarity())
+    stacked = {
+        name: torch.stack([s[name] * (0.8 + 0.1 * i) if name == "means" else s[name] for i, s in enumerate(sets)]) for name in sets[0]
+    }
+    return GaussianSequence(
+        **stacked, times=torch.tensor([0.5 + 0.1 * i * (i + 1) for i in range(frames)]).double(), world=world or Similarity()
+    )
 
 
 def skinned_shell(world: Similarity | None = None, residuals: bool = True) -> DeformableGaussians:

@@ -58,7 +58,12 @@ def test_every_kind_of_difference_is_used_where_it_helps() -> None:
     noise = random.integers(0, 1 << 16, 4000, dtype=np.uint32)
     smooth = np.arange(4000, dtype=np.uint32)
     ways = {}
-    for name, first, second in (("none", smooth, noise), ("gaussian", noise, smooth), ("channel", noise, noise + np.uint32(0)), ("both", noise, noise + smooth & np.uint32(65535))):
+    for name, first, second in (
+        ("none", smooth, noise),
+        ("gaussian", noise, smooth),
+        ("channel", noise, noise + np.uint32(0)),
+        ("both", noise, noise + smooth & np.uint32(65535)),
+    ):
         channels, _ = packed([Channel(first, 16, Place(0)), Channel(second, 16, Place(1), is_alike=True)])
         ways[name] = channels[1][3]
     assert ways == {"none": 0, "gaussian": 1, "channel": 2, "both": 3}
@@ -138,14 +143,14 @@ def test_frames_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     header, blocks = scene_blocks(scene, 99)
     assert header == {"form": "frames", "times": scene.times.tolist()}
     assert calls == []
-    assert [next(blocks).count, len(calls)] == [3000, 1]
+    assert [next(blocks).count, len(calls)] == [2500, 1]
     assert [len(list(blocks)), calls] == [3, [1] * 4]
 
 
 def test_a_body_is_stored_once() -> None:
     header, blocks = scene_blocks(skinned_shell(), 99)
     assert [header[name] for name in ("form", "nodes", "joints", "groups")] == ["skinned", 8, 4, 6]
-    assert [block.count for block in blocks] == [3000]
+    assert [block.count for block in blocks] == [2500]
 
 
 def test_values_that_are_not_finite_are_refused() -> None:

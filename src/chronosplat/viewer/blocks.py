@@ -14,7 +14,18 @@ from torch import Tensor
 
 from chronosplat.scenes import Scene, Skinned
 from chronosplat.shapes import InputError, check_finite
-from chronosplat.viewer.packing import Channel, Place, curve_order, floats, integers, packed, position_bits, quantised, quat_channels, signed_root
+from chronosplat.viewer.packing import (
+    Channel,
+    Place,
+    curve_order,
+    floats,
+    integers,
+    packed,
+    position_bits,
+    quantised,
+    quat_channels,
+    signed_root,
+)
 
 ALPHA_MIN = 1 / 255  # the renderer skips less
 FAINT = 0.05  # and in linear motion culls Gaussians whose opacity, or weight in time, is less
@@ -74,7 +85,12 @@ def _skinned(scene: Skinned) -> Block:
 
 def _skinned_header(scene: Skinned) -> dict[str, Any]:
     """The knots, and what moves the nodes and groups at each: float32 [M, K, 6] and [M, G, 7]."""
-    header: dict[str, Any] = {"form": "skinned", "knots": scene.knots.tolist(), "nodes": len(scene.nodes), "joints": scene.skin_nodes.shape[1]}
+    header: dict[str, Any] = {
+        "form": "skinned",
+        "knots": scene.knots.tolist(),
+        "nodes": len(scene.nodes),
+        "joints": scene.skin_nodes.shape[1],
+    }
     header |= {"rest": floats(scene.nodes), "motion": floats(torch.cat([scene.shifts, scene.turns], -1)), "groups": 0}
     if scene.offsets is not None and scene.tints is not None:
         fades = torch.ones_like(scene.offsets[..., :1]) if scene.fades is None else scene.fades[..., None]
@@ -125,8 +141,8 @@ def typical_place(scene: Scene) -> tuple[list[float], float]:
     means = fields["means"][0][fields["opacities"][0] > 0.1].double()
     if not len(means):
         return [0.0, 0.0, 0.0], 1.0
-    low, high = torch.quantile(means[:: max(1, len(means) // 100_000)], torch.tensor([0.02, 0.98], dtype=torch.float64).to(means.device), dim=0)
+    low, high = torch.quantile(
+        means[:: max(1, len(means) // 100_000)], torch.tensor([0.02, 0.98], dtype=torch.float64).to(means.device), dim=0
+    )
     radius = float((high - low).norm()) / 2
     return ((low + high) / 2).tolist(), radius or 1.0
-
-
