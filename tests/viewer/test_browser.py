@@ -222,8 +222,6 @@ def test_the_box_measures_and_hides(browser: Browser, pages: Callable[[str], Pat
     browser("press", key="Escape")  # the panel, which covers half of this small page
     handle = "document.querySelector('.handle').getBoundingClientRect()"  # of the lower x side
     side = browser.js(f"(({{left, top, width, height}}) => [left + width / 2, top + height / 2])({handle})")
-        "(({left, top, width, height}) => [left + width / 2, top + height / 2])(document.querySelectorAll('.handle')[0].getBoundingClientRect())"
-    )
     before = browser.js("viewer.crop.box.min.x")
     browser("drag", **{"from": side, "to": [side[0] + 9, side[1] + 9], "button": "left"})
     assert browser.js("viewer.crop.box.min.x") != before
