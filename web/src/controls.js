@@ -121,7 +121,7 @@ export class Controls {
 
   wheel(event) {
     event.preventDefault();
-    const lines = event.deltaMode === 1 ? 16 : 1;
+    const lines = event.deltaMode === 1 ? 16 : event.ctrlKey ? 8 : 1; // a pinch on a trackpad comes as Ctrl and small steps
     this.dolly(Math.exp(event.deltaY * lines * WHEEL));
   }
 

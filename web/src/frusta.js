@@ -11,7 +11,9 @@ export class Frusta {
     this.group.visible = false;
     this.poses = header.cameras.map((camera) => world.local(new THREE.Matrix4().set(...camera.pose)));
     stage.helpers.add(this.group);
+    this.depth = header.radius * 0.13; // of the pyramids
     this.isBuilt = false;
+    stage.beforerender.push(() => this.hideNear());
   }
 
   setVisible(isVisible) {
@@ -23,7 +25,7 @@ export class Frusta {
   build() {
     this.isBuilt = true;
     const { header } = this;
-    const depth = header.radius * 0.18;
+    const { depth } = this;
     const color = new THREE.Color("#4c8dff");
     header.cameras.forEach((camera, index) => {
       const corners = cornersOf(camera.lens, header.size).map(([x, y]) => new THREE.Vector3(x * depth, y * depth, -depth));
@@ -40,13 +42,21 @@ export class Frusta {
     this.group.updateMatrixWorld(true);
   }
 
+  /** A pyramid around the camera would cover the view. */
+  hideNear() {
+    const apex = new THREE.Vector3();
+    for (const holder of this.group.children) {
+      holder.visible = apex.setFromMatrixPosition(holder.matrix).distanceTo(this.stage.camera.position) > 2 * this.depth;
+    }
+  }
+
   picture(url, corners) {
     const geometry = new THREE.BufferGeometry().setFromPoints(corners);
     geometry.setAttribute("uv", new THREE.Float32BufferAttribute([0, 1, 1, 1, 1, 0, 0, 0], 2));
     geometry.setIndex([0, 1, 2, 0, 2, 3]);
     const texture = new THREE.TextureLoader().load(url, () => this.stage.invalidate());
     texture.colorSpace = THREE.SRGBColorSpace;
-    return new THREE.Mesh(geometry, new THREE.MeshBasicMaterial({ map: texture, side: THREE.DoubleSide }));
+    return new THREE.Mesh(geometry, new THREE.MeshBasicMaterial({ map: texture, side: THREE.DoubleSide, polygonOffset: true, polygonOffsetFactor: 2, polygonOffsetUnits: 2 }));
   }
 
   /** Look through an input camera, with its exact intrinsics. */

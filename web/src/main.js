@@ -33,15 +33,19 @@ async function main() {
   stage.scene.add(splats.object);
   stage.updaters.push((elapsed) => player.update(elapsed));
 
-  /** The first view: in front of the scene, or through the first input camera. */
+  /** The first view: the whole scene, from a little right of and above the first input camera, else the front. */
   const reset = () => {
     const center = new THREE.Vector3(...header.center);
     stage.setLens(null);
     stage.fov = 40;
-    const way = new THREE.Vector3(0.25, 0.3, 1).applyQuaternion(new THREE.Quaternion().setFromUnitVectors(new THREE.Vector3(0, 1, 0), controls.up));
-    if (frusta.poses.length && controls.up.y === 1) way.setFromMatrixPosition(frusta.poses[0]).sub(center);
+    const upright = new THREE.Quaternion().setFromUnitVectors(new THREE.Vector3(0, 1, 0), controls.up);
+    const way = new THREE.Vector3(0, 0, 1).applyQuaternion(upright);
+    if (frusta.poses.length) way.setFromMatrixPosition(frusta.poses[0]).sub(center);
+    way.addScaledVector(controls.up, -way.dot(controls.up));
+    if (way.lengthSq() < 1e-12) way.set(1, 0, 0).applyQuaternion(upright);
+    way.applyAxisAngle(controls.up, 0.5).setLength(1).addScaledVector(controls.up, 0.3);
     const narrow = Math.min(1, stage.canvas.clientWidth / stage.canvas.clientHeight);
-    const distance = (1.25 * header.radius) / Math.sin((stage.fov / 2) * (Math.PI / 180)) / narrow;
+    const distance = (1.15 * header.radius) / Math.sin((stage.fov / 2) * (Math.PI / 180)) / narrow;
     controls.lookAt(way.setLength(distance).add(center), center);
   };
   reset();

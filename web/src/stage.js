@@ -15,6 +15,7 @@ export class Stage {
     this.frames = 0;
     this.dirty = true;
     this.updaters = [];
+    this.beforerender = [];
     this.onrender = [];
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false, preserveDrawingBuffer: true, powerPreference: "high-performance" });
     this.scene = new THREE.Scene();
@@ -55,6 +56,7 @@ export class Stage {
   render() {
     this.dirty = false;
     this.applyLens();
+    for (const call of this.beforerender) call();
     this.renderer.render(this.scene, this.camera);
     this.frames += 1;
     for (const call of this.onrender) call();
