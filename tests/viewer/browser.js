@@ -7,6 +7,7 @@ const [, , chromiumPath, webFolder] = process.argv;
 const { chromium } = createRequire(`${webFolder}/package.json`)("playwright-core");
 const flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--disable-dev-shm-usage"];
 const browser = await chromium.launch({ executablePath: chromiumPath, headless: true, args: flags });
+const contexts = {};
 let page = null;
 let devtools = null;
 let troubles = [];
@@ -14,9 +15,12 @@ let requests = [];
 
 const actions = {
   async open({ url, width, height, touch, before }) {
-    await page?.context().close();
-    const context = await browser.newContext({ viewport: { width, height }, hasTouch: Boolean(touch), isMobile: Boolean(touch), offline: true, acceptDownloads: true });
+    await page?.close();
+    const kind = touch ? "phone" : "desktop";
+    contexts[kind] ??= await browser.newContext({ hasTouch: Boolean(touch), isMobile: Boolean(touch), offline: true, acceptDownloads: true });
+    const context = contexts[kind];
     page = await context.newPage();
+    await page.setViewportSize({ width, height });
     devtools = await context.newCDPSession(page); // its evaluation is not subject to the page's policy
     [troubles, requests] = [[], []];
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && troubles.push(message.text()));

@@ -23,7 +23,7 @@ POSITION_BITS = (13, 24)  # fewest and most; more than the fewest where Gaussian
 QUAT_BITS = 9
 FINEST = 0.05  # largest step of a position, in the axes of the smallest Gaussians
 MORTON_BITS = 10
-LEVEL, TRIAL = 9, 1  # of deflate
+LEVEL, TRIAL = 6, 1  # of deflate
 
 Integers = NDArray[np.uint32]
 
