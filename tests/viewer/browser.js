@@ -49,6 +49,14 @@ const actions = {
     await page.mouse.move(...at);
     await page.mouse.wheel(0, delta);
   },
+  // fingers: their ways, each a list of [x, y]
+  touch: async ({ fingers }) => {
+    const send = (type, points) => devtools.send("Input.dispatchTouchEvent", { type, touchPoints: points });
+    const at = (step) => fingers.map((way, id) => ({ x: way[step][0], y: way[step][1], id }));
+    await send("touchStart", at(0));
+    for (let step = 1; step < fingers[0].length; step++) await send("touchMove", at(step));
+    await send("touchEnd", []);
+  },
   click: ({ selector }) => page.click(selector, { timeout: 5000 }),
   press: ({ key }) => page.keyboard.press(key),
   download: async ({ selector, path }) => {

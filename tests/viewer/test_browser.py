@@ -298,6 +298,14 @@ def test_it_works_at_phone_size(browser: Browser, pages: Callable[[str], Path]) 
         assert browser.js(code) == []
     assert browser.js("document.documentElement.scrollWidth") == 360
     browser("click", selector="[data-panel=help]")
+    place = "[viewer.controls.distance, ...viewer.stage.camera.position.toArray()]"
+    start = browser.js(place)
+    browser("touch", fingers=[[[180, 300], [200, 310], [230, 320]]])  # one finger turns
+    turned = browser.js(place)
+    assert turned[0] == pytest.approx(start[0])
+    assert turned[1:] != pytest.approx(start[1:], abs=1e-3)
+    browser("touch", fingers=[[[170, 300], [150, 300], [120, 300]], [[190, 300], [210, 300], [240, 300]]])  # two come closer
+    assert browser.js(place)[0] == pytest.approx(start[0] / 6, rel=0.05)
     browser("click", selector="#ahead")
     assert browser.js("viewer.player.time") > browser.js("viewer.player.first")
     browser.assert_quiet(pages("skinned"))
