@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from chronosplat.cameras import Cameras
     from chronosplat.captures import VideoOptions, Views, load_capture, open_video
     from chronosplat.events import Cancel, Events, Notice
-    from chronosplat.export import export
+    from chronosplat.export import export, load_scene
     from chronosplat.models import load_model
     from chronosplat.refine import RefineConfig, refine, refine_scene
     from chronosplat.render import render
-    from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, load_scene, save_scene
+    from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, save_scene
     from chronosplat.shapes import InputError
 
 __all__ = [
@@ -55,11 +55,11 @@ _ROOMS = {
     "cameras": ["Cameras"],
     "captures": ["VideoOptions", "Views", "load_capture", "open_video"],
     "events": ["Cancel", "Events", "Notice"],
-    "export": ["export"],
+    "export": ["export", "load_scene"],
     "models": ["load_model"],
     "refine": ["RefineConfig", "refine", "refine_scene"],
     "render": ["render"],
-    "scenes": ["DeformableGaussians", "Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "load_scene", "save_scene"],
+    "scenes": ["DeformableGaussians", "Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "save_scene"],
     "shapes": ["InputError"],
 }
 

@@ -10,10 +10,11 @@ import torch
 
 import chronosplat
 from chronosplat.captures import load_capture
+from chronosplat.export import formats, load_scene
 from chronosplat.models import MODELS
 from chronosplat.models.weights import read_weights
 from chronosplat.render import cpu, gsplat
-from chronosplat.scenes import load_scene
+from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError, UnavailableError
 
 ISA = {4: "AVX-512", 3: "AVX2", 2: "SSE4", 1: platform.machine()}
@@ -42,17 +43,15 @@ def describe_file(path: str) -> dict[str, Any]:
     Raises:
         InputError: none of them.
     """
-    if Path(path).suffix == ".safetensors":
-        tensors, metadata = read_weights(Path(path))
+    given = Path(path)
+    if given.suffix == ".safetensors":
+        tensors, metadata = read_weights(given)
         if "chronosplat_schema" not in metadata:
             return {"kind": "weights", "parameters": sum(t.numel() for t in tensors.values()), **metadata}
-        scene = load_scene(path)
-        low, high = scene.tensors()["means"].reshape(-1, 3).aminmax(dim=0)
-        facts = {"kind": scene.kind, "gaussians": scene.num_gaussians, "schema": metadata["chronosplat_schema"]}
-        facts |= {"least": low.tolist(), "most": high.tolist(), "scale to the capture": scene.world.scale}
-        facts |= {} if scene.num_frames is None else {"frames": scene.num_frames}
-        return facts if scene.seconds is None else facts | {"seconds": list(scene.seconds)}
-    if not Path(path).exists():
+        return _describe_scene(load_scene(path)) | {"schema": metadata["chronosplat_schema"]}
+    if any(path.lower().endswith(entry.suffix) for entry in formats().values() if entry.read):
+        return _describe_scene(load_scene(path))
+    if not given.exists():
         raise InputError(f"{path}: no such file")
     views = load_capture(path)
     return {
@@ -62,3 +61,12 @@ def describe_file(path: str) -> dict[str, Any]:
         "seconds": list(views.seconds),
         "notices": [str(notice) for notice in views.notices],
     }
+
+
+def _describe_scene(scene: Scene) -> dict[str, Any]:
+    """The facts of a scene."""
+    low, high = scene.tensors()["means"].reshape(-1, 3).aminmax(dim=0)
+    facts = {"kind": scene.kind, "gaussians": scene.num_gaussians}
+    facts |= {"least": low.tolist(), "most": high.tolist(), "scale to the capture": scene.world.scale}
+    facts |= {} if scene.num_frames is None else {"frames": scene.num_frames}
+    return facts if scene.seconds is None else facts | {"seconds": list(scene.seconds)}

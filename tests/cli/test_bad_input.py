@@ -159,17 +159,25 @@ TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "Gaussians3D schema 9, this version reads 1",
     ),
     "scene cut short": (
-        lambda c, t: ["export", str(put(t / "cut", scene_file(t / "s.safetensors").read_bytes()[:-7])), "-o", str(t / "out.ply")],
+        lambda c, t: [
+            "export",
+            str(put(t / "cut.safetensors", scene_file(t / "s.safetensors").read_bytes()[:-7])),
+            "-o",
+            str(t / "out.ply"),
+        ],
         "not a readable safetensors file, or truncated",
     ),
-    "not a scene": (lambda c, t: ["export", str(not_a_scene(t / "x")), "-o", str(t / "out.ply")], "but not a chronosplat scene"),
+    "not a scene": (
+        lambda c, t: ["export", str(not_a_scene(t / "x.safetensors")), "-o", str(t / "out.ply")],
+        "but not a chronosplat scene",
+    ),
     "unknown format": (
         lambda c, t: ["export", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.obj")],
         "unknown format '.obj'; known: .ply",
     ),
     "unknown up": (
         lambda c, t: ["export", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.ply"), "--up", "x"],
-        "up: expected capture, y, z, y-down; got 'x'",
+        "up: expected auto, capture, y, z, y-down; got 'x'",
     ),
     "training on an empty folder": (lambda c, t: ["train", "-o", str(t / "out"), "--assets", str(c)], "no .glb files to train on"),
 }

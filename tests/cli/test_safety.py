@@ -145,7 +145,17 @@ def test_ctrl_c_in_training_saves_after_the_step_and_the_same_command_resumes(tm
 
 def test_the_device_of_an_export_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_scene(moving_scene(), tmp_path / "a.safetensors")
-    arguments = ["export", str(tmp_path / "a.safetensors"), "-o", str(tmp_path / "a.mp4"), "--frames", "2", "--size", "16", "--device"]
+    arguments = [
+        "export",
+        str(tmp_path / "a.safetensors"),
+        "-o",
+        str(tmp_path / "a.mp4"),
+        "--video.frames",
+        "2",
+        "--video.size",
+        "16",
+        "--device",
+    ]
     assert main([*arguments, "tpu"]) == 2
     assert "device: expected auto, cpu or cuda; got 'tpu'" in error_line(capsys)
     if not torch.cuda.is_available():

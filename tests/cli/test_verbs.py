@@ -23,7 +23,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
 
-VERBS = ("reconstruct", "multiview", "render", "export", "eval", "train", "data render", "demo", "info")
+VERBS = ("reconstruct", "multiview", "render", "export", "convert", "eval", "train", "data render", "demo", "info")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def seen_as_white(views: cs.Views) -> float:
 def test_reconstruct_writes_everything(capture: Path, result: Path) -> None:
     names = sorted(str(p.relative_to(result)) for p in result.rglob("*") if p.is_file() and p.name != MARKER)
     assert names == [
-        "config.yaml", "ply/frame_0000.ply", "ply/frame_0001.ply", "ply/frame_0002.ply", "preview.mp4", "report.json", "scene.safetensors",
+        "config.yaml", "ply/frame_0000.ply", "ply/frame_0001.ply", "ply/frame_0002.ply", "ply/frame_times.json",
+        "preview.mp4", "report.json", "scene.safetensors",
     ]  # fmt: skip
     report = json.loads((result / "report.json").read_text())
     assert report["files"] == names
@@ -117,7 +118,7 @@ def test_render_and_export(result: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert read_ply(tmp_path / "a.ply").num_gaussians == cs.load_scene(scene).num_gaussians
     for up in ("y", "y-down"):
         assert main(["export", scene, "-o", f"{tmp_path}/{up}/", "--frames", "2", "--up", up]) == 0
-        assert sorted(p.name for p in (tmp_path / up).iterdir()) == ["frame_0000.ply", "frame_0001.ply"]
+        assert sorted(p.name for p in (tmp_path / up).glob("*.ply")) == ["frame_0000.ply", "frame_0001.ply"]
     upright, turned = (read_ply(tmp_path / up / "frame_0001.ply").means for up in ("y", "y-down"))
     torch.testing.assert_close(turned, upright * torch.tensor([1.0, -1, -1]), rtol=0, atol=1e-6)
 

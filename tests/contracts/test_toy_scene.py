@@ -18,6 +18,7 @@ import chronosplat as cs
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.cli import main
 from chronosplat.export import read_ply
+from chronosplat.export.formats.video import TurntableOptions
 from chronosplat.scenes import SCENE_KINDS, TensorScene, scene_kind
 from chronosplat.shapes import InputError
 from tests.scene_kit import tilted_world
@@ -118,16 +119,20 @@ def test_it_is_saved_and_loaded_with_its_own_metadata_and_schema(tmp_path: Path)
     SCENE_KINDS["CirclingGaussians"] = CirclingGaussians
 
 
-def test_it_exports_a_ply_sequence_and_a_video_but_no_single_ply(tmp_path: Path) -> None:
+def test_it_exports_a_ply_sequence_a_video_and_pieces_in_linear_motion(tmp_path: Path) -> None:
     scene = circling(tilted_world())
-    cs.export(scene, f"{tmp_path}/frames/", frames=5)
+    cs.export(scene, f"{tmp_path}/frames/", up="capture", times=5)
     for index, seconds in enumerate(scene.timestamps(5)):
         found = read_ply(tmp_path / "frames" / f"frame_{index:04d}.ply")
         torch.testing.assert_close(found.means, scene.at(seconds).means, rtol=1e-6, atol=1e-6)
-    with av.open(str(cs.export(scene, tmp_path / "a.mp4", frames=4, size=32))) as video:
+    with av.open(str(cs.export(scene, tmp_path / "a.mp4", options=TurntableOptions(frames=4, size=32)))) as video:
         assert len(list(video.decode(video=0))) == 4
-    with pytest.raises(InputError, match="a CirclingGaussians does not fit into one PLY; write a folder"):
-        cs.export(scene, tmp_path / "a.ply")
+    notices: list[cs.Notice] = []
+    cs.export(scene, tmp_path / "a.ply", up="capture", events=cs.Events(notices.append))
+    assert [notice.code for notice in notices] == ["linear-pieces"]
+    pieces = read_ply(tmp_path / "a.ply").at(PERIOD / 3)
+    centre = (pieces.opacities[:, None] * pieces.means).sum(0) / pieces.opacities.sum()
+    torch.testing.assert_close(centre, scene.at(PERIOD / 3).means.mean(0), rtol=0, atol=0.05 * tilted_world().scale)
 
 
 def test_no_strategy_refines_it_and_the_message_says_so() -> None:
@@ -144,4 +149,4 @@ def test_the_command_line_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (facts["kind"], facts["gaussians"], facts["seconds"], facts["schema"]) == ("CirclingGaussians", 2, [0.0, PERIOD], "3")
     assert main(["render", str(path), "-o", str(tmp_path / "a.mp4"), "--frames", "3", "--size", "32"]) == 0
     assert main(["export", str(path), "-o", f"{tmp_path}/frames/", "--frames", "2"]) == 0
-    assert sorted(p.name for p in (tmp_path / "frames").iterdir()) == ["frame_0000.ply", "frame_0001.ply"]
+    assert sorted(p.name for p in (tmp_path / "frames").glob("*.ply")) == ["frame_0000.ply", "frame_0001.ply"]

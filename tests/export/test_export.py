@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.export import FORMATS, export, read_ply, turntable_frames
+from chronosplat.export import export, formats, read_ply, turntable_frames
+from chronosplat.export.formats.video import TurntableOptions
 from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, load_scene
 from chronosplat.shapes import InputError
 from tests.scene_kit import CLOCK, moving_scene, sequence_scene, static_scene, tilted_world
@@ -40,7 +41,9 @@ def test_ply_holds_one_set_of_gaussians(tmp_path: Path, scene: Scene, kind: type
 
 
 def test_a_sequence_does_not_fit_into_one_ply(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clip\.ply: a GaussianSequence does not fit into one PLY; write a folder: .*clip/$"):
+    with pytest.raises(
+        InputError, match=r"clip\.ply: \.ply holds Gaussians that move on straight lines, .* one file per time: .*clip_####\.ply$"
+    ):
         export(sequence_scene(), tmp_path / "clip.ply")
     assert list(tmp_path.iterdir()) == []
 
@@ -49,15 +52,15 @@ def test_a_sequence_does_not_fit_into_one_ply(tmp_path: Path) -> None:
 def test_a_folder_takes_a_sequence_of_plys(tmp_path: Path, name: str) -> None:
     path = export(sequence_scene(frames=3), f"{tmp_path}/{name}")
     assert path == tmp_path / name.rstrip("/")
-    assert sorted(p.name for p in path.iterdir()) == ["frame_0000.ply", "frame_0001.ply", "frame_0002.ply"]
-    export(moving_scene(), tmp_path / "frames", frames=5)
-    assert len(list((tmp_path / "frames").iterdir())) == 5
+    assert sorted(p.name for p in path.iterdir()) == ["frame_0000.ply", "frame_0001.ply", "frame_0002.ply", "frame_times.json"]
+    export(moving_scene(), tmp_path / "frames", times=5)
+    assert len(list((tmp_path / "frames").glob("*.ply"))) == 5
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=KINDS)
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_videos_have_the_requested_frames_and_size(tmp_path: Path, scene: Scene, suffix: str) -> None:
-    path = export(scene, tmp_path / f"a{suffix}", frames=3, size=16)
+    path = export(scene, tmp_path / f"a{suffix}", options=TurntableOptions(frames=3, size=16))
     with av.open(str(path)) as container:
         assert [(f.width, f.height) for f in container.decode(video=0)] == [(16, 16)] * 3
 
@@ -74,8 +77,8 @@ def test_an_unknown_suffix_lists_the_formats(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as error:
         export(static_scene(), tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}: unknown format {Path(name).suffix!r}; known: ")
-    for suffix in FORMATS:
-        assert (suffix or "NAME/") in str(error.value)
+    for suffix in (*formats(), "NAME/"):
+        assert suffix in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +106,7 @@ def test_up_turns_and_never_mirrors(tmp_path: Path, up: str) -> None:
 
 
 def test_up_capture_keeps_the_captures_world(tmp_path: Path) -> None:
-    found = read_ply(export(above(tilted_world()), tmp_path / "a.ply"))
+    found = read_ply(export(above(tilted_world()), tmp_path / "a.ply", up="capture"))
     torch.testing.assert_close(found.means, tilted_world().points(above().means), rtol=0, atol=1e-6)
 
 
@@ -116,7 +119,7 @@ def test_up_turns_motion_along(tmp_path: Path) -> None:
 
 
 def test_an_unknown_up_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^up: expected capture, y, z, y-down; got 'x'$"):
+    with pytest.raises(InputError, match=r"^up: expected auto, capture, y, z, y-down; got 'x'$"):
         export(static_scene(), tmp_path / "a.ply", up="x")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chronosplat.cameras import Similarity
 from chronosplat.export import read_ply, write_ply
-from chronosplat.export.ply import read_table
+from chronosplat.export.formats.ply import read_table
 from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, normalize
 from chronosplat.shapes import InputError
 from tests.scene_kit import covariances, law, moving_scene, seeds, similarities, static_scene, tilted_world

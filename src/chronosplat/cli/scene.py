@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from rich.markup import escape
 from rich.progress import track
 
@@ -29,7 +27,7 @@ class Render:
     """
 
     scene: Input
-    """A scene.safetensors file."""
+    """A scene file of any format that can be read."""
     output: Output
     """An .mp4 or .webm file."""
     frames: int = 72
@@ -55,38 +53,6 @@ class Render:
         write_video(track(frames, "encoding", console=console, transient=True), self.output, self.fps)
         say(f"{self.frames} frames in {self.output}")
         self.common.give({"output": str(self.output), "frames": self.frames})
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a scene in another format, chosen by the suffix of the output.
-
-    .ply is one file (a 4D PLY if the scene moves), NAME/ a PLY sequence, .mp4 and .webm a turntable. Examples:
-      chronosplat export outputs/fox/scene.safetensors -o fox/ --up y-down
-      chronosplat export outputs/fox/scene.safetensors -o fox.ply
-    """
-
-    scene: Input
-    """A scene.safetensors file."""
-    output: Annotated[str, tyro.conf.arg(aliases=["-o"])]
-    """The file or folder to write; its suffix names the format."""
-    up: str = "capture"
-    """capture keeps the capture's world; y, z or y-down turn the scene upright there (splat viewers: y-down)."""
-    frames: int = 24
-    """Files of a PLY sequence, or frames of a video."""
-    size: int = 256
-    """Pixels of a video."""
-    device: str = "auto"
-    """auto, cpu or cuda: where a video is rendered; auto takes CUDA where it is available."""
-    common: Shared = field(default_factory=Common)
-
-    def run(self) -> None:
-        """Run the verb."""
-        self.common.prepare()
-        scene, device = chronosplat.load_scene(self.scene), choose_device(self.device)
-        path = chronosplat.export(scene, self.output, self.up, self.frames, self.size, device)
-        say(f"written {path}")
-        self.common.give({"output": str(path)})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Exports: splat files and videos that other tools open."""
+"""Exports and imports: splat files, sequences and videos that other tools open."""
 
-from chronosplat.export.export import FORMATS, ExportFormat, ExportOptions, export, sequence_frames, turntable_frames
-from chronosplat.export.ply import read_ply, write_ply
-from chronosplat.export.sequence import visible, write_sequence
+from chronosplat.export.export import export, export_times
+from chronosplat.export.formats.ply import read_ply, write_ply
+from chronosplat.export.load import load_scene
+from chronosplat.export.registry import NUMBERS, Format, Frames, Job, format_of, formats, register, visible
+from chronosplat.export.turntable import sequence_frames, turntable_frames
 from chronosplat.export.video import write_video

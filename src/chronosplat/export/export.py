@@ -1,138 +1,160 @@
-"""``export(scene, path)``: the format by the path's suffix, from a registry."""
+"""``export(scene, path)``: any scene into any format that can hold it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from chronosplat.cameras import Similarity, space_time_path, turntable
-from chronosplat.export.ply import write_ply
-from chronosplat.export.sequence import write_sequence
-from chronosplat.export.video import write_video
-from chronosplat.render import render
-from chronosplat.scenes import Scene, save_scene
+from chronosplat.events import Events, info
+from chronosplat.export.coordinates import in_world, oriented
+from chronosplat.export.registry import NUMBERS, Format, Frames, Job, format_of, formats, visible
+from chronosplat.files import atomic_file
+from chronosplat.scenes import Scene, to_linear_motion
 from chronosplat.shapes import InputError
 
-TURN_SECONDS, STILL_FRAMES = 8.0, 72  # of a sequence's turntable
-EPS2D = 0.3  # the renderer's default blur in square pixels
-# rotations that take the normalised world's +Y to the requested up axis
-UPS = {
-    "y": torch.eye(3, dtype=torch.float64),
-    "z": torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64),
-    "y-down": torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64)),
-}
+TIMES = 24  # of a scene that is continuous in time
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """Options that formats may use.
-
-    Attributes:
-        frames: time steps of a PLY sequence, or frames of a video. size: pixels of a video. device: where a video is rendered.
-    """
-
-    frames: int = 24
-    size: int = 256
-    device: str | None = None
-
-
-@dataclass(frozen=True)
-class ExportFormat:
-    """One format: the suffix of its paths ("" for a folder), a short description, and its writer."""
-
-    suffix: str
-    about: str
-    write: Callable[[Scene, Path, ExportOptions], None]
-
-
-def _write_folder(scene: Scene, path: Path, options: ExportOptions) -> None:
-    for _ in write_sequence(scene, path, options.frames):
-        pass
-
-
-def _write_video(scene: Scene, path: Path, options: ExportOptions) -> None:
-    write_video(turntable_frames(scene, options.frames, options.size, device=options.device), path)
-
-
-FORMATS: dict[str, ExportFormat] = {
-    entry.suffix: entry
-    for entry in (
-        ExportFormat(".ply", "one file (a 4D PLY if the scene moves)", lambda scene, path, options: write_ply(scene, path)),
-        ExportFormat("", "a folder: PLY sequence", _write_folder),
-        ExportFormat(".mp4", "turntable video", _write_video),
-        ExportFormat(".webm", "turntable video", _write_video),
-        ExportFormat(".safetensors", "native scene file", lambda scene, path, options: save_scene(scene, path)),
-    )
-}
-
-
-def export(scene: Scene, path: str | Path, up: str = "capture", frames: int = 24, size: int = 256, device: str | None = None) -> Path:
+def export(
+    scene: Scene,
+    path: str | Path,
+    up: str = "auto",
+    times: int | Sequence[float] = TIMES,
+    options: Any = None,
+    events: Events | None = None,
+    device: str | None = None,
+) -> Path:
     """Write a scene in the format that the path's suffix names.
 
     Args:
-        path: a suffix of FORMATS; a trailing slash, or no suffix, means a PLY sequence.
-        up: ``capture`` keeps the capture's world; ``y``, ``z`` or ``y-down`` (which most splat viewers expect) centre the
-            scene at the look-at point and turn its up axis there, in the capture's units.
-        frames, size, device: see ExportOptions.
+        path: a file with a suffix of ``formats()``. A name with ``####`` writes one numbered file per time; a trailing slash, or no
+            suffix, means ``NAME/frame_####.ply``.
+        up: ``auto`` is the format's convention; ``y``, ``z`` or ``y-down`` turn the scene's up axis there and put the look-at point
+            into the origin, in the capture's units; ``capture`` keeps the capture's coordinates.
+        times: seconds, or the number of evenly spaced ones; a scene of stored frames has its own times.
+        options: the format's options (``formats()[suffix].options``).
+        device: where images are rendered; None: where the scene is.
+
+    Returns:
+        The file or folder.
 
     Raises:
-        InputError: an unknown format or up axis, or a scene that the format cannot hold.
+        InputError: an unknown format or up axis, an empty scene, times outside the scene, or a scene that the format cannot hold.
     """
-    is_folder = str(path).endswith(("/", "\\")) or (Path(path).suffix == "" and not Path(path).is_file())
-    path = Path(path)
-    found = FORMATS.get("" if is_folder else path.suffix or "none")
-    if found is None:
-        known = ", ".join(f"{entry.suffix or 'NAME/'} ({entry.about})" for entry in FORMATS.values())
-        raise InputError(f"{path}: unknown format {path.suffix!r}; known: {known}")
-    found.write(oriented(scene, up), path, ExportOptions(frames, size, device))
+    events = events or Events()
+    path, numbered = _target(path)
+    entry = format_of(numbered or path)
+    if scene.num_gaussians == 0:
+        raise InputError("scene: has no Gaussians, nothing to export")
+    scene = oriented(scene, entry.up if up == "auto" else up)
+    seconds = export_times(scene, times)
+    options = _options(entry, options)
+    job = Job(options, seconds, scene.world, events, device)
+    if entry.loses:
+        events.notice(info("format-loses", f"{entry.suffix}: {entry.loses}"))
+    if numbered is not None:
+        _write_numbered(entry, scene, numbered, job)
+        return path
+    content = _content(entry, scene, path, job, chosen=times != TIMES)
+    with atomic_file(path) as fresh:
+        entry.write(content, fresh, job)
     return path
 
 
-def oriented(scene: Scene, up: str) -> Scene:
-    """The scene with its world turned so that the normalised +Y points to ``up``."""
-    if up == "capture":
+def _target(path: str | Path) -> tuple[Path, Path | None]:
+    """The file or folder to return, and the pattern of a numbered sequence."""
+    given, path = str(path), Path(path)
+    if NUMBERS in path.name:
+        return path.parent if path.stem == f"frame_{NUMBERS}" else path, path
+    if given.endswith(("/", "\\")) or (path.suffix == "" and not path.is_file()):
+        return path, path / f"frame_{NUMBERS}.ply"
+    return path, None
+
+
+def export_times(scene: Scene, times: int | Sequence[float] = TIMES) -> tuple[float, ...]:
+    """Return the seconds that an export writes.
+
+    Args:
+        times: seconds, or their number.
+
+    Raises:
+        InputError: no times, or times outside the scene.
+    """
+    if isinstance(times, int):
+        if times < 1:
+            raise InputError(f"times: expected at least 1, got {times}")
+        return tuple(scene.timestamps(times)) or (0.0,)
+    if not times or any(later <= sooner for sooner, later in pairwise(times)):
+        raise InputError("times: expected seconds that increase, at least one")
+    if scene.seconds is not None:
+        first, last = scene.seconds
+        slack = 1e-6 * max(1.0, last - first)
+        outside = next((t for t in times if not first - slack <= t <= last + slack), None)
+        if outside is not None:
+            raise InputError(f"times: {outside:g} s lies outside the scene, which spans {first:g} to {last:g} s")
+    return tuple(float(t) for t in times)
+
+
+def _options(entry: Format, options: Any) -> Any:
+    """The options, or the format's defaults."""
+    if options is not None and (entry.options is None or not isinstance(options, entry.options)):
+        expected = entry.options.__name__ if entry.options else "none"
+        raise InputError(f"options: {entry.suffix} takes {expected}, got {type(options).__name__}")
+    return options or (entry.options() if entry.options else None)
+
+
+def _content(entry: Format, scene: Scene, path: Path, job: Job, chosen: bool) -> Any:
+    """What the format's writer takes.
+
+    Args:
+        chosen: whether the user chose the times.
+    """
+    if entry.holds == "scene":
         return scene
-    if up not in UPS:
-        raise InputError(f"up: expected capture, {', '.join(UPS)}; got {up!r}")
-    return scene.with_world(Similarity(scene.world.scale, UPS[up]))
+    if entry.holds == "frames":
+        return Frames(scene, job.times)
+    if len(job.times) == 1 and (scene.num_frames == 1 or chosen):
+        return visible(scene.at(job.times[0]))
+    if entry.holds == "motion":
+        if scene.linear_form() is not None:
+            return in_world(scene)
+        if scene.num_frames is None:
+            converted = to_linear_motion(scene)
+            job.events.notice(converted.notice())
+            return in_world(converted.scene)
+        problem = f"{path}: {entry.suffix} holds Gaussians that move on straight lines, a {scene.kind} has others in every frame"
+    else:
+        problem = f"{path}: {entry.suffix} holds one time, and the scene has {len(job.times)}"
+    numbered = path.with_name(f"{path.name.removesuffix(entry.suffix)}_{NUMBERS}{entry.suffix}")
+    raise InputError(problem, f"choose one with {{times}}, or write one file per time: {numbered}", times=f"{job.times[0]:g}")
 
 
-def turntable_frames(
-    scene: Scene,
-    frames: int,
-    size: int,
-    loops: int = 2,
-    input_size: int | None = None,
-    device: torch.device | str | None = None,
-) -> list[Tensor]:
-    """Images [H, W, 3] of a turntable while time runs back and forth; always around the normalised world's +Y.
-
-    Args:
-        input_size: pixels of the images that a pixel-aligned scene was predicted from. Larger renderings then widen the
-            screen-space blur in proportion: the scene has no finer detail, and gaps would show between the splats.
-        device: where to render; None: where the scene is.
-    """
-    cameras, times = space_time_path(frames, scene.seconds or (0.0, 0.0), loops, size)
-    eps2d = EPS2D * max(1.0, size / (input_size or size)) ** 2
-    return list(render(scene.with_world(Similarity()), cameras, times, eps2d=eps2d, device=device).rgb.detach())
+def times_file(numbered: Path) -> Path:
+    """The file beside a numbered sequence that holds its seconds."""
+    return numbered.with_name(f"{numbered.name.split(NUMBERS)[0]}times.json")
 
 
-def sequence_frames(scene: Scene, size: int, input_size: int | None = None, device: torch.device | str | None = None) -> Iterator[Tensor]:
-    """Images [H, W, 3] of a scene as it plays, one per time step, while the camera circles it; rendered one at a time.
-
-    A turn takes about eight seconds; a shorter scene gets one turn. A scene of one time step is shown from 72 sides.
-
-    Args:
-        input_size, device: see turntable_frames.
-    """
-    times = scene.timestamps(STILL_FRAMES)
-    times = times if len(times) > 1 else times[:1] * STILL_FRAMES
-    cameras = turntable(len(times), turns=max(1, round((times[-1] - times[0]) / TURN_SECONDS)), size=size)
-    eps2d = EPS2D * max(1.0, size / (input_size or size)) ** 2
-    local = scene.with_world(Similarity())
-    for index, seconds in enumerate(times):
-        yield render(local, cameras[index], [seconds], eps2d=eps2d, device=device).rgb[0].detach()
+def _write_numbered(entry: Format, scene: Scene, numbered: Path, job: Job) -> None:
+    """Write one file per time, and their seconds beside them."""
+    if entry.holds not in ("moment", "motion", "frames"):
+        single = ", ".join(e.suffix for e in formats().values() if e.holds in ("moment", "motion"))
+        raise InputError(f"{numbered}: {entry.suffix} is one file for all times; numbered files: {single}")
+    before, after = numbered.name.split(NUMBERS, 1)
+    for stale in numbered.parent.glob(f"{before}*{after}"):  # a longer earlier sequence must not play on behind this one
+        number = stale.name[len(before) : -len(after)]
+        if number.isdigit() and int(number) >= len(job.times):
+            stale.unlink()
+    frames = Frames(scene, job.times)
+    for index, gaussians in enumerate(frames):
+        file = numbered.with_name(f"{before}{index:04d}{after}")
+        single = replace(job, times=job.times[index : index + 1])
+        content = Frames(scene, single.times) if entry.holds == "frames" else gaussians
+        with atomic_file(file) as fresh:
+            entry.write(content, fresh, single)
+        job.events.progress(f"writing {entry.suffix} files", index + 1, len(frames))
+    with atomic_file(times_file(numbered)) as fresh:
+        fresh.write_text(json.dumps({"seconds": list(job.times)}))

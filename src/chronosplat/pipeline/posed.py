@@ -18,7 +18,7 @@ import torch
 from chronosplat.captures import Views
 from chronosplat.captures.transforms import transforms_json
 from chronosplat.events import Events, info
-from chronosplat.export import turntable_frames, write_sequence, write_video
+from chronosplat.export import export, turntable_frames, write_video
 from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
 from chronosplat.models import ModelSpec, find_model, load_model
@@ -51,7 +51,7 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
         views = load_views(config)
     for notice in views.notices:
         events.notice(notice)
-    with work_in_progress(output) as keep:
+    with work_in_progress(output, events.improved) as keep:
         done = reconstruct_views(config, refinement, views, journal, replace(events, improved=keep))
         for notice in done.notices:
             events.notice(notice)
@@ -89,8 +89,8 @@ def reconstruct_views(
 
 
 @contextmanager
-def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
-    """Yield a function that keeps the best scene so far in ``OUTPUT.partial/scene.safetensors``.
+def work_in_progress(output: Path, improved: Callable[[Scene], None]) -> Iterator[Callable[[Scene], None]]:
+    """Yield a function that keeps the best scene so far in ``OUTPUT.partial/scene.safetensors`` and passes it on.
 
     The folder is removed at the end; a program that is killed leaves it.
     """
@@ -101,6 +101,7 @@ def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
         folder.mkdir(parents=True, exist_ok=True)
         save_scene(scene, folder / SCENE)
         mark_results(folder)
+        improved(scene)
 
     try:
         yield keep
@@ -127,8 +128,7 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)
     if config.ply:
         with journal.stage("ply"):
-            count = sum(1 for _ in write_sequence(scene, folder / "ply", config.ply_frames))
-        journal.events.notice(info("ply", f"{count} PLY files"))
+            export(scene, folder / "ply", times=config.ply_frames)
     report = Report(
         model=config.model,
         frames=len(views),

@@ -35,7 +35,7 @@ class Stage:
     name: str
     stamp: str
     outputs: tuple[str, ...]
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import chronosplat
 from chronosplat.captures import open_image
 from chronosplat.captures.views import on_white
 from chronosplat.events import Events
-from chronosplat.export import visible, write_ply
+from chronosplat.export import export
 from chronosplat.files import check_output, result_folder
 from chronosplat.models import find_model, find_weights
 from chronosplat.models.l4gm import check_l4gm_file
@@ -76,7 +76,7 @@ def make_views(config: MultiviewConfig, output: Path, events: Events) -> Generat
         save_views(made.views, folder)
         sheet = torch.cat(list(made.generated), 1)
         Image.fromarray((sheet.clamp(0, 1) * 255 + 0.5).byte().numpy()).save(folder / "generated.png")
-        write_ply(visible(made.gaussians), folder / "object.ply")
+        export(made.gaussians, folder / "object.ply")
         report = {"version": chronosplat.__version__, **asdict(config), "azimuth": made.azimuth}
         report["notices"] = [notice.as_dict() for notice in notices]
         (folder / "report.json").write_text(json.dumps(report, indent=1))

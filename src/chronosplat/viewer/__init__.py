@@ -1,3 +1,3 @@
-"""The page that plays a scene: one HTML file with its data, in a browser or a notebook."""
+"""Viewers: a page in one file, and a live server."""
 
 from chronosplat.viewer.page import Page, show, write_page

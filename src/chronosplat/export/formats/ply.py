@@ -3,11 +3,13 @@
 Per Gaussian, little-endian float32: ``x y z``, ``nx ny nz`` (zero), ``f_dc_0..2`` = (rgb - 0.5) / 0.28209479,
 ``opacity`` = logit, ``scale_0..2`` = log of the standard deviations, ``rot_0..3`` = wxyz unit quaternion.
 A moving cloud in one file (4D PLY) is a normal 3DGS PLY at the time centres, with ``t``, ``scale_t`` (log sigma, in
-seconds) and ``motion_0..2`` (units per second) added, so that static viewers still open it.
+seconds) and ``motion_0..2`` (units per second) added, so that static viewers still open it. Comments hold the observed
+``seconds`` and the ``world``: the 4x4 matrix from the normalised world, +Y up, to the file's coordinates.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
+from chronosplat.events import Events, info
+from chronosplat.export.coordinates import in_world, placed
+from chronosplat.export.registry import Format, Job, register
 from chronosplat.files import atomic_file
-from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, Gaussians4D, Scene, normalize
+from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, normalize
 from chronosplat.shapes import InputError
 
 SH_C0 = 0.28209479177387814
@@ -28,30 +33,32 @@ MOVING = ["t", "scale_t", "motion_0", "motion_1", "motion_2"]
 OPACITY_RIM = 1e-6  # keeps logits finite
 
 
-def _static_columns(g: Gaussians3D) -> list[Tensor]:
+def _static_columns(g: Gaussians3D | Gaussians4D) -> list[Tensor]:
     g = g.to(dtype=torch.float32)
     opacities = g.opacities.clamp(OPACITY_RIM, 1 - OPACITY_RIM)
     columns = [g.means, torch.zeros_like(g.means), (g.colors - 0.5) / SH_C0, torch.logit(opacities)[:, None]]
     return [*columns, g.scales.clamp_min(1e-12).log(), normalize(g.quats)]
 
 
-def write_ply(scene: Scene, path: str | Path) -> None:
+def write_ply(scene: Scene, path: str | Path, world: Similarity | None = None) -> None:
     """Write one PLY in the capture's world, by atomic rename.
+
+    Args:
+        world: from the normalised world to the capture's; noted in the file, so that it is read upright again.
 
     Raises:
         InputError: a scene whose Gaussians neither stand still nor move on straight lines.
     """
-    linear, path = scene.linear_form(), Path(path)
-    if linear is None:
-        raise InputError(f"{path}: a {scene.kind} does not fit into one PLY; write a folder: {path.with_suffix('')}/")
-    t, clock = linear.tensors, linear.clock
-    still = Gaussians3D(*(t[name] for name in SPLAT_SHAPES), world=scene.world)
-    columns, names, comments = _static_columns(still.in_world()), STATIC, []
-    if clock is not None and scene.seconds is not None:
-        velocities = scene.world.scale * scene.world.directions(t["velocities"]) / clock.rate
-        log_sigmas = (t["time_sigmas"] * clock.rate).clamp_min(1e-12).log()
-        columns += [clock.seconds(t["time_centers"])[:, None], log_sigmas[:, None], velocities]
-        names, comments = STATIC + MOVING, [f"comment seconds {scene.seconds[0]!r} {scene.seconds[1]!r}"]
+    if scene.linear_form() is None:
+        raise InputError(f"{path}: a {scene.kind} does not fit into one PLY; write a folder: {Path(path).with_suffix('')}/")
+    placed_scene = in_world(scene)
+    columns, names, comments = _static_columns(placed_scene), STATIC, []
+    if placed_scene.seconds is not None:
+        t = placed_scene.tensors()
+        columns += [t["time_centers"][:, None], t["time_sigmas"].clamp_min(1e-12).log()[:, None], t["velocities"]]
+        names, comments = STATIC + MOVING, [f"comment seconds {placed_scene.seconds[0]!r} {placed_scene.seconds[1]!r}"]
+    if world is not None:
+        comments.append("comment world " + " ".join(repr(value) for value in world.matrix().flatten().tolist()))
     table = torch.cat([c.detach().cpu().float() for c in columns], 1).numpy().astype("<f4")
     header = [
         "ply",
@@ -61,7 +68,7 @@ def write_ply(scene: Scene, path: str | Path) -> None:
         *(f"property float {n}" for n in names),
         "end_header",
     ]
-    with atomic_file(path) as fresh:
+    with atomic_file(Path(path)) as fresh:
         fresh.write_bytes("\n".join(header).encode() + b"\n" + table.tobytes())
 
 
@@ -131,10 +138,40 @@ def read_ply(path: str | Path) -> Gaussians3D | Gaussians4D:
 
 
 def _seconds(path: str | Path, columns: dict[str, NDArray[np.float32]]) -> tuple[float, float]:
-    """The observed moments of a 4D PLY: from our comment, else the span of the time centres."""
+    """The observed seconds of a 4D PLY: from our comment, else the span of the time centres."""
+    noted = _numbers(path, "seconds", 2)
+    return (noted[0], noted[1]) if noted else (float(columns["t"].min(initial=0.0)), float(columns["t"].max(initial=0.0)))
+
+
+def _numbers(path: str | Path, name: str, count: int) -> list[float]:
+    """The numbers of a comment; none if it is missing or damaged."""
     with Path(path).open("rb") as file:
         for line in iter(file.readline, b"end_header\n"):
             words = line.split()
-            if words[:2] == [b"comment", b"seconds"] and len(words) == 4:
-                return float(words[2]), float(words[3])
-    return float(columns["t"].min(initial=0.0)), float(columns["t"].max(initial=0.0))
+            if words[:2] == [b"comment", name.encode()] and len(words) == count + 2:
+                try:
+                    return [value for value in map(float, words[2:]) if math.isfinite(value)]
+                except ValueError:
+                    return []
+    return []
+
+
+def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
+    """Write a PLY with its world."""
+    write_ply(scene, path, job.world)
+
+
+def read(path: Path, events: Events) -> Scene:
+    """Read a PLY; ours in its own world, others in their coordinates."""
+    scene, matrix = read_ply(path), torch.tensor(_numbers(path, "world", 16), dtype=torch.float64)
+    with Path(path).open("rb") as file:
+        if any(line.startswith(b"property float f_rest_") for line in iter(file.readline, b"end_header\n")):
+            events.notice(info("harmonics", f"{path}: colours that depend on the viewing direction are left out (degree 0 is kept)"))
+    if len(matrix) != 16:
+        return scene
+    matrix = matrix.reshape(4, 4)
+    scale = float(torch.linalg.det(matrix[:3, :3]).clamp_min(1e-30) ** (1 / 3))
+    return placed(scene, Similarity(scale, matrix[:3, :3] / scale, matrix[:3, 3]))
+
+
+register(Format(".ply", "3DGS PLY; a 4D PLY if the scene moves", "motion", write, read))

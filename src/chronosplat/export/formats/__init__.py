@@ -1,0 +1,1 @@
+"""One file per format. Each registers itself (``export/registry.py``)."""
