@@ -13,6 +13,12 @@ let devtools = null;
 let troubles = [];
 let requests = [];
 
+// while the scene plays the interface hides until the pointer moves
+async function wake() {
+  await page.mouse.move(3, 90);
+  await page.mouse.move(4, 91);
+}
+
 const actions = {
   async open({ url, width, height, touch, before }) {
     await page?.close();
@@ -57,9 +63,13 @@ const actions = {
     for (let step = 1; step < fingers[0].length; step++) await send("touchMove", at(step));
     await send("touchEnd", []);
   },
-  click: ({ selector }) => page.click(selector, { timeout: 5000 }),
+  async click({ selector }) {
+    await wake();
+    await page.click(selector, { timeout: 20000 });
+  },
   press: ({ key }) => page.keyboard.press(key),
   download: async ({ selector, path }) => {
+    await wake();
     const [download] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
     await download.saveAs(path);
     return download.suggestedFilename();
