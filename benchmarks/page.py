@@ -40,9 +40,14 @@ def surface(count: int, seed: int = 0) -> dict[str, Tensor]:
 def moving(count: int) -> Gaussians4D:
     """Linear motion with random velocities and times."""
     random = torch.Generator().manual_seed(1)
-    fields = surface(count)
-    fields |= {"velocities": 0.1 * torch.randn(count, 3, generator=random), "time_centers": 2 * torch.rand(count, generator=random) - 1}
-    return Gaussians4D(**fields, time_sigmas=0.2 + torch.rand(count, generator=random), clock=Clock(0.5, 0.5), seconds=(0.0, 1.0))
+    return Gaussians4D(
+        **surface(count),
+        velocities=0.1 * torch.randn(count, 3, generator=random),
+        time_centers=2 * torch.rand(count, generator=random) - 1,
+        time_sigmas=0.2 + torch.rand(count, generator=random),
+        clock=Clock(0.5, 0.5),
+        seconds=(0.0, 1.0),
+    )
 
 
 def stored(path: Path, frames: int, count: int) -> StoredSequence:
