@@ -12,16 +12,16 @@ import argparse
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from chronosplat.scenes import Clock, Gaussians4D, Scene, SequenceWriter, StoredSequence, load_scene, normalize
 from chronosplat.viewer import write_page
 from chronosplat.viewer.page import TEMPLATE
 
 
-def surface(count: int, seed: int = 0) -> dict[str, Tensor]:
+def surface(count: int, seed: int = 0) -> dict[str, Any]:
     """Flat Gaussians on a bumpy sphere; all are visible, and sizes and opacities are random."""
     random = torch.Generator().manual_seed(seed)
     way = torch.randn(count, 3, generator=random)
