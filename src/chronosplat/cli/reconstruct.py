@@ -11,9 +11,9 @@ import tyro
 from chronosplat.captures import VideoOptions
 from chronosplat.cli.common import Common, Input, Output, Shared, config_of, say, watched
 from chronosplat.export import load_scene
+from chronosplat.live import LiveOptions, LiveViewer
 from chronosplat.multiview import VIEW_NAMES, DiffusionOptions
 from chronosplat.pipeline import SCENE, MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
-from chronosplat.viewer.live import LiveOptions, LiveViewer
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def export(
     scene = oriented(scene, entry.up if up == "auto" else up)
     seconds = export_times(scene, times)
     options = _options(entry, options)
-    job = Job(options, seconds, scene.world, events, device)
+    job = Job(options, seconds, scene.world, events, device, path.stem)
     if entry.loses:
         events.notice(info("format-loses", f"{entry.suffix}: {entry.loses}"))
     if numbered is not None:

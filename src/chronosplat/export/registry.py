@@ -32,6 +32,7 @@ class Job:
         world: from the normalised world (+Y up) to the file's coordinates.
         events: receives notices and progress.
         device: where to render, for formats of images; None: where the scene is.
+        name: the target's name without its suffix.
     """
 
     options: Any = None
@@ -39,6 +40,7 @@ class Job:
     world: Similarity = field(default_factory=Similarity)
     events: Events = field(default_factory=Events)
     device: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
