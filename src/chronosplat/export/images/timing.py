@@ -40,7 +40,8 @@ def played(span: tuple[float, float], frames: int, step: float) -> list[float]:
     first, last = span
     period = last - first + step
     offsets = (i * step for i in range(frames))
-    return [min(first + (o - period * math.floor(o / period + 1e-9)), last) if o > 0 else first for o in offsets]
+    within = (o - period * math.floor(o / period + 1e-9) for o in offsets)
+    return [min(max(first + o, first), last) for o in within]
 
 
 def to_and_fro(span: tuple[float, float], options: RenderOptions, fps: float) -> list[float]:

@@ -58,7 +58,9 @@ def _palette(pixels: Pixels) -> tuple[Any, str]:
 
 CODECS = {
     ".mp4": Codec("libx264", "yuv420p", "", {"crf": "18", "preset": "medium"}, {"movflags": "+faststart"}, is_even=True),
-    ".webm": Codec("libvpx-vp9", "yuv420p", "yuva420p", {"crf": "24", "b:v": "0", "auto-alt-ref": "0"}, is_even=True),
+    ".webm": Codec(
+        "libvpx-vp9", "yuv420p", "yuva420p", {"crf": "24", "b:v": "0", "auto-alt-ref": "0"}, {"fflags": "+bitexact"}, is_even=True
+    ),
     ".gif": Codec("gif", "pal8", "pal8", fps_max=50.0, packed=_palette),
     ".apng": Codec("apng", "rgb24", "rgba", {"pred": "mixed"}, {"plays": "0"}),
 }
@@ -101,9 +103,9 @@ def _encode(images: Iterable[Tensor], container: Any, codec: Codec, path: Path, 
         if pixels.size == 0:
             raise InputError(f"{path}: expected images of at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}")
         if not count:
-            stream.pix_fmt = codec.alpha if pixels.shape[2] == 4 else codec.opaque
-            if not stream.pix_fmt:
+            if pixels.shape[2] == 4 and not codec.alpha:
                 raise InputError(f"{path}: {codec.name} holds no transparency; write .webm, .apng or .png, or composite the images")
+            stream.pix_fmt = codec.alpha if pixels.shape[2] == 4 else codec.opaque
             stream.height, stream.width = pixels.shape[:2]
         packed, form = codec.packed(np.ascontiguousarray(pixels))
         container.mux(stream.encode(av.VideoFrame.from_ndarray(packed, format=form)))
