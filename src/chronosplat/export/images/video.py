@@ -76,6 +76,7 @@ def write_video(images: Iterable[Tensor], path: str | Path, fps: float = 24.0) -
         InputError: an unknown suffix, no images, a frame rate or an alpha channel that the format cannot hold.
     """
     import av  # late: nothing else of the exports needs it
+    from av.error import FFmpegError
 
     path = Path(path)
     if path.suffix not in CODECS:
@@ -85,7 +86,7 @@ def write_video(images: Iterable[Tensor], path: str | Path, fps: float = 24.0) -
     try:
         with atomic_file(path) as fresh, av.open(str(fresh), "w", container_options=codec.container) as container:
             _encode(images, container, codec, path, fps)
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         if isinstance(error, OSError):
             raise
         raise InputError(f"{path}: cannot be encoded as {codec.name} ({error.strerror}); try another size or format") from error
