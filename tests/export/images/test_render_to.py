@@ -96,6 +96,7 @@ BAD: dict[str, tuple[str, RenderOptions, str]] = {
     "compare and cameras": ("a.mp4", RenderOptions(compare="x", cameras="y"), "cameras: not together with compare"),
     "compare and passes": ("a.mp4", RenderOptions(compare="x", passes=("depth",)), "passes: not together with compare"),
     "transparent compare": ("a.apng", RenderOptions(compare="x", background="transparent"), "background: compare needs a colour"),
+    "an image too large": ("a.png", RenderOptions(size=1_000_000), "size: an image of 1000000x1000000 takes about 93132.3 GiB"),
     "no capture": ("a.mp4", RenderOptions(compare="nothing"), "nothing: no such file or folder"),
     "no cameras": ("a.mp4", RenderOptions(cameras="nothing"), "nothing: no such file or folder"),
 }

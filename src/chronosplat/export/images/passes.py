@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.captures.views import evenly
 from chronosplat.export.images.shots import Shots
+from chronosplat.memory import available_memory
 from chronosplat.render import Rendered, render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
 EPS2D = 0.3  # the renderer's default blur in square pixels
 PIXELS_AT_ONCE, FRAMES_AT_ONCE = 1 << 20, 8
+BYTES_PER_PIXEL, KEEP_FREE = 100, 0.8  # of one image while it is rendered and composed; fraction of the free memory
 SOLID = 0.5  # coverage from which a pixel has a depth
 PROBES, PROBE_SIZE, MARGIN = 12, 64, 0.05
 
@@ -109,8 +112,22 @@ def _tangent(points: Tensor, depth: Tensor, axis: int) -> Tensor:
     return torch.where(ahead <= behind, forward, backward)
 
 
+def check_memory(cameras: Cameras) -> None:
+    """Refuse images that do not fit into memory.
+
+    Raises:
+        InputError: names the largest size that fits.
+    """
+    room, need = KEEP_FREE * available_memory("cpu"), BYTES_PER_PIXEL * cameras.width * cameras.height
+    if need > room:
+        largest = int(cameras.height * math.sqrt(room / need))
+        problem = f"size: an image of {cameras.width}x{cameras.height} takes about {need / 2**30:.1f} GiB, {room / 2**30:.1f} GiB are free"
+        raise InputError(problem, "{size} fits", size=largest)
+
+
 def rendered(scene: Scene, shots: Shots, setting: Setting) -> Iterator[tuple[Rendered, Cameras]]:
     """Render shots one by one, on black, on the CPU afterwards; a few are computed at a time."""
+    check_memory(shots.cameras)
     pixels = shots.cameras.width * shots.cameras.height
     step = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // pixels))
     for first in range(0, len(shots), step):
