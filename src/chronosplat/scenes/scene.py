@@ -15,7 +15,8 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.scenes.rotations import matrices_to_quats, multiply
-from chronosplat.shapes import check_shape, ordinary
+from chronosplat.scenes.time_map import TimeMap
+from chronosplat.shapes import InputError, check_shape, ordinary
 
 SPLAT_SHAPES = {"means": "N 3", "quats": "N 4", "scales": "N 3", "opacities": "N", "colors": "N 3"}
 MOTION_SHAPES = {"velocities": "N 3", "time_centers": "N", "time_sigmas": "N"}
@@ -69,6 +70,11 @@ class Scene(Protocol):
         ...
 
     @property
+    def notes(self) -> Mapping[str, str]:
+        """What its file says beside the Gaussians, text by name: how it was made, and its edits."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Device of the Gaussians."""
         ...
@@ -113,6 +119,18 @@ class Scene(Protocol):
         """Replace the map to the capture's world."""
         ...
 
+    def with_notes(self, notes: Mapping[str, str]) -> Scene:
+        """Replace the notes."""
+        ...
+
+    def editable(self) -> Editable:
+        """Return the scene in memory, as a kind that can be edited.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
+        ...
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors to store, by name."""
         ...
@@ -127,6 +145,46 @@ class Scene(Protocol):
 
         Raises:
             KeyError, TypeError, ValueError: the file is damaged.
+        """
+        ...
+
+
+class Editable(Scene, Protocol):
+    """A scene in memory that can be changed; each method returns a new scene of the same kind."""
+
+    def select(self, keep: Tensor) -> Self:
+        """Keep the Gaussians of a mask: bool [N], or [T, N] for each stored frame."""
+        ...
+
+    def moved(self, change: Similarity) -> Self:
+        """Move, turn and scale the Gaussians in the capture's world, which stays where it is."""
+        ...
+
+    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Change the colours [..., 3]."""
+        ...
+
+    def retimed(self, change: TimeMap) -> Self:
+        """Change the seconds at which everything happens.
+
+        Raises:
+            InputError: a kind of scene that cannot.
+        """
+        ...
+
+    def trimmed(self, first: float, last: float) -> Self:
+        """Restrict the scene to an interval inside its ``seconds``; what cannot be seen there is left out.
+
+        Raises:
+            InputError: no stored frame lies inside, or a kind of scene that cannot.
+        """
+        ...
+
+    def looped(self, fade: float) -> Self | None:
+        """Blend the end into the beginning, so that the last time equals the first; None if this kind must be sampled into frames.
+
+        Args:
+            fade: seconds, at most half of the duration; the scene becomes shorter by it.
         """
         ...
 
@@ -162,11 +220,19 @@ def scene_kind(name: str, schema: int = 1) -> Callable[[Kind], Kind]:
 
 @dataclass(frozen=True)
 class TensorScene:
-    """Base class for dataclasses of tensors. A subclass adds its fields, ``num_gaussians``, ``seconds`` and ``evaluate``."""
+    """Base class for dataclasses of tensors. A subclass adds its fields, ``num_gaussians``, ``seconds`` and ``evaluate``.
+
+    Attributes:
+        per_gaussian: names of the fields whose first axis is N; those that are None are left out.
+        world: from these coordinates to the capture's world.
+        notes: more metadata of its file.
+    """
 
     kind: ClassVar[str] = ""
     schema: ClassVar[int] = 1
+    per_gaussian: ClassVar[tuple[str, ...]] = tuple(SPLAT_SHAPES)
     world: Similarity = field(default_factory=Similarity, kw_only=True)
+    notes: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors().items():
@@ -219,6 +285,33 @@ class TensorScene:
     def with_world(self, world: Similarity) -> Self:
         return replace(self, world=world)
 
+    def with_notes(self, notes: Mapping[str, str]) -> Self:
+        return replace(self, notes=notes)
+
+    def editable(self) -> Self:
+        return self
+
+    def select(self, keep: Tensor) -> Self:
+        rows = torch.nonzero(keep.to(self.device))[:, 0]
+        chosen = {name: getattr(self, name) for name in self.per_gaussian}
+        return replace(self, **{name: value[rows] for name, value in chosen.items() if value is not None})
+
+    def moved(self, change: Similarity) -> Self:
+        """Move the Gaussians by their world; a kind that can express itself in other coordinates keeps its world."""
+        return self.with_world(change.after(self.world))
+
+    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, colors=change(self.tensors()["colors"]))
+
+    def retimed(self, change: TimeMap) -> Self:
+        raise InputError(f"scene: the times of a {self.kind} cannot be changed", "sample it into frames first")
+
+    def trimmed(self, first: float, last: float) -> Self:
+        raise InputError(f"scene: a {self.kind} cannot be trimmed", "sample it into frames first")
+
+    def looped(self, fade: float) -> Self | None:
+        return None
+
     def metadata(self) -> dict[str, str]:
         return {}
 
@@ -269,16 +362,25 @@ class Gaussians3D(TensorScene):
 
     def in_world(self) -> Gaussians3D:
         """Convert the Gaussians to the capture's world."""
-        if self.world.is_identity():
-            return self
-        turn = matrices_to_quats(self.world.rotation).to(self.quats)
-        return Gaussians3D(
-            means=self.world.points(self.means),
-            quats=multiply(turn.expand_as(self.quats), self.quats),
-            scales=self.scales * self.world.scale,
-            opacities=self.opacities,
-            colors=self.colors,
-        )
+        return self.in_coordinates(Similarity())
+
+    def in_coordinates(self, world: Similarity) -> Gaussians3D:
+        """Express the same scene in other coordinates of its own; ``world`` leads from those to the capture's world."""
+        change = world.inverse().after(self.world)
+        return self if change.is_identity() else replace(self, **splats_moved(self.tensors(), change), world=world)
+
+    def moved(self, change: Similarity) -> Gaussians3D:
+        return self.with_world(change.after(self.world)).in_coordinates(self.world)
+
+
+def splats_moved(splats: Mapping[str, Tensor], change: Similarity) -> dict[str, Tensor]:
+    """Apply a similarity to means [..., 3], quats [..., 4] and scales [..., 3]."""
+    turn = matrices_to_quats(change.rotation).to(splats["quats"])
+    return {
+        "means": change.points(splats["means"]),
+        "quats": multiply(turn.expand_as(splats["quats"]), splats["quats"]),
+        "scales": splats["scales"] * change.scale,
+    }
 
 
 def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
