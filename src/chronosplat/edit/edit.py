@@ -30,6 +30,8 @@ def edit(scene: Scene, edits: Sequence[Edit], events: Events | None = None) -> S
     """
     events, before = events or Events(), scene
     done = history(scene)
+    for step in edits:
+        step.validate()
     with torch.no_grad():
         for index, step in enumerate(edits):
             edited = step.apply(scene.editable(), events)

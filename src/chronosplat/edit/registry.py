@@ -28,8 +28,12 @@ class Edit(ABC):
 
     name: ClassVar[str] = ""
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that are not finite, then what :meth:`check` refuses."""
+    def validate(self) -> None:
+        """Refuse parameters that are not finite or out of range.
+
+        Raises:
+            InputError: which one, and what is expected.
+        """
         for entry in fields(self):
             value = getattr(self, entry.name)
             numbers = value if isinstance(value, tuple) else (value,)
@@ -107,9 +111,11 @@ def _from_record(record: Any) -> Edit:
     if missing is not None:
         raise InputError(f"{name}: {missing} is missing")
     try:
-        return kind(**{key: _value(hints[key], value) for key, value in values.items()})
+        step = kind(**{key: _value(hints[key], value) for key, value in values.items()})
     except (TypeError, OverflowError) as error:
         raise InputError(f"{name}: {error}") from error
+    step.validate()
+    return step
 
 
 @cache

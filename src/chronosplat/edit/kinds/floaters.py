@@ -31,7 +31,7 @@ class Floaters(Edit):
     """Remove Gaussians that are never more opaque than this."""
     cluster: float = 0.01
     """Remove clusters that hold less than this share of all opacity."""
-    gap: float = 0.03
+    gap: float = 0.05
     """Cells whose edges are this share of the scene's diagonal form one cluster where they touch."""
     views: str = ""
     """The capture of the scene: remove what none of its views shows, and what lies on their background for the most part."""
