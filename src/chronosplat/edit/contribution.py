@@ -7,7 +7,6 @@ backward pass of the renderer gives the weights of all Gaussians.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,11 +45,11 @@ def contributions(scene: Scene, cameras: Cameras, times: Tensor, marks: Tensor |
     return (sums[0], sums[1]) if rows > 1 else (sums[0, 0], sums[1, 0])
 
 
-def _weights(fields: dict[str, Any], world: Similarity, cameras: Cameras, marks: Tensor | None) -> Tensor:
+def _weights(fields: dict[str, Tensor], world: Similarity, cameras: Cameras, marks: Tensor | None) -> Tensor:
     """The two sums [2, N] over some views of one time."""
     with torch.enable_grad():
         colors = torch.zeros_like(fields["means"]).requires_grad_()
-        still = Gaussians3D(**fields | {"colors": colors}, world=world)
+        still = Gaussians3D(**fields | {"colors": colors}, world=world, notes={})
         rgb = render(still, cameras, background="black").rgb
         marked = rgb[..., 1] if marks is None else rgb[..., 1] * marks.to(rgb)
         (gradient,) = torch.autograd.grad(rgb[..., 0].sum() + marked.sum(), colors)

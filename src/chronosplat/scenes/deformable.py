@@ -201,7 +201,7 @@ class DeformableGaussians(TensorScene):
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
         span = json.loads(metadata.get("seconds", "null"))
-        return cls(**tensors, world=world, span=None if span is None else (float(span[0]), float(span[1])))
+        return cls(**tensors, world=world, notes={}, span=None if span is None else (float(span[0]), float(span[1])))
 
     def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
         """Follow surface points over time.

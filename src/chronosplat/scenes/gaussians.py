@@ -191,4 +191,4 @@ class Gaussians4D(TensorScene):
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
         first, last = json.loads(metadata["seconds"])
-        return cls(**tensors, world=world, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))
+        return cls(**tensors, world=world, notes={}, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))

@@ -317,7 +317,7 @@ class TensorScene:
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
-        return cls(**tensors, world=world)
+        return cls(**tensors, world=world, notes={})
 
 
 @scene_kind("Gaussians3D")
@@ -386,4 +386,4 @@ def splats_moved(splats: Mapping[str, Tensor], change: Similarity) -> dict[str, 
 def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
     """Return all N Gaussians of a scene at a time, in its own world."""
     fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
-    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)
+    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world, notes={})

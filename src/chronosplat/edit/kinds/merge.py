@@ -24,8 +24,8 @@ ALWAYS = 1e6  # time sigma of a static Gaussian, in durations
 class Merge(Edit):
     """Add another scene.
 
-    Static and continuous scenes become one cloud in linear motion. With a sequence, both become frames at the times of both; before
-    its first and after its last time, a scene stands still.
+    Static and continuous scenes become one cloud in linear motion, in which each scene is seen in its own time. With a sequence, both
+    become frames at the times of both; before its first and after its last time, a scene stands still.
     """
 
     scene: str
@@ -64,13 +64,12 @@ def _linear(scene: Scene, events: Events) -> Scene:
 def _joined(first: Scene, second: Scene) -> Gaussians3D | Gaussians4D:
     """Two clouds in the capture's world, in seconds."""
     spans = [scene.seconds for scene in (first, second) if scene.seconds is not None]
-    clouds = [scene.to(device=first.device).tensors() for scene in (first, second)]
+    clouds = [{name: t.to(first.device) for name, t in scene.tensors().items()} for scene in (first, second)]
     if not spans:
         return Gaussians3D(**_concatenated(clouds, 0))
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
     moving = [cloud if "velocities" in cloud else cloud | _still(cloud["means"], start, end) for cloud in clouds]
-    fields: dict[str, Any] = _concatenated(moving, 0)
-    return Gaussians4D(**fields, clock=Clock(), seconds=(start, end))
+    return Gaussians4D(**_concatenated(moving, 0), clock=Clock(), seconds=(start, end))
 
 
 def _still(means: Tensor, start: float, end: float) -> dict[str, Tensor]:
@@ -80,7 +79,7 @@ def _still(means: Tensor, start: float, end: float) -> dict[str, Tensor]:
     return {"velocities": torch.zeros_like(means), "time_centers": middle * ones, "time_sigmas": sigma * ones}
 
 
-def _concatenated(clouds: list[dict[str, Tensor]], axis: int) -> dict[str, Tensor]:
+def _concatenated(clouds: list[dict[str, Tensor]], axis: int) -> dict[str, Any]:
     return {name: torch.cat([cloud[name] for cloud in clouds], axis) for name in clouds[0]}
 
 
@@ -99,5 +98,5 @@ def _as_frames(scene: Editable, other: Editable) -> GaussianSequence:
 def _sampled(scene: Scene, times: list[float]) -> GaussianSequence:
     """A scene at given times, standing still outside of its own; its world is left out."""
     low, high = scene.seconds or (times[0], times[-1])
-    fields = scene.evaluate(torch.tensor(times, dtype=torch.float64).clamp(low, high))
+    fields: dict[str, Any] = scene.evaluate(torch.tensor(times, dtype=torch.float64).clamp(low, high))
     return GaussianSequence(**fields, times=torch.tensor(times, dtype=torch.float64))
