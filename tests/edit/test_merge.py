@@ -23,6 +23,7 @@ def test_a_merge_holds_both_scenes(kind: str, other: str, tmp_path: Path) -> Non
     merged = edit(first, [Merge(str(tmp_path / "b.safetensors"), (5.0, 0.0, 0.0))], Events(lambda notice: codes.append(notice.code)))
     pieces = "deformable" in (kind, other) and "sequence" not in (kind, other)
     assert ("linear-pieces" in codes) == pieces
+    assert ("merge-spans" in codes) == ({kind, other} == {"linear", "deformable"})
     torch.testing.assert_close(merged.world.matrix(), first.world.matrix())
     spans = [scene.seconds for scene in (first, second) if scene.seconds]
     assert merged.seconds == (None if not spans else pytest.approx((min(s[0] for s in spans), max(s[1] for s in spans))))

@@ -49,6 +49,11 @@ def merged(scene: Editable, other: Scene, move: tuple[float, float, float], dela
         if not all(frames) and any(each.seconds is not None for each, stored in zip((scene, other), frames, strict=True) if not stored):
             events.notice(info("merge-frames", "merge: a sequence and a continuous scene become frames"))
         return _as_frames(scene, other)
+    spans = [each.seconds for each in (scene, other) if each.seconds is not None]
+    if len(spans) > 1 and spans[0] != spans[1]:
+        listed = " and ".join(f"{first:g} to {last:g} s" for first, last in spans)
+        text = f"merge: in linear motion each scene is seen in its own time, {listed}"
+        events.notice(info("merge-spans", text, "sample the scene into frames first, then both stand still outside"))
     return placed(_joined(*(in_world(_linear(each, events)) for each in (scene, other))), scene.world)
 
 
