@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -226,7 +227,7 @@ class BodyStepper(Stepper):
         knots = torch.linspace(first, last, count, dtype=torch.float64, device=self.stamps.device)
         shifts, turns = self.motion.at(knots.to(self.stamps))
         nodes, weights = self.motion.skinning(self.fields["means"])
-        canonical = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}
+        canonical: dict[str, Any] = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}
         canonical["quats"] = F.normalize(canonical["quats"], dim=-1)
         return DeformableGaussians(
             **canonical,
