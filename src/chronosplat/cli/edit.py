@@ -20,8 +20,8 @@ from chronosplat.shapes import InputError
 class EditScene:
     """Edit a scene: edits apply in the order in which they are written, and the scene file lists them.
 
-    The edits are crop, floaters, move, rotate, scale, ground, trim, retime, slow-motion, loop, sample, recolour, merge and decimate;
-    ``chronosplat edit crop --help`` shows the options of one. Positions are in the capture's world. Examples:
+    The edits are crop (--box or --sphere), floaters, move, rotate, scale, ground, trim, retime, slow-motion, loop, sample, recolour,
+    merge and decimate; ``chronosplat edit crop --help`` shows the options of one. Positions are in the capture's world. Examples:
       chronosplat edit fox.safetensors -o small.safetensors crop --sphere 0 0 0 0.8 decimate 5000
       chronosplat edit fox.safetensors -o fox.ply floaters ground rotate 90
       chronosplat edit fox.safetensors --list

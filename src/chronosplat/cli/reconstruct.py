@@ -21,8 +21,8 @@ class Reconstruct(ReconstructConfig):
     """Turn a capture into a 4D Gaussian scene.
 
     INPUT is a folder with transforms JSON, such a file, or a video. The result of a 4d-lrm model is one body that moves, that of
-    l4gm one set of Gaussians per frame, with --refine one body; the same command resumes a long l4gm run that was interrupted.
-    Examples:
+    l4gm one set of Gaussians per frame, with --refine one body; the same command resumes a long l4gm run that was interrupted. It
+    prints where the result is. Examples:
       chronosplat reconstruct fox/ -o outputs/fox --ply
       chronosplat reconstruct fox/ --quality high
       chronosplat reconstruct fox/ --size 256 --refine 60
