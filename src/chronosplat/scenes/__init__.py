@@ -14,6 +14,7 @@ from chronosplat.scenes.scene import (
     Gaussians3D,
     LinearForm,
     Scene,
+    Skinned,
     TensorScene,
     Tracked,
     gaussians_at,
