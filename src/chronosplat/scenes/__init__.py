@@ -3,6 +3,7 @@
 from chronosplat.scenes.conditioning import covariance_4d, moving_form, moving_shape, temporal_weight
 from chronosplat.scenes.convert import Converted, to_linear_motion, to_sequence
 from chronosplat.scenes.deformable import DeformableGaussians
+from chronosplat.scenes.editable import Editable
 from chronosplat.scenes.fading import FAINT
 from chronosplat.scenes.gaussians import Gaussians4D, GaussianSequence
 from chronosplat.scenes.rotations import covariances_to_shapes, matrices_to_quats, multiply, normalize, quats_to_matrices, rotation_4d
@@ -10,7 +11,6 @@ from chronosplat.scenes.scene import (
     SCENE_KINDS,
     SPLAT_SHAPES,
     Clock,
-    Editable,
     Gaussians3D,
     LinearForm,
     Scene,

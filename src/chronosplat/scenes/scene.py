@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from chronosplat.cameras import Similarity
 from chronosplat.scenes.rotations import matrices_to_quats, multiply
 from chronosplat.scenes.time_map import TimeMap
 from chronosplat.shapes import InputError, check_shape, ordinary
+
+if TYPE_CHECKING:
+    from chronosplat.scenes.editable import Editable
 
 SPLAT_SHAPES = {"means": "N 3", "quats": "N 4", "scales": "N 3", "opacities": "N", "colors": "N 3"}
 MOTION_SHAPES = {"velocities": "N 3", "time_centers": "N", "time_sigmas": "N"}
@@ -145,46 +148,6 @@ class Scene(Protocol):
 
         Raises:
             KeyError, TypeError, ValueError: the file is damaged.
-        """
-        ...
-
-
-class Editable(Scene, Protocol):
-    """A scene in memory that can be changed; each method returns a new scene of the same kind."""
-
-    def select(self, keep: Tensor) -> Self:
-        """Keep the Gaussians of a mask: bool [N], or [T, N] for each stored frame."""
-        ...
-
-    def moved(self, change: Similarity) -> Self:
-        """Move, turn and scale the Gaussians in the capture's world, which stays where it is."""
-        ...
-
-    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Change the colours [..., 3]."""
-        ...
-
-    def retimed(self, change: TimeMap) -> Self:
-        """Change the seconds at which everything happens.
-
-        Raises:
-            InputError: a kind of scene that cannot.
-        """
-        ...
-
-    def trimmed(self, first: float, last: float) -> Self:
-        """Restrict the scene to an interval inside its ``seconds``; what cannot be seen there is left out.
-
-        Raises:
-            InputError: no stored frame lies inside, or a kind of scene that cannot.
-        """
-        ...
-
-    def looped(self, fade: float) -> Self | None:
-        """Blend the end into the beginning, so that the last time equals the first; None if this kind must be sampled into frames.
-
-        Args:
-            fade: seconds, at most half of the duration; the scene becomes shorter by it.
         """
         ...
 
