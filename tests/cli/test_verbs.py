@@ -23,7 +23,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
 
-VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "eval", "train", "data render", "demo", "info")
+VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "edit", "eval", "train", "data render", "demo", "info")
 
 
 @pytest.fixture(scope="module")

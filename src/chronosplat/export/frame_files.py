@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence
+from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence, sequence_in_memory
 
 UNSEEN = {"means": 0.0, "quats": 1.0, "scales": 1e-6, "opacities": 0.0, "colors": 0.0}  # of Gaussians that fill a frame up
 
@@ -23,7 +23,7 @@ class FrameFiles:
     Attributes:
         files: one per time. times: seconds, increasing. num_gaussians: the most of a frame.
         read: reads a file; all have the same own world.
-        world: from that world to the capture's.
+        world: from that world to the capture's. notes: metadata for a scene file.
     """
 
     files: tuple[Path, ...]
@@ -31,6 +31,7 @@ class FrameFiles:
     num_gaussians: int
     read: Callable[[Path], Gaussians3D]
     world: Similarity
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str] = GaussianSequence.kind  # what it becomes in a scene file
     schema: ClassVar[int] = GaussianSequence.schema
@@ -79,6 +80,17 @@ class FrameFiles:
 
     def with_world(self, world: Similarity) -> FrameFiles:
         return replace(self, world=world)
+
+    def with_notes(self, notes: Mapping[str, str]) -> FrameFiles:
+        return replace(self, notes=notes)
+
+    def editable(self) -> GaussianSequence:
+        """Read the whole sequence.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
+        return sequence_in_memory(self)
 
     def tensors(self) -> dict[str, Tensor]:
         """Read the whole sequence."""
