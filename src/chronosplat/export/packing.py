@@ -60,7 +60,7 @@ def tensor(path: Path, name: str, values: Array) -> Tensor:
         InputError: NaN or infinities.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+        found = torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
     bad = int((~torch.isfinite(found)).sum())
     if bad:
         raise InputError(f"{path}: damaged, {bad} of {found.numel()} values of the {name} are NaN or infinite")

@@ -23,10 +23,12 @@ class Ply:
 
     Attributes:
         elements: the requested elements by name, as structured arrays [N].
+        names: of all elements of the file.
         comments: the text of the comment lines.
     """
 
     elements: dict[str, NDArray[Any]]
+    names: tuple[str, ...]
     comments: tuple[str, ...]
 
     def columns(self, element: str) -> dict[str, NDArray[np.float32]]:
@@ -58,9 +60,9 @@ def read_elements(path: Path, *wanted: str) -> Ply:
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
         lines, start = _header(path, head)
-        order = _order(path, lines)
+        layout = _layout(path, lines, _order(path, lines))
         size, at, elements = path.stat().st_size, start, {}
-        for name, count, dtype in _layout(path, lines, order):
+        for name, count, dtype in layout:
             if set(wanted) <= set(elements):
                 break
             if dtype is None:
@@ -72,7 +74,8 @@ def read_elements(path: Path, *wanted: str) -> Ply:
                 file.seek(at)
                 elements[name] = np.frombuffer(file.read(end - at), dtype, count)
             at = end
-    return Ply(elements, tuple(line.partition("comment ")[2] for line in lines if line.startswith("comment ")))
+    names = tuple(name for name, _, _ in layout)
+    return Ply(elements, names, tuple(line.partition("comment ")[2] for line in lines if line.startswith("comment ")))
 
 
 def _header(path: Path, head: bytes) -> tuple[list[str], int]:

@@ -94,7 +94,7 @@ def read(path: Path, events: Events) -> Gaussians3D:
     count = len(table)
     if len(next(iter(chunks.values()), ())) < math.ceil(count / CHUNK):
         raise InputError(f"{path}: damaged, {count} Gaussians need {math.ceil(count / CHUNK)} chunks of {CHUNK}")
-    if "sh" in ply.elements:
+    if "sh" in ply.names:
         events.notice(info("harmonics", f"{path}: colours that depend on the viewing direction are left out (degree 0 is kept)"))
     packed = {name: table[name].astype(np.int64) & 0xFFFFFFFF for name in PACKED}
     chunk_of = np.arange(count) // CHUNK

@@ -82,6 +82,7 @@ def quantise(values: Array) -> tuple[Array, list[float]]:
         nearest = np.searchsorted((book[:-1] + book[1:]) / 2, centers)
         total = np.bincount(nearest, weights, 256)
         book = np.where(total > 0, np.bincount(nearest, weights * centers, 256) / np.maximum(total, 1e-30), book)
+    book = np.clip(book, low, high)
     book[0], book[-1] = low, high
     return np.searchsorted((book[:-1] + book[1:]) / 2, values), book.tolist()
 
