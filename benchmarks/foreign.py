@@ -2,15 +2,17 @@
 
     npm install --prefix build/foreign @playcanvas/splat-transform@2.7.1 gsplat@1.2.9 @spz-loader/core@0.3.1
     pip install gaussforge gsply open3d-cpu
-    python benchmarks/foreign.py --npm build/foreign [--sizes]
+    python benchmarks/foreign.py --npm build/foreign [--sizes | --memory]
 
 Prints the PSNR of renderings from what the foreign reader found against those of the scene itself, orientation included; a
-judge that is not installed is named. ``--sizes`` instead measures 24 frames of 65,536 splats in each format: seconds and bytes.
+judge that is not installed is named. ``--sizes`` instead measures 24 frames of 65,536 splats in each format: seconds and bytes;
+``--memory`` the peak memory of exporting 30 and 300 stored frames of 16,384 splats (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import math
@@ -33,7 +35,7 @@ from chronosplat.export.coordinates import upright
 from chronosplat.export.formats.spz import SpzOptions
 from chronosplat.metrics import psnr
 from chronosplat.render import render
-from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, Scene, normalize
+from chronosplat.scenes import Gaussians3D, Gaussians4D, GaussianSequence, Scene, SequenceWriter, StoredSequence, normalize
 
 HERE = Path(__file__).parent
 TIMES = (0.1, 0.5, 0.9)
@@ -84,7 +86,7 @@ def images(scene: Scene, seconds: float) -> torch.Tensor:
     return render(scene.with_world(Similarity()), cameras, [seconds] * 3, backend="cpu").rgb
 
 
-def _tensors(found: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _tensors(found: dict[str, Any]) -> dict[str, Any]:
     return {name: torch.tensor(np.asarray(values), dtype=torch.float32) for name, values in found.items()}
 
 
@@ -118,8 +120,7 @@ def by_splat_transform(npm: Path) -> Callable[[Path, Path], Scene]:
 
 def by_gaussforge(path: Path, work: Path) -> Scene:
     """Convert to a PLY in the same coordinates."""
-    import gaussforge
-
+    gaussforge = importlib.import_module("gaussforge")
     kind = path.name.split(".", 1)[1]
     found = gaussforge.GaussForge().convert(path.read_bytes(), kind, "ply")
     (work / "found.ply").write_bytes(found["data"])
@@ -128,17 +129,20 @@ def by_gaussforge(path: Path, work: Path) -> Scene:
 
 def by_gsply(path: Path, work: Path) -> Scene:
     """Read raw numbers: logarithms, logits and f_dc."""
-    import gsply
-
+    gsply = importlib.import_module("gsply")
     data: Any = gsply.read_spz(str(path)) if path.suffix == ".spz" else gsply.plyread(str(path))
-    fields = {"means": data.means, "quats": data.quats, "scales": np.exp(data.scales), "colors": 0.5 + gsply.SH_C0 * data.sh0.reshape(-1, 3)}
+    fields = {
+        "means": data.means,
+        "quats": data.quats,
+        "scales": np.exp(data.scales),
+        "colors": 0.5 + gsply.SH_C0 * data.sh0.reshape(-1, 3),
+    }
     return Gaussians3D(**_tensors(fields | {"opacities": 1 / (1 + np.exp(-data.opacities.reshape(-1)))}))
 
 
 def by_open3d(path: Path, work: Path) -> Scene:
     """Read raw numbers, as of a PLY; the scales are linear."""
-    import open3d
-
+    open3d = importlib.import_module("open3d")
     point: Any = open3d.t.io.read_point_cloud(str(path)).point
     raw = {name: point[name].numpy() for name in ("positions", "rot", "scale", "opacity", "f_dc")}
     fields = {"means": raw["positions"], "quats": raw["rot"], "scales": raw["scale"], "colors": 0.5 + 0.28209479 * raw["f_dc"]}
@@ -191,7 +195,8 @@ def sizes(work: Path) -> None:
     """Print seconds and bytes of 24 frames of 65,536 splats in each format."""
     scene = creature(65_536)
     times = torch.linspace(0, 1, 24, dtype=torch.float64)
-    frames = GaussianSequence(**scene.evaluate(times), times=times)
+    fields: dict[str, Any] = scene.evaluate(times)
+    frames = GaussianSequence(**fields, times=times)
     print("| format | seconds | MB |\n|---|---|---|")
     for suffix in (".ply", ".compressed.ply", ".splat", ".spz", ".sog"):
         start = time.perf_counter()
@@ -205,14 +210,47 @@ def sizes(work: Path) -> None:
         print(f"| moving, 65,536 {suffix} | {time.perf_counter() - start:.2f} | {path.stat().st_size / 1e6:.2f} |", flush=True)
 
 
+def memory(work: Path) -> None:
+    """Print how far exporting a stored sequence raises memory above what the process holds before, for two lengths."""
+    print("| format | 30 frames: MB | 300 frames: MB | seconds |\n|---|---|---|---|")
+    scene = creature(16_384)
+    for suffix in (".ply", ".compressed.ply", ".splat", ".spz", ".sog"):
+        peaks, spent = [], 0.0
+        for count in (30, 300):
+            times = torch.arange(count, dtype=torch.float64) / (count - 1)
+            with SequenceWriter(work / "stored.safetensors", times, scene.num_gaussians) as writer:
+                for index in range(count):
+                    writer.write(index, scene.evaluate(times[index : index + 1]))
+            before = _status("VmRSS")
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            start = time.perf_counter()
+            export(StoredSequence(work / "stored.safetensors"), work / "frames" / f"frame_####{suffix}")
+            spent = time.perf_counter() - start
+            peaks.append(_status("VmHWM") - before)
+            shutil.rmtree(work / "frames")
+        print(f"| {suffix} | {peaks[0]:.0f} | {peaks[1]:.0f} | {spent:.1f} |", flush=True)
+
+
+def _status(name: str) -> float:
+    """An entry of this process's status in MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1e3
+
+
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--npm", type=Path, default=Path("build/foreign"))
     parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sizes(Path(folder)) if args.sizes else compare(args.npm.resolve(), Path(folder))
+        if args.sizes:
+            sizes(Path(folder))
+        elif args.memory:
+            memory(Path(folder))
+        else:
+            compare(args.npm.resolve(), Path(folder))
 
 
 if __name__ == "__main__":

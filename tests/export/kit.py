@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.export import export
+from chronosplat.export import export, load_scene
 from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene
+from chronosplat.shapes import InputError
 
 STATIC_SUFFIXES = (".ply", ".splat", ".splatv", ".spz", ".compressed.ply", ".sog")
 
@@ -61,6 +62,17 @@ def mutations(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(mutable)
 
 
-def assert_sound(scene: Scene) -> None:
-    """A scene of finite numbers."""
+def refusal(path: Path) -> str:
+    """Read a file that may be damaged: the message that refuses it, or nothing if it gives a scene of finite numbers."""
+    try:
+        scene = load_scene(path)
+    except InputError as error:
+        return str(error)
     assert all(bool(torch.isfinite(t).all()) for t in scene.tensors().values())
+    return ""
+
+
+def assert_read_or_refused(path: Path) -> None:
+    """Any other exception than InputError, or a message that is not one line about the file, fails."""
+    message = refusal(path)
+    assert not message or (message.startswith(f"{path}: ") and "\n" not in message)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chronosplat.cameras import orbit
-from chronosplat.export import export, formats, load_scene, read_ply
+from chronosplat.export import formats, load_scene, read_ply
 from chronosplat.export.coordinates import upright
 from chronosplat.metrics import psnr
 from chronosplat.render import render
@@ -47,9 +47,7 @@ def worst(found: Scene, expected: Scene) -> float:
     return min(psnr(a, b) for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("suffix", "limit"), [(".ply", 80.0), (".splat", 45.0), (".spz", 38.0), (".compressed.ply", 40.0), (".sog", 38.0)]
-)
+@pytest.mark.parametrize(("suffix", "limit"), [(".ply", 80.0), (".splat", 45.0), (".spz", 38.0), (".compressed.ply", 40.0), (".sog", 38.0)])
 def test_files_that_we_write_render_the_same(tmp_path: Path, convert: Convert, suffix: str, limit: float) -> None:
     for seconds in TIMES:
         still = scene().at(seconds)

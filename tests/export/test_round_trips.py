@@ -17,7 +17,7 @@ from chronosplat.metrics import psnr
 from chronosplat.render import render
 from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError
-from tests.export.kit import STATIC_SUFFIXES, assert_sound, matched, mutations, own, relative, written
+from tests.export.kit import STATIC_SUFFIXES, assert_read_or_refused, matched, mutations, own, refusal, relative, written
 from tests.scene_kit import covariances, law, moving_scene, seeds, static_scene, tilted_world
 
 BYTE = 0.5 / 255 + 1e-6
@@ -89,9 +89,9 @@ def test_extreme_gaussians_are_written(tmp_path: Path, suffix: str) -> None:
         opacities=torch.tensor([0.5, 1.0, 0.004, 0.9]),
         colors=torch.tensor([[0.0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 1]]),
     )
-    found = load_scene(export(scene, tmp_path / f"a{suffix}"))
-    assert found.num_gaussians == 4
-    assert_sound(found)
+    path = export(scene, tmp_path / f"a{suffix}")
+    assert load_scene(path).num_gaussians == 4
+    assert refusal(path) == ""
 
 
 @pytest.mark.parametrize("suffix", STATIC_SUFFIXES)
@@ -119,16 +119,14 @@ def test_damaged_files_are_refused_or_read(tmp_path: Path, suffix: str, data: st
     whole = written(scene, path)
     path.write_bytes(data.draw(mutations(whole)))
     before = sorted(tmp_path.iterdir())
-    try:
-        assert_sound(load_scene(path))
-    except InputError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
+    assert_read_or_refused(path)
     assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("suffix", STATIC_SUFFIXES)
-@pytest.mark.parametrize("data", [b"", b"\x00", b"ply\n", b"NGSP", b"\x1f\x8b", b"PK\x03\x04", b"\x4b\x67\x00\x00\xff\xff\xff\xff", b"x" * 31])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"ply\n", b"NGSP", b"\x1f\x8b", b"PK\x03\x04", b"\x4b\x67\x00\x00\xff\xff\xff\xff", b"x" * 31]
+)
 def test_files_of_nothing_are_refused(tmp_path: Path, suffix: str, data: bytes) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(data)

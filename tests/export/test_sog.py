@@ -19,7 +19,7 @@ from chronosplat.events import Events, Notice
 from chronosplat.export import load_scene
 from chronosplat.export.formats.sog import quantise
 from chronosplat.shapes import InputError
-from tests.export.kit import assert_sound, mutations, written
+from tests.export.kit import assert_read_or_refused, mutations, written
 from tests.scene_kit import law, static_scene
 
 fuzz = settings(law, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,7 +115,10 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     files = members(written(static_scene(10), tmp_path / "a.sog"))
     wide = image(16000, 4)
     huge = image(8000, 1000)
-    for bomb, message in (({"meta.json": bytes(20_000_000)}, "meta.json is larger"), ({"quats.webp": huge}, "an image of 8000x1000 pixels")):
+    for bomb, message in (
+        ({"meta.json": bytes(20_000_000)}, "meta.json is larger"),
+        ({"quats.webp": huge}, "an image of 8000x1000 pixels"),
+    ):
         with pytest.raises(InputError, match=message):
             load_scene(put(tmp_path / "b.sog", files | bomb, zipfile.ZIP_DEFLATED))
     assert load_scene(put(tmp_path / "b.sog", files | {"quats.webp": wide}, zipfile.ZIP_DEFLATED)).num_gaussians == 10
@@ -127,11 +130,7 @@ def test_damage_inside_the_archive_is_refused_or_read(tmp_path: Path, data: st.D
     files = members(written(static_scene(30), tmp_path / "a.sog"))
     name = data.draw(st.sampled_from(sorted(files)))
     path = put(tmp_path / "b.sog", files | {name: data.draw(mutations(files[name]))})
-    try:
-        assert_sound(load_scene(path))
-    except InputError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
+    assert_read_or_refused(path)
 
 
 def test_invalid_rotations_become_finite(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from chronosplat.export import export, load_scene
 from chronosplat.export.formats.spz import SpzOptions
 from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError, UnavailableError
-from tests.export.kit import assert_sound, matched, mutations, own, relative, written
+from tests.export.kit import assert_read_or_refused, matched, mutations, own, relative, written
 from tests.scene_kit import covariances, law, static_scene
 
 fuzz = settings(law, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,7 +64,7 @@ def test_positions_keep_their_precision_at_any_scale(tmp_path: Path, size: float
 
 
 def test_positions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="up to 4 million units from the origin, got 1e.07; scale the scene down"):
+    with pytest.raises(InputError, match=r"up to 4 million units from the origin, got 1e\+07; scale the scene down"):
         export(replace(static_scene(1), means=torch.tensor([[1e7, 0, 0]])), tmp_path / "a.spz")
 
 
@@ -151,7 +151,4 @@ def test_damage_below_the_compression_is_refused_or_read(tmp_path: Path, data: s
         packed(path, data.draw(mutations(gzip.decompress(whole))))
     else:
         path.write_bytes(data.draw(mutations(whole)))
-    try:
-        assert_sound(load_scene(path))
-    except InputError as error:
-        assert str(error).startswith(f"{path}: ")
+    assert_read_or_refused(path)

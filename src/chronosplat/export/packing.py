@@ -47,7 +47,7 @@ def gaussians(path: Path, **fields: Array) -> Gaussians3D:
     Raises:
         InputError: NaN, infinities, or negative scales.
     """
-    tensors = {name: tensor(path, name, fields[name]) for name in SPLAT_SHAPES}
+    tensors: dict[str, Any] = {name: tensor(path, name, fields[name]) for name in SPLAT_SHAPES}
     if bool((tensors["scales"] < 0).any()):
         raise InputError(f"{path}: damaged, {int((tensors['scales'] < 0).any(1).sum())} Gaussians have negative scales")
     return Gaussians3D(**tensors | {"quats": normalize(tensors["quats"]), "opacities": tensors["opacities"].clamp(0, 1)})

@@ -29,7 +29,9 @@ from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError
 
 CHUNK = 256
-BOUNDS = [f"{end}_{prefix}{axis}" for prefix, axes in (("", "xyz"), ("scale_", "xyz"), ("", "rgb")) for end in ("min", "max") for axis in axes]
+BOUNDS = [
+    f"{end}_{prefix}{axis}" for prefix, axes in (("", "xyz"), ("scale_", "xyz"), ("", "rgb")) for end in ("min", "max") for axis in axes
+]
 PACKED = ["packed_position", "packed_rotation", "packed_scale", "packed_color"]
 MIN_LOG, MAX_LOG = -20.0, 20.0  # of scales: readers clamp there
 

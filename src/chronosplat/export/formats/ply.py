@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,13 +117,11 @@ def _scene(path: Path, ply: Ply, events: Events) -> Gaussians3D | Gaussians4D:
     return _moving(path, still, take("motion_0", "motion_1", "motion_2"), columns["t"], sigmas, (seconds[0], seconds[1]))
 
 
-def _moving(
-    path: Path, still: Gaussians3D, velocities: Array, centers: Array, sigmas: Array, seconds: tuple[float, float]
-) -> Gaussians4D:
+def _moving(path: Path, still: Gaussians3D, velocities: Array, centers: Array, sigmas: Array, seconds: tuple[float, float]) -> Gaussians4D:
     motion = {"velocities": velocities, "time_centers": centers, "time_sigmas": sigmas}
-    checked = {name: tensor(path, name, values) for name, values in motion.items()}
+    checked: dict[str, Any] = still.tensors() | {name: tensor(path, name, values) for name, values in motion.items()}
     checked["time_sigmas"] = checked["time_sigmas"].clamp_min(SMALLEST_SCALE)
-    return Gaussians4D(**still.tensors(), **checked, seconds=seconds)
+    return Gaussians4D(**checked, seconds=seconds)
 
 
 def _spacetime(path: Path, still: Gaussians3D, columns: dict[str, NDArray[np.float32]], events: Events) -> Gaussians4D:

@@ -95,7 +95,7 @@ def _webp(pixels: Array) -> bytes:
     canvas[: len(pixels), : pixels.shape[1]] = pixels
     canvas[len(pixels) :] = 0
     buffer = io.BytesIO()
-    Image.fromarray(canvas.reshape(height, width, 4), "RGBA").save(buffer, "WEBP", lossless=True, exact=True, quality=50, method=4)
+    Image.fromarray(canvas.reshape(height, width, 4), "RGBA").save(buffer, "WEBP", lossless=True, exact=True, quality=20, method=2)
     return buffer.getvalue()
 
 

@@ -53,7 +53,13 @@ def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
             # the half-float centre lies a little beside the true one: stay on the line
             off = used["center"].astype(np.float64) - centers
             used["means"] = g["means"] + used["velocities"].astype(np.float64) * off[:, None]
-    chunk: dict[str, Any] = {"type": "splat", "size": rows.nbytes, "texwidth": TEXTURE_WIDTH, "texheight": height, "cameras": [_camera(job)]}
+    chunk: dict[str, Any] = {
+        "type": "splat",
+        "size": rows.nbytes,
+        "texwidth": TEXTURE_WIDTH,
+        "texheight": height,
+        "cameras": [_camera(job)],
+    }
     text = json.dumps([chunk | {"seconds": scene.seconds}]).encode()
     path.write_bytes(struct.pack("<2I", MAGIC, len(text)) + text + rows.tobytes())
 
@@ -78,8 +84,8 @@ def read(path: Path, events: Events) -> Gaussians3D | Gaussians4D:
     rows = np.frombuffer(data, ROW, offset=start, count=chunk["size"] // ROW.itemsize)
     rows = rows[rows["width"] != 0]  # zeros fill the texture up
     rgba = rows["rgba"].astype(np.float32) / 255
-    fields = {name: rows[name].astype(np.float32) for name in ("means", "quats", "scales")}
-    still = gaussians(path, **fields, opacities=rgba[:, 3], colors=rgba[:, :3])
+    shapes = {name: rows[name].astype(np.float32) for name in ("means", "quats", "scales")}
+    still = gaussians(path, **shapes, opacities=rgba[:, 3], colors=rgba[:, :3])
     if rows["higher"].any() or rows["turns"].any():
         events.notice(warning("spacetime-motion", f"{path}: accelerations and rotations over time are left out, motion is linear"))
     velocities, centers = (rows[name].astype(np.float32) for name in ("velocities", "center"))
@@ -92,7 +98,8 @@ def read(path: Path, events: Events) -> Gaussians3D | Gaussians4D:
         "time_centers": first + centers * (last - first),
         "time_sigmas": sigmas,
     }
-    return Gaussians4D(**still.tensors(), **{name: tensor(path, name, values) for name, values in motion.items()}, seconds=(first, last))
+    fields: dict[str, Any] = still.tensors() | {name: tensor(path, name, values) for name, values in motion.items()}
+    return Gaussians4D(**fields, seconds=(first, last))
 
 
 def _chunk(path: Path, data: bytes) -> tuple[dict[str, Any], int]:

@@ -204,5 +204,5 @@ def _first_three(packed: Array) -> Array:
     return np.concatenate([np.sqrt(np.maximum(0, 1 - (xyz**2).sum(1, keepdims=True))), xyz], 1)
 
 
-LOSES = "positions are rounded to a grid of 1/4096 unit or finer, sizes to 6 %, rotations to 0.2 degrees, colours and opacities to 8 bits"
+LOSES = "positions are rounded to a grid of 1/4096 unit or finer, sizes to 3 %, rotations to 0.2 degrees, colours and opacities to 8 bits"
 register(Format(".spz", "compressed, by Niantic", "moment", write, read, SpzOptions, "spz", up="y", loses=LOSES))
