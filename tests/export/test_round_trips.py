@@ -111,6 +111,14 @@ def test_numbered_files_of_every_format(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", STATIC_SUFFIXES)
+def test_a_time_at_which_nothing_is_visible_does_not_break_a_sequence(tmp_path: Path, suffix: str) -> None:
+    scene = replace(moving_scene(3), time_centers=torch.tensor([-1.0, -1, 1]), time_sigmas=torch.full((3,), 0.1))
+    found = load_scene(export(scene, tmp_path / f"take_####{suffix}", times=3))
+    seen = [int((found.at(t).opacities > 0).sum()) for t in found.timestamps(3)]
+    assert seen == [2, 0, 1]
+
+
+@pytest.mark.parametrize("suffix", STATIC_SUFFIXES)
 @fuzz
 @given(st.data())
 def test_damaged_files_are_refused_or_read(tmp_path: Path, suffix: str, data: st.DataObject) -> None:

@@ -17,6 +17,7 @@ from chronosplat.shapes import InputError
 SH_C0 = 0.28209479177387814  # of spherical harmonics: rgb = 0.5 + SH_C0 f_dc
 OPACITY_RIM = 1e-6  # keeps logits finite
 SMALLEST_SCALE = 1e-12  # keeps logarithms finite
+UNSEEN_SCALE = 1e-4  # of a Gaussian that stands for none
 MAX_RATIO = 1040  # of deflate: no byte inflates to more
 Array = NDArray[Any]
 
@@ -33,7 +34,13 @@ def read_bytes(path: Path) -> bytes:
 
 
 def arrays(scene: Any) -> dict[str, Array]:
-    """Return the tensors of Gaussians as float32 arrays by name, with unit quaternions."""
+    """Return the tensors of Gaussians as float32 arrays by name, with unit quaternions.
+
+    A time at which nothing is visible gives one invisible Gaussian: many readers refuse empty files.
+    """
+    if scene.num_gaussians == 0:
+        zeros = {name: np.zeros((1, *tensor.shape[1:]), np.float32) for name, tensor in scene.tensors().items()}
+        return zeros | {"quats": np.eye(4, dtype=np.float32)[:1], "scales": np.full((1, 3), UNSEEN_SCALE, np.float32)}
     found = {name: tensor.detach().cpu().float() for name, tensor in scene.tensors().items()}
     return {name: (normalize(t) if name == "quats" else t).numpy() for name, t in found.items()}
 

@@ -81,6 +81,7 @@ def _pack_colors(colors: Array, opacities: Array) -> Array:
     return r << 24 | g << 16 | b << 8 | unorm(opacities)
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def read(path: Path, events: Events) -> Gaussians3D:
     """Read a file.
 
@@ -112,15 +113,14 @@ def read(path: Path, events: Events) -> Gaussians3D:
         return low * (1 - values) + high * values
 
     color = np.stack([packed["packed_color"] >> shift & 0xFF for shift in (24, 16, 8, 0)], 1) / 255
-    with np.errstate(over="ignore", invalid="ignore"):
-        return gaussians(
-            path,
-            means=placed(_unpack(packed["packed_position"]), "", "xyz"),
-            quats=_unpack_rotations(packed["packed_rotation"]),
-            scales=np.exp(placed(_unpack(packed["packed_scale"]), "scale_", "xyz")),
-            opacities=color[:, 3],
-            colors=placed(color[:, :3], "", "rgb"),
-        )
+    return gaussians(
+        path,
+        means=placed(_unpack(packed["packed_position"]), "", "xyz"),
+        quats=_unpack_rotations(packed["packed_rotation"]),
+        scales=np.exp(placed(_unpack(packed["packed_scale"]), "scale_", "xyz")),
+        opacities=color[:, 3],
+        colors=placed(color[:, :3], "", "rgb"),
+    )
 
 
 LOSES = "positions, sizes and rotations are rounded to 10 or 11 bits within 256 neighbours, colours and opacities to 8 bits"

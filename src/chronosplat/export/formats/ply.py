@@ -85,6 +85,7 @@ def read_ply(path: str | Path, events: Events | None = None) -> Gaussians3D | Ga
     return _scene(path, read_elements(path, "vertex"), events)
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def _scene(path: Path, ply: Ply, events: Events) -> Gaussians3D | Gaussians4D:
     columns = ply.columns("vertex")
     if "packed_position" in columns:
@@ -97,24 +98,23 @@ def _scene(path: Path, ply: Ply, events: Events) -> Gaussians3D | Gaussians4D:
         return np.stack([columns[name] for name in names], -1)
 
     moving = "trbf_center" in columns
-    with np.errstate(over="ignore"):
-        still = gaussians(
-            path,
-            means=take("x", "y", "z"),
-            quats=take("rot_0", "rot_1", "rot_2", "rot_3"),
-            scales=np.exp(take("scale_0", "scale_1", "scale_2")),
-            opacities=1 / (1 + np.exp(-columns["opacity"])),
-            colors=take("f_dc_0", "f_dc_1", "f_dc_2") * (1 if moving else SH_C0) + (0 if moving else 0.5),
-        )
-        if any(name.startswith("f_rest_") for name in columns):
-            events.notice(info("harmonics", f"{path}: colours that depend on the viewing direction are left out (degree 0 is kept)"))
-        if moving:
-            return _spacetime(path, still, columns, events)
-        if not set(MOVING) <= set(columns):
-            return still
-        sigmas = np.exp(columns["scale_t"])
-    seconds = ply.numbers("seconds", 2) or [float(columns["t"].min(initial=0)), float(columns["t"].max(initial=0))]
-    return _moving(path, still, take("motion_0", "motion_1", "motion_2"), columns["t"], sigmas, (seconds[0], seconds[1]))
+    still = gaussians(
+        path,
+        means=take("x", "y", "z"),
+        quats=take("rot_0", "rot_1", "rot_2", "rot_3"),
+        scales=np.exp(take("scale_0", "scale_1", "scale_2")),
+        opacities=1 / (1 + np.exp(-columns["opacity"])),
+        colors=take("f_dc_0", "f_dc_1", "f_dc_2") * (1 if moving else SH_C0) + (0 if moving else 0.5),
+    )
+    if any(name.startswith("f_rest_") for name in columns):
+        events.notice(info("harmonics", f"{path}: colours that depend on the viewing direction are left out (degree 0 is kept)"))
+    if moving:
+        return _spacetime(path, still, columns, events)
+    if not set(MOVING) <= set(columns):
+        return still
+    sigmas = np.exp(columns["scale_t"])
+    first, last = sorted(ply.numbers("seconds", 2) or [float(columns["t"].min(initial=0)), float(columns["t"].max(initial=0))])
+    return _moving(path, still, take("motion_0", "motion_1", "motion_2"), columns["t"], sigmas, (first, last))
 
 
 def _moving(path: Path, still: Gaussians3D, velocities: Array, centers: Array, sigmas: Array, seconds: tuple[float, float]) -> Gaussians4D:

@@ -73,6 +73,7 @@ def quantise(values: Array) -> tuple[Array, list[float]]:
     Returns:
         The index of the nearest one for each value, and the ascending codebook.
     """
+    values = values.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     counts, edges = np.histogram(values, HISTOGRAM, (low, max(high, low + 1e-6)))
     weights, centers = counts**0.5, (edges[:-1] + edges[1:]) / 2  # the root: rare values, such as large splats, get their share
@@ -99,6 +100,7 @@ def _webp(pixels: Array) -> bytes:
     return buffer.getvalue()
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def read(path: Path, events: Events) -> Gaussians3D:
     """Read a file.
 
@@ -140,15 +142,14 @@ def _read(path: Path, archive: zipfile.ZipFile, events: Events) -> Gaussians3D:
     quats, sh0 = pixels("quats"), pixels("sh0")
     three = (quats[:, :3] / 255.0 - 0.5) * math.sqrt(2)
     largest = np.clip(quats[:, 3].astype(np.int64) - LARGEST_TAG, 0, 3)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return gaussians(
-            path,
-            means=np.sign(logs) * np.expm1(np.abs(logs)),
-            quats=from_smallest_three(largest, three),
-            scales=np.exp(coded("scales", pixels("scales")[:, :3])),
-            opacities=sh0[:, 3] / 255.0,
-            colors=coded("sh0", sh0[:, :3]) * SH_C0 + 0.5,
-        )
+    return gaussians(
+        path,
+        means=np.sign(logs) * np.expm1(np.abs(logs)),
+        quats=from_smallest_three(largest, three),
+        scales=np.exp(coded("scales", pixels("scales")[:, :3])),
+        opacities=sh0[:, 3] / 255.0,
+        colors=coded("sh0", sh0[:, :3]) * SH_C0 + 0.5,
+    )
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:

@@ -30,6 +30,7 @@ def write(scene: Gaussians3D, path: Path, job: Job) -> None:
     path.write_bytes(rows[order].tobytes())
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def read(path: Path, events: Events) -> Gaussians3D:
     """Read a file.
 

@@ -38,9 +38,10 @@ def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
     first, last = scene.seconds or (0.0, 1.0)
     span = max(last - first, 1e-6)
     g = arrays(scene)
-    height = max(1, math.ceil(4 * scene.num_gaussians / TEXTURE_WIDTH))
+    count = len(g["means"])
+    height = math.ceil(4 * count / TEXTURE_WIDTH)
     rows = np.zeros(height * TEXTURE_WIDTH // 4, ROW)
-    used = rows[: scene.num_gaussians]
+    used = rows[:count]
     with np.errstate(over="ignore"):
         used["quats"], used["scales"] = g["quats"], np.clip(g["scales"], 0, HALF_MAX)
         used["rgba"] = unorm(np.concatenate([g["colors"], g["opacities"][:, None]], 1))
@@ -73,6 +74,7 @@ def _camera(job: Job) -> dict[str, Any]:
     return {"id": 0, "img_name": "front", "width": width, "height": height, "fx": focal, "fy": focal} | pose
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def read(path: Path, events: Events) -> Gaussians3D | Gaussians4D:
     """Read a file; static Gaussians where nothing moves or fades.
 

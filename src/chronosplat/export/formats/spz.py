@@ -100,6 +100,7 @@ def _pack(path: Path, g: dict[str, Array]) -> tuple[int, list[bytes]]:
     return bits, [part.astype(np.uint8).tobytes() for part in parts] + [rotations.astype("<u4").tobytes()]
 
 
+@np.errstate(all="ignore")  # damaged numbers are found by ``gaussians``
 def read(path: Path, events: Events) -> Gaussians3D:
     """Read a file.
 
@@ -133,6 +134,8 @@ def _read_zstd(path: Path, data: bytes, events: Events) -> Gaussians3D:
     if version != 4:
         raise InputError(f"{path}: .spz version {version}, expected 2, 3 or 4")
     sizes = [size for size in _sizes(path, count, degree, bits, 4) if size]
+    if not sizes:
+        raise InputError(f"{path}: holds no Gaussians")
     if streams != len(sizes) or at < 32 or at + 16 * streams > len(data):
         raise InputError(f"{path}: damaged, its table of attributes does not fit the file")
     decompressor, start, parts = _zstandard().ZstdDecompressor(), at + 16 * streams, []
