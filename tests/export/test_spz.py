@@ -80,8 +80,10 @@ def test_version_4_without_zstandard_says_what_to_install(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(UnavailableError, match=r"needs zstandard; pip install 'chronosplat\[spz4\]', or use version 3"):
         export(static_scene(), tmp_path / "a.spz", options=V4)
-    (tmp_path / "b.spz").write_bytes(struct.pack("<4sIIBBBBI12x", b"NGSP", 4, 0, 0, 12, 0, 0, 32))
-    assert [p.name for p in tmp_path.iterdir()] == ["b.spz"]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "b.spz").write_bytes(struct.pack("<4sIIBBBBI12x", b"NGSP", 4, 1, 0, 12, 0, 5, 32) + bytes(100))
+    with pytest.raises(UnavailableError, match=r"pip install 'chronosplat\[spz4\]'"):
+        load_scene(tmp_path / "b.spz")
 
 
 def test_version_2_is_read(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
         used["quats"], used["scales"] = g["quats"], np.clip(g["scales"], 0, HALF_MAX)
         used["rgba"] = unorm(np.concatenate([g["colors"], g["opacities"][:, None]], 1))
         used["means"], used["width"] = g["means"], ALWAYS
-        if isinstance(scene, Gaussians4D):
+        if "velocities" in g:
             centers = (g["time_centers"].astype(np.float64) - first) / span
             used["velocities"] = np.clip(g["velocities"] * span, -HALF_MAX, HALF_MAX)
             used["center"] = np.clip(centers, -HALF_MAX, HALF_MAX)

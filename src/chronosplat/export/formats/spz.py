@@ -133,12 +133,13 @@ def _read_zstd(path: Path, data: bytes, events: Events) -> Gaussians3D:
     _, version, count, degree, bits, _, streams, at = struct.unpack_from("<4sIIBBBBI", data)
     if version != 4:
         raise InputError(f"{path}: .spz version {version}, expected 2, 3 or 4")
+    decompressor = _zstandard().ZstdDecompressor()
     sizes = [size for size in _sizes(path, count, degree, bits, 4) if size]
     if not sizes:
         raise InputError(f"{path}: holds no Gaussians")
     if streams != len(sizes) or at < 32 or at + 16 * streams > len(data):
         raise InputError(f"{path}: damaged, its table of attributes does not fit the file")
-    decompressor, start, parts = _zstandard().ZstdDecompressor(), at + 16 * streams, []
+    start, parts = at + 16 * streams, []
     for index, size in enumerate(sizes):
         packed, announced = struct.unpack_from("<QQ", data, at + 16 * index)
         if announced != size or start + packed > len(data):
