@@ -63,7 +63,7 @@ def test_reconstruct_writes_everything(capture: Path, result: Path) -> None:
     names = sorted(str(p.relative_to(result)) for p in result.rglob("*") if p.is_file() and p.name != MARKER)
     assert names == [
         "config.yaml", "ply/frame_0000.ply", "ply/frame_0001.ply", "ply/frame_0002.ply", "ply/frame_times.json",
-        "preview.mp4", "report.json", "scene.safetensors",
+        "preview.mp4", "report.json", "scene.safetensors", "viewer.html",
     ]  # fmt: skip
     report = json.loads((result / "report.json").read_text())
     assert report["files"] == names

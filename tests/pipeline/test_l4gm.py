@@ -27,7 +27,7 @@ from chronosplat.sequences.run import STATE
 from tests.pipeline.kit import VIDEOS, Kit, interrupted_at_pass, kit, noticed, report_of, scene_of
 
 __all__ = ["kit"]
-FILES = ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "views"]
+FILES = ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "viewer.html", "views"]
 
 
 def test_a_video_becomes_a_sequence_with_all_its_files(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from tests.pipeline.kit import Kit, kit, noticed, report_of, shortened
 from tests.refine.kit import in_step
 
 __all__ = ["kit"]
-FILES = ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "views"]
+FILES = ["config.yaml", "ply", "preview.mp4", "report.json", "scene.safetensors", "viewer.html", "views"]
 BODY = ("--refine", "fast", "--max-frames", "8")
 
 

@@ -24,7 +24,7 @@ from tests.pipeline.kit import Kit, kit, report_of, scene_of
 from tests.refine.kit import in_step
 
 __all__ = ["kit"]
-FILES = ["config.yaml", "preview.mp4", "report.json", "scene.safetensors"]
+FILES = ["config.yaml", "preview.mp4", "report.json", "scene.safetensors", "viewer.html"]
 
 
 @pytest.fixture(scope="module")

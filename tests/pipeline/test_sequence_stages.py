@@ -25,7 +25,7 @@ from tests.multiview.kit import diffusion_folder, needs_extra
 from tests.pipeline.kit import Kit, interrupted_at_pass, kit, noticed, report_of, shortened
 
 __all__ = ["kit"]
-STAGES = ["views", "reconstruct", "scene", "ply", "preview"]
+STAGES = ["views", "reconstruct", "scene", "ply", "preview", "page"]
 
 
 def config_of(kit: Kit, **changes: Any) -> ReconstructConfig:

@@ -27,6 +27,7 @@ SAMPLES = 800  # surface points that are paired
 COLOR = 0.3  # world units that a colour difference of one counts as
 FAR = (0.4, 0.08)  # world units: pairs farther apart count little, in the first and the last round
 COMPARED = 150  # surface points by which timestamps are compared; hulls with fewer are not registered
+FEWEST_VIEWS = 3  # of a timestamp: the hull of fewer is a cone
 LOST = 1.2  # times the median cost, above which a timestamp is tried again
 ROUNDS = 9
 STIFFNESS = (30.0, 1.0)  # pairs per node that an edge weighs as much as, in the first and the last round
@@ -58,8 +59,9 @@ def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int 
     """
     generator, cancel = torch.Generator().manual_seed(seed), Cancel() if cancel is None else cancel
     stamps, which = torch.unique(views.seconds, return_inverse=True)
-    surfaces = [hull_surface(views, (which == k).nonzero()[:, 0].tolist(), generator) for k in range(len(stamps))]
-    usable = [k for k, surface in enumerate(surfaces) if len(surface.points) > COMPARED]
+    chosen = [(which == k).nonzero()[:, 0].tolist() for k in range(len(stamps))]
+    surfaces = [hull_surface(views, some, generator) for some in chosen]
+    usable = [k for k, surface in enumerate(surfaces) if len(surface.points) > COMPARED and len(chosen[k]) >= FEWEST_VIEWS]
     shifts, turns = (torch.zeros(len(stamps), *motion.nodes.shape) for _ in range(2))
     if rest not in usable:
         return shifts.to(motion.nodes), turns.to(motion.nodes)
