@@ -20,7 +20,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.events import Events, info
-from chronosplat.export.coordinates import in_world, placed
+from chronosplat.export.coordinates import in_world, placed, world_of
 from chronosplat.export.registry import Format, Job, register
 from chronosplat.files import atomic_file
 from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, normalize
@@ -163,15 +163,11 @@ def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
 
 def read(path: Path, events: Events) -> Scene:
     """Read a PLY; ours in its own world, others in their coordinates."""
-    scene, matrix = read_ply(path), torch.tensor(_numbers(path, "world", 16), dtype=torch.float64)
+    scene, world = read_ply(path), world_of(_numbers(path, "world", 16))
     with Path(path).open("rb") as file:
         if any(line.startswith(b"property float f_rest_") for line in iter(file.readline, b"end_header\n")):
             events.notice(info("harmonics", f"{path}: colours that depend on the viewing direction are left out (degree 0 is kept)"))
-    if len(matrix) != 16:
-        return scene
-    matrix = matrix.reshape(4, 4)
-    scale = float(torch.linalg.det(matrix[:3, :3]).clamp_min(1e-30) ** (1 / 3))
-    return placed(scene, Similarity(scale, matrix[:3, :3] / scale, matrix[:3, 3]))
+    return scene if world is None else placed(scene, world)
 
 
 register(Format(".ply", "3DGS PLY; a 4D PLY if the scene moves", "motion", write, read))
