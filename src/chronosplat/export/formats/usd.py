@@ -10,6 +10,8 @@ ecosystem hold sRGB, NVIDIA's documents expect linear colours. The attribute's `
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,26 @@ SMALLEST = 1e-12  # of a scale, which has to be positive
 SIGMAS = 3.0  # from a mean to the edge of the extent
 FPS = 24.0  # of a single frame
 SAVE_EVERY = 8  # frames; values that are saved leave the memory
+PATIENCE = 600.0  # seconds in which a file is read for the first time
+# OpenUSD ends the process on some damaged files, so a process of its own makes all calls of read() first, in the same order.
+# Errors that Python can report are left to read().
+PROBE = """
+import sys
+try:
+    from pxr import Sdf, Usd, UsdGeom
+    layer = Sdf.Layer.OpenAsAnonymous(sys.argv[1])
+    layer.GetCompositionAssetDependencies()
+    stage = Usd.Stage.Open(layer)
+    prims = [prim for prim in stage.Traverse() if prim.GetTypeName()]
+    stage.GetTimeCodesPerSecond(), UsdGeom.GetStageUpAxis(stage), stage.GetDefaultPrim().GetCustomData()
+    for prim in prims:
+        for attribute in prim.GetAttributes():
+            attribute.HasAuthoredValue(), attribute.GetColorSpace(), attribute.Get()
+            for code in attribute.GetTimeSamples():
+                attribute.Get(code), UsdGeom.XformCache(code).GetLocalToWorldTransform(prim)
+except Exception:
+    pass
+"""
 
 
 @dataclass(frozen=True)
@@ -150,6 +172,7 @@ def read(path: Path, events: Events) -> Scene:
         UnavailableError: usd-core is not installed.
     """
     pxr = _pxr()
+    _probe(path)
     with _refused(path, pxr):
         layer = pxr.sdf.Layer.OpenAsAnonymous(str(path))
         if layer is None:
@@ -182,6 +205,16 @@ def read(path: Path, events: Events) -> Scene:
     if len(times) == 1:
         return frame(0)
     return FrameFiles(tuple(range(len(times))), tuple(first + code / rate for code in codes), most, frame, world)
+
+
+def _probe(path: Path) -> None:
+    """Refuse a file that makes OpenUSD end the process."""
+    try:
+        done = subprocess.run([sys.executable, "-c", PROBE, str(path)], capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{path}: OpenUSD did not read it in {PATIENCE:g} s") from error
+    if done.returncode:
+        raise InputError(f"{path}: damaged: OpenUSD breaks off when it reads this file")
 
 
 _NAMES = ("positions", "orientations", "scales", "opacities")
@@ -242,8 +275,15 @@ def _refused(path: Path, pxr: Any) -> Iterator[None]:
     except InputError:
         raise
     except (pxr.tf.ErrorException, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        lines = str(error).strip().splitlines()
-        raise InputError(f"{path}: damaged, or not an OpenUSD file ({lines[0] if lines else type(error).__name__})") from error
+        raise InputError(f"{path}: damaged, or not an OpenUSD file ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of a message, which may quote bytes of the file."""
+    try:
+        return str(error).strip().splitlines()[0]
+    except (UnicodeDecodeError, IndexError):
+        return type(error).__name__
 
 
 register(
