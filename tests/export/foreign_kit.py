@@ -19,9 +19,7 @@ needs_node = pytest.mark.skipif(
 
 def node(script: str, *arguments: str | Path | float) -> Any:
     """Run a script and parse what it prints."""
-    done = subprocess.run(
-        ["node", script, *map(str, arguments)], cwd=FOLDER, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(["node", script, *map(str, arguments)], cwd=FOLDER, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

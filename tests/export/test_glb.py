@@ -91,7 +91,9 @@ def test_renders_as_before(tmp_path: Path, scene: Scene) -> None:
 
 def test_the_file_keeps_the_ratified_convention(tmp_path: Path) -> None:
     turn = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
-    one = Gaussians3D(torch.tensor([[1.0, 2, 3]]), turn, torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([0.25]), torch.tensor([[1.0, 0.5, 0]]))
+    one = Gaussians3D(
+        torch.tensor([[1.0, 2, 3]]), turn, torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([0.25]), torch.tensor([[1.0, 0.5, 0]])
+    )
     file = GltfFile(export(one, tmp_path / "one.glb"))
     (primitive,) = file.json["meshes"][0]["primitives"]
     assert primitive["mode"] == 0
@@ -229,7 +231,9 @@ def test_damaged_files_are_refused(tmp_path: Path, change: str, value: Any, mess
 def test_opacities_outside_their_range_are_refused(tmp_path: Path, bad: float) -> None:
     path = export(static_scene(), tmp_path / "a.glb")
     document, binary = parts(path)
-    view = document["bufferViews"][document["accessors"][document["meshes"][0]["primitives"][0]["attributes"][f"{PREFIX}OPACITY"]]["bufferView"]]
+    view = document["bufferViews"][
+        document["accessors"][document["meshes"][0]["primitives"][0]["attributes"][f"{PREFIX}OPACITY"]]["bufferView"]
+    ]
     start = view["byteOffset"]
     with pytest.raises(InputError, match=r"damaged: (opacities outside|KHR_gaussian_splatting:OPACITY holds NaN)"):
         load_scene(rebuilt(path, document, binary[:start] + struct.pack("<f", bad) + binary[start + 4 :]))
@@ -328,3 +332,11 @@ def test_a_foreign_file_is_read_as_its_writer_meant_it(tmp_path: Path) -> None:
     splat_transform(export(scene, tmp_path / "a.ply"), tmp_path / "foreign.glb")
     turned = scene.with_world(Similarity(rotation=torch.diag(torch.tensor([-1.0, 1, -1], dtype=torch.float64)))).in_world()
     assert_equal_images(turned, load_scene(tmp_path / "foreign.glb"))
+
+
+def test_numbered_files_are_one_sequence(tmp_path: Path) -> None:
+    scene = sequence_scene(3)
+    export(scene, tmp_path / "a_####.glb")
+    again = load_scene(tmp_path / "a_####.glb")
+    assert again.timestamps(0) == pytest.approx(scene.timestamps(0))
+    torch.testing.assert_close(again.at(1.2).means, scene.at(1.2).means)

@@ -23,7 +23,7 @@ for (const time of times.map(Number)) {
         parts.push({
             matrix: node.matrixWorld.elements,
             attributes: Object.fromEntries(attributes),
-            influences: node.morphTargetInfluences ?? [],
+            influences: Array.from(node.morphTargetInfluences ?? []),
         });
     });
     seen.push({ time, parts });

@@ -73,7 +73,9 @@ def read(path: Path, events: Events) -> Scene:
 
     def frame(index: int, to: Events | None = None) -> Gaussians3D:
         parts = _safely(file, lambda: [transformed(_gaussians(file, shown, to), shown.matrix) for shown in frames[index].shown])
-        joined = Gaussians3D(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _empty().tensors()}) if parts else _empty()
+        joined = (
+            Gaussians3D(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _empty().tensors()}) if parts else _empty()
+        )
         return joined if world is None else placed(joined, world)  # pyright: ignore[reportReturnType]
 
     most = max(frame(index, None if index else events).num_gaussians for index in range(len(frames)))
@@ -90,7 +92,17 @@ def _safely(file: GltfFile, work: Any) -> Any:
         return work()
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ArithmeticError, RecursionError, MemoryError) as error:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise file.error(f"damaged: a reference is invalid, or a value has the wrong type or size ({error!r})") from error
 
 

@@ -92,7 +92,9 @@ def _morph(glb: GlbWriter, moving: MovingSurface, times: tuple[float, ...]) -> N
     glb.show([node])
     clock = np.array(glb.start_clock(times), np.float32)
     sampler = {"input": glb.accessor(clock, bounds=True), "output": glb.accessor(weights.ravel()), "interpolation": "LINEAR"}
-    glb.add("animations", {"name": "motion", "samplers": [sampler], "channels": [{"sampler": 0, "target": {"node": node, "path": "weights"}}]})
+    glb.add(
+        "animations", {"name": "motion", "samplers": [sampler], "channels": [{"sampler": 0, "target": {"node": node, "path": "weights"}}]}
+    )
 
 
 def write_obj(gaussians: Gaussians3D, path: Path, job: Job) -> None:
