@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from chronosplat.export import write_video
 from chronosplat.models.l4gm import L4GM
+from chronosplat.refine import FAST
 from chronosplat.scenes import GaussianSequence, load_scene
 from tests.l4gm_kit import tiny_file, write_views
 
@@ -62,6 +65,13 @@ def report_of(folder: Path) -> dict[str, Any]:
 def noticed(folder: Path, code: str) -> list[str]:
     """The texts of a report's notices with a code."""
     return [notice["text"] for notice in report_of(folder)["notices"] if notice["code"] == code]
+
+
+def shortened(monkeypatch: pytest.MonkeyPatch, steps: int = 60) -> None:
+    """Refinements of so many steps, without a search; a body that stays behind after so few counts."""
+    monkeypatch.setattr(import_module("chronosplat.refine.from_sequence"), "FOLLOWED", 0.0)
+    short = replace(FAST, steps=steps, search=0.0)
+    monkeypatch.setattr("chronosplat.pipeline.config.refinement", lambda how: None if how == "off" else short)
 
 
 @contextmanager

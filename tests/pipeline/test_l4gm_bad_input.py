@@ -146,6 +146,22 @@ TABLE: dict[str, tuple[Callable[[Kit], list[str]], str]] = {
         lambda k: ["reconstruct", str(k.video), "-o", str(k.folder / "out"), "--steps", "3"],
         "4d-lrm-mini takes posed views, or a video alone; leave out --steps, or choose --model l4gm",
     ),
+    "frame by frame between frames": (
+        lambda k: k.arguments(*["--refine", "fast", "--strategy", "frames", "--interpolate", "3", "--interp-weights"], str(k.between)),
+        "strategy frames: interpolated frames have no images to refine against; use --strategy deform, or leave out --interpolate",
+    ),
+    "a strategy of other scenes": (
+        lambda k: k.arguments("--refine", "fast", "--strategy", "free"),
+        "strategy free: a video's sequence takes auto, deform, frames; use --strategy auto",
+    ),
+    "corrected cameras": (
+        lambda k: k.arguments("--refine", "fast", "--refine-cameras"),
+        "refine_cameras: the camera of a video's sequence is the model's own; leave out --refine-cameras",
+    ),
+    "corrected exposure": (
+        lambda k: k.arguments("--refine", "fast", "--refine-exposure"),
+        "refine_exposure: the images of a video's sequence",
+    ),
     "a folder with other things": (lambda k: k.arguments(output="views"), "back.png was not written by chronosplat"),
 }
 

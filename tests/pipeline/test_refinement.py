@@ -148,10 +148,10 @@ def test_l4gm_is_not_refined_by_default(kit: Kit) -> None:
     assert "refinement" not in read_metadata(kit.folder / "out/scene.safetensors")
 
 
-def test_l4gm_refines_its_stored_sequence(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_l4gm_refines_its_stored_sequence_frame_by_frame(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     gaining(monkeypatch)
     assert main(kit.arguments("--refine", "off", "--max-frames", "6", output="plain")) == 0
-    assert main(kit.arguments("--refine", "fast", "--max-frames", "6", "--ply")) == 0
+    assert main(kit.arguments("--refine", "fast", "--strategy", "frames", "--max-frames", "6", "--ply")) == 0
     out = kit.folder / "out"
     before, after = scene_of(kit.folder / "plain"), scene_of(out)
     assert after.means.shape == before.means.shape
@@ -181,7 +181,7 @@ def test_ctrl_c_keeps_the_frames_that_are_refined(kit: Kit, monkeypatch: pytest.
     gaining(monkeypatch)
     assert main(kit.arguments("--refine", "off", "--max-frames", "6", output="plain")) == 0
     in_step(20, monkeypatch, lambda: signal.raise_signal(signal.SIGINT))  # in the third of six frames, of eight steps each
-    assert main(kit.arguments("--refine", "fast", "--max-frames", "6")) == 130
+    assert main(kit.arguments("--refine", "fast", "--strategy", "frames", "--max-frames", "6")) == 130
     assert capsys.readouterr().err.strip().splitlines()[-1] == "chronosplat: interrupted; the result so far was saved"
     facts = report_of(kit.folder / "out")["facts"]["refinement"]
     assert (facts["stopped"], facts["frames"], facts["steps"]) == ("interrupted", 3, 20)
@@ -196,17 +196,6 @@ def test_l4gm_with_the_default_search_keeps_or_gains(kit: Kit) -> None:
     assert facts["kept"] == (facts["frames"] == 0)
     assert facts["psnr_held_out"] >= facts["psnr_held_out_before"]
     assert sorted(p.name for p in (kit.folder / "plain").iterdir()) == sorted([*FILES, MARKER, MANIFEST, "views"])
-
-
-def test_interpolated_frames_have_nothing_to_refine_against(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(kit.folder.rglob("*"))
-    assert main(kit.arguments("--refine", "fast", "--interpolate", "3", "--interp-weights", str(kit.between))) == 2
-    assert (
-        "refine: interpolated frames have no images to refine against; leave out --refine or --interpolate"
-        in capsys.readouterr().err.strip().splitlines()[-1]
-    )
-    assert sorted(kit.folder.rglob("*")) == before
-    assert main(kit.arguments("--refine", "off", "--interpolate", "3", "--interp-weights", str(kit.between), "--max-frames", "2")) == 0
 
 
 @pytest.fixture
@@ -274,5 +263,3 @@ def test_strategies_are_forced_and_refused_by_name(capture: Path, kit: Kit, caps
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "strategy frames: cannot run, because the scene has no frames of its own; use --strategy auto" in line
     assert not (capture.parent / "no").exists()
-    assert main(kit.arguments("--refine", "fast", "--strategy", "free")) == 2
-    assert "strategy free: a sequence is refined frame by frame; use --strategy frames" in capsys.readouterr().err

@@ -13,15 +13,16 @@ from torch import Tensor
 
 import chronosplat as cs
 from chronosplat.cameras import orbit
-from chronosplat.events import Events
+from chronosplat.captures import Views
+from chronosplat.events import Events, Notice
 from chronosplat.metrics.video import flicker
-from chronosplat.refine import Refined, body_from_sequence
+from chronosplat.refine import Refined, body_from_sequence, refine_scene
 from chronosplat.refine.from_sequence import cameras_around, repeats_of, sequence_views
 from chronosplat.refine.strategies.frames import is_sequence
 from chronosplat.render import render
 from chronosplat.scenes import DeformableGaussians, GaussianSequence, StoredSequence, save_scene, to_sequence
 from chronosplat.shapes import InputError
-from tests.refine.kit import blobs, few, psnr_of, ring, still, unseen, video, views_of
+from tests.refine.kit import blobs, few, psnr_of, ring, said, still, unseen, video, views_of
 from tests.scene_kit import tilted_world
 
 VIEWS = 16  # of a frame
@@ -127,9 +128,9 @@ def test_frames_that_show_nothing_are_left_out() -> None:
     assert [str(n) for n in views.notices] == ["1 of 4 frames show nothing and are left out"]
 
 
-def nothing(opacity: float) -> GaussianSequence:
+def nothing(opacity: float, frames: int = 2) -> GaussianSequence:
     """Frames without anything opaque, of three Gaussians."""
-    few = GaussianSequence(**{name: t[:, :3] if t.ndim > 1 else t for name, t in flickering(2).tensors().items()})  # pyright: ignore[reportArgumentType]
+    few = GaussianSequence(**{name: t[:, :3] if t.ndim > 1 else t for name, t in flickering(frames).tensors().items()})  # pyright: ignore[reportArgumentType]
     return replace(few, opacities=torch.full_like(few.opacities, opacity))
 
 
@@ -185,6 +186,74 @@ def test_refining_a_sequence_by_deform_makes_a_body_of_it_and_the_views() -> Non
     done = cs.refine(wrong, views, steps=200, strategy="deform")
     assert isinstance(done, DeformableGaussians)
     assert psnr_of(done, views) > psnr_of(wrong, views) + 3
+
+
+@cache
+def facing() -> Views:
+    """A static camera's views at the timestamps of eight frames."""
+    return views_of(blobs(), *video(8, sides=False))
+
+
+@pytest.mark.parametrize("strategy", ["auto", "deform"])
+def test_a_sequence_and_its_views_become_a_body(strategy: str) -> None:
+    """Auto keeps it only if it follows the sequence."""
+    done = refine_scene(flickering(), facing(), replace(few(120), strategy=strategy))
+    assert isinstance(done.scene, DeformableGaussians)
+    assert done.facts["psnr_views"] > done.facts["psnr_views_before"] + 3
+    assert done.facts["psnr_views"] == pytest.approx(psnr_of(done.scene, facing()), abs=0.01)
+    assert done.facts["psnr_views_before"] == pytest.approx(psnr_of(flickering(), facing()), abs=0.01)
+    assert psnr_of(done.scene, unseen()) > psnr_of(flickering(), unseen()) + 1
+
+
+def left(scene: GaussianSequence, views: Views, steps: int = 30) -> str:
+    """Why auto leaves a sequence to the strategy frames."""
+    notices: list[Notice] = []
+    done = refine_scene(scene, views, few(steps), Events(notices.append))
+    assert isinstance(done.scene, GaussianSequence)
+    assert done.facts["strategy"] == "frames"
+    return " ".join(str(notice) for notice in notices)
+
+
+def test_auto_refines_frame_by_frame_where_a_body_has_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "fewer than 6 frames" in left(flickering(5), facing())
+    opaque = replace(facing(), images=facing().on_white(), alphas=torch.ones_like(facing().alphas))
+    assert "the views have no masks" in left(flickering(), opaque)
+    assert "no body can be made of the sequence (scene: none of its 8 frames" in left(nothing(0.2, 8), facing())
+    assert "too short for a body; the sequence is refined frame by frame" in left(flickering(), facing(), 4)
+    place = import_module("chronosplat.refine.from_sequence")
+    monkeypatch.setattr(place, "psnr_on_views", lambda scene, views, device: 30.0 if scene.kind == "GaussianSequence" else 29.0)
+    assert "input views: sequence 30.00 dB, body 29.00 dB; " in left(flickering(), facing(), 120)
+    monkeypatch.undo()
+    monkeypatch.setattr(place, "worst_overlap", lambda body, rendered, device: (0.5, 0.25))
+    assert "silhouettes overlap by 0.50 at 0.25 s, where the body follows worst; the seq" in left(flickering(), facing(), 120)
+
+
+def test_the_overlap_is_that_of_the_worst_frame() -> None:
+    scene = flickering(4)
+    rendered = sequence_views(scene, 24, 24, Events(), "cpu")
+    overlap = import_module("chronosplat.refine.from_sequence").worst_overlap
+    assert overlap(scene, rendered) == (1.0, 0.0)
+    opacities = scene.opacities.clone()
+    opacities[2] = 1e-4
+    assert overlap(replace(scene, opacities=opacities), rendered) == (0.0, float(scene.times[2]))
+
+
+def test_a_body_that_is_requested_is_made_where_it_is_worse_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = import_module("chronosplat.refine.from_sequence")
+    monkeypatch.setattr(place, "psnr_on_views", lambda scene, views, device: 30.0 if scene.kind == "GaussianSequence" else 29.0)
+    done = refine_scene(flickering(3), facing()[[0, 4, 7]], replace(few(120), strategy="deform"))
+    assert isinstance(done.scene, DeformableGaussians)
+    assert said(done, "body-views").startswith("input views: sequence 30.00 dB, body 29.00 dB; ")
+    assert next(n for n in done.notices if n.code == "body-views").level == "warning"
+
+
+def test_views_without_masks_do_not_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the white around the object would be part of it."""
+    notices: list[Notice] = []
+    opaque = replace(facing(), images=facing().on_white(), alphas=torch.ones_like(facing().alphas))
+    done = refine_scene(flickering(), opaque, replace(few(20), strategy="deform"), Events(notices.append))
+    assert done.facts["views"] == 8 * VIEWS
+    assert "the body is fitted to the sequence alone" in " ".join(str(n) for n in notices)
 
 
 def test_views_of_other_seconds_are_refused() -> None:

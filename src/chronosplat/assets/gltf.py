@@ -29,8 +29,8 @@ WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "M
 NORMALIZERS = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
 # required extensions that this reader supports, or that do not affect geometry and base colour
 SUPPORTED = {
-    "EXT_texture_webp", "KHR_gaussian_splatting", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength", "KHR_materials_ior",
-    "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
+    "EXT_texture_webp", "KHR_gaussian_splatting", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength",
+    "KHR_materials_ior", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
     "KHR_mesh_quantization", "KHR_texture_transform",
 }  # fmt: skip
 # names under which glTF refers to elements of an array by their index

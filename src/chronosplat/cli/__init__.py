@@ -16,6 +16,7 @@ VERBS = {
     "reconstruct": ("reconstruct", "Reconstruct", "turn a capture or a video into a 4D Gaussian scene"),
     "multiview": ("reconstruct", "Multiview", "generate views around an object from an image or a text"),
     "render": ("scene", "Render", "render a scene file as a turntable video"),
+    "view": ("view", "View", "show a scene in the browser, live"),
     "export": ("export", "Export", "write a scene file in a format of other tools"),
     "convert": ("export", "Convert", "convert splat files and sequences"),
     "eval": ("evaluation", "Eval", "measure a model on captures, beside baselines"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,10 @@ import tyro
 
 from chronosplat.captures import VideoOptions
 from chronosplat.cli.common import Common, Input, Output, Shared, config_of, say, watched
+from chronosplat.export import load_scene
 from chronosplat.multiview import VIEW_NAMES, DiffusionOptions
-from chronosplat.pipeline import MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
+from chronosplat.pipeline import SCENE, MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
+from chronosplat.viewer.live import LiveOptions, LiveViewer
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Reconstruct(ReconstructConfig):
     """Turn a capture into a 4D Gaussian scene.
 
     INPUT is a folder with transforms JSON, such a file, or a video. The result of a 4d-lrm model is one body that moves, that of
-    l4gm one set of Gaussians per frame; the same command resumes a long l4gm run that was interrupted. Examples:
+    l4gm one set of Gaussians per frame, with --refine one body; the same command resumes a long l4gm run that was interrupted.
+    Examples:
       chronosplat reconstruct fox/ -o outputs/fox --ply
       chronosplat reconstruct fox/ --quality high
       chronosplat reconstruct fox/ --size 256 --refine 60
       chronosplat reconstruct cat.mp4
       chronosplat reconstruct cat.mp4 --model l4gm --interpolate 3
+      chronosplat reconstruct cat.mp4 --model l4gm --refine fast
       chronosplat reconstruct cat.mp4 --model l4gm --views right.png back.png left.png
     """
 
@@ -34,15 +38,27 @@ class Reconstruct(ReconstructConfig):
     sequence: Annotated[SequenceOptions, tyro.conf.arg(name="")] = field(default_factory=SequenceOptions)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the results; outputs/NAME by default."""
+    view: bool = False
+    """Show the scene in the browser while it improves, until Ctrl-C (needs the extra view)."""
+    port: int = LiveOptions.port
+    """Port of --view."""
     common: Shared = field(default_factory=Common)
 
     def run(self) -> None:
         """Run the verb."""
         self.common.prepare()
         target = self.output or Path("outputs") / (Path(self.input).stem or Path(self.input).resolve().name)
+        viewer = LiveViewer(LiveOptions(port=self.port)) if self.view else None
         with watched(f"reconstructing {self.input}") as events:
+            if viewer is not None:
+                say(f"open {viewer.url} in a browser")
+                events = replace(events, improved=viewer.show)
             report = reconstruct_capture(config_of(ReconstructConfig, self), target, events)
             self.common.give(asdict(report) | {"output": str(target)})
+        if viewer is not None:
+            viewer.show(load_scene(target / SCENE))
+            say(f"the result is at {viewer.url}; Ctrl-C ends")
+            viewer.wait()
 
 
 @dataclass(frozen=True)

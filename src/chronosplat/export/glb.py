@@ -44,7 +44,7 @@ class GlbWriter:
         from chronosplat import __version__
 
         self.path = path
-        notes = {"world": world.matrix().flatten().tolist()}
+        notes: dict[str, Any] = {"world": world.matrix().flatten().tolist()}
         self.json: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": f"chronosplat {__version__}", "extras": {"chronosplat": notes}},
             "scene": 0,

@@ -35,16 +35,22 @@ def turntable_frames(
     return list(render(scene.with_world(Similarity()), cameras, times, eps2d=eps2d, device=device).rgb.detach())
 
 
-def sequence_frames(scene: Scene, size: int, input_size: int | None = None, device: torch.device | str | None = None) -> Iterator[Tensor]:
+def sequence_frames(
+    scene: Scene,
+    size: int,
+    input_size: int | None = None,
+    device: torch.device | str | None = None,
+    frames: int = STILL_FRAMES,
+) -> Iterator[Tensor]:
     """Images [H, W, 3] of a scene as it plays, one per time step, while the camera circles it; rendered one at a time.
 
     A turn takes about eight seconds; a shorter scene gets one turn. A scene of one time step is shown from 72 sides.
 
     Args:
-        input_size, device: see turntable_frames.
+        input_size, device: see turntable_frames. frames: time steps of a scene that is continuous in time.
     """
-    times = scene.timestamps(STILL_FRAMES)
-    times = times if len(times) > 1 else times[:1] * STILL_FRAMES
+    times = scene.timestamps(frames)
+    times = times if len(times) > 1 else (times or [0.0]) * STILL_FRAMES
     cameras = turntable(len(times), turns=max(1, round((times[-1] - times[0]) / TURN_SECONDS)), size=size)
     eps2d = EPS2D * max(1.0, size / (input_size or size)) ** 2
     local = scene.with_world(Similarity())

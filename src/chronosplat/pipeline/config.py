@@ -56,11 +56,12 @@ class ReconstructConfig:
         seed: of everything random.
         refine: optimise the scene against its input views: off, fast (seconds for small images), best (about twice as long), or
             a number of seconds. By default that of the quality, off for l4gm. Ctrl-C keeps the best so far.
-        strategy: refinement strategy: auto, deform, free, gentle or frames.
+        strategy: refinement strategy: auto, solid, deform, free, gentle or frames. For l4gm deform (one body of the sequence),
+            frames, or auto, which takes a body where it matches the video at least as well as the sequence does.
         refine_cameras: also correct the cameras' poses, and write them to cameras.json.
         refine_exposure: also correct each view's gain and offset.
         ply: also write a PLY sequence.
-        ply_frames: files of the PLY sequence of a scene that is continuous in time; any other has one per frame.
+        ply_frames: files of the PLY sequence of a scene that is continuous in time; l4gm writes one per frame.
         preview_frames: frames of preview.mp4.
         preview_size: pixels of preview.mp4.
     """

@@ -51,7 +51,7 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
         views = load_views(config)
     for notice in views.notices:
         events.notice(notice)
-    with work_in_progress(output) as keep:
+    with work_in_progress(output, events.improved) as keep:
         done = reconstruct_views(config, refinement, views, journal, replace(events, improved=keep))
         for notice in done.notices:
             events.notice(notice)
@@ -89,8 +89,8 @@ def reconstruct_views(
 
 
 @contextmanager
-def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
-    """Yield a function that keeps the best scene so far in ``OUTPUT.partial/scene.safetensors``.
+def work_in_progress(output: Path, improved: Callable[[Scene], None]) -> Iterator[Callable[[Scene], None]]:
+    """Yield a function that keeps the best scene so far in ``OUTPUT.partial/scene.safetensors`` and passes it on.
 
     The folder is removed at the end; a program that is killed leaves it.
     """
@@ -101,6 +101,7 @@ def work_in_progress(output: Path) -> Iterator[Callable[[Scene], None]]:
         folder.mkdir(parents=True, exist_ok=True)
         save_scene(scene, folder / SCENE)
         mark_results(folder)
+        improved(scene)
 
     try:
         yield keep

@@ -1,7 +1,7 @@
 """Refinement: a scene is optimised against its input views, for as long as the user likes."""
 
 from chronosplat.refine.config import BEST, FAST, RefineConfig, refinement
-from chronosplat.refine.from_sequence import body_from_sequence
+from chronosplat.refine.from_sequence import body_from_sequence, body_of_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.refine import fit, needs_prediction, refine, refine_scene
 from chronosplat.refine.strategies import STRATEGIES

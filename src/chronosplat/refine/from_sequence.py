@@ -6,6 +6,7 @@ smoothly averages them, is far smaller, and knows where each point of its surfac
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,10 +17,11 @@ from chronosplat.cameras import RADIUS, Cameras, Similarity, orbit
 from chronosplat.captures import Views
 from chronosplat.captures.views import as_bytes, evenly
 from chronosplat.events import Events, info, warning
+from chronosplat.metrics import mean_psnr
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import FAST, RefineConfig
 from chronosplat.refine.hull import random_in_hull
-from chronosplat.refine.search import compete
+from chronosplat.refine.search import compete, rounded
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies.deform import DEFORM, deform_starts
 from chronosplat.refine.strategy import Problem, Refined
@@ -34,7 +36,89 @@ SIZE = 192  # pixels: finer than L4GM's Gaussians, of which each view of 128 x 1
 OPAQUE = 0.1  # opacity from which a Gaussian belongs to the object
 FILLED = 0.55  # radius of the object where the cameras' distance is 1.5: their images hold a sphere of 0.62
 PROBES = 2000  # Gaussians of a frame that show the object's extent
-SHARE = 0.5  # of the views in a step, given ones where there are
+SHARE = 0.5  # of the views in a step, given ones where there are; docs/results.md, "From a sequence to a body"
+FEWEST_FRAMES = 6  # of a sequence from which auto makes a body
+COMPARED = 24  # given views, and frames, on which body and sequence are compared
+FOLLOWED = 0.75  # overlap of silhouettes below which parts of a body stay behind; docs/results.md, "From a sequence to a body"
+
+
+def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: Events, device: str | None = None) -> Refined | None:
+    """Make one body of a sequence and its input views, if the strategy is ``deform``, or ``auto`` finds it no worse.
+
+    With ``auto`` a body has to match the input views at least as well as the sequence does.
+
+    Args:
+        views: in the scene's world and seconds. device: see :func:`body_from_sequence`.
+
+    Returns:
+        The body, or the sequence where a cancellation left nothing better; None where ``auto`` leaves the sequence to the strategy
+        ``frames``, with a notice.
+
+    Raises:
+        InputError: ``deform`` is requested of a sequence without frames, or of one that shows nothing.
+    """
+    masked = bool((views.rgba8()[..., 3] < 128).any())
+    requested = config.strategy == "deform"
+    if not requested and (reason := _unsuitable(scene, masked)):
+        events.notice(info("strategy", f"refinement strategy frames: {reason}"))
+        return None
+    events.notice(info("strategy", f"refinement strategy deform: {'requested' if requested else 'a body has no flicker'}"))
+    if not masked:
+        events.notice(warning("no-mask", "the views have no masks: the body is fitted to the sequence alone"))
+    try:
+        done = body_from_sequence(scene, config, events, views if masked else None, device=device)
+    except InputError as error:
+        if requested:
+            raise
+        events.notice(warning("no-body", f"no body can be made of the sequence ({error}); it is refined frame by frame"))
+        return None
+    if done.facts["kept"]:
+        if requested or events.cancel.requested:
+            return done
+        text = "the budget is too short for a body; the sequence is refined frame by frame"
+        events.notice(info("sequence-kept", text, "give {refine} more", refine=...))
+        return None
+    before, after = (psnr_on_views(some, views, device) for some in (scene, done.scene))
+    done.facts.update(psnr_views_before=rounded(before), psnr_views=rounded(after))
+    told = f"input views: sequence {before:.2f} dB, body {after:.2f} dB"
+    overlap = done.facts["overlap"]
+    told += f"; silhouettes overlap by {overlap:.2f} at {done.facts['overlap_at']:g} s, where the body follows worst"
+    worse = after < before or overlap < FOLLOWED
+    if worse and not requested and not done.facts["stopped"]:
+        text = f"{told}; the sequence is refined frame by frame"
+        events.notice(info("sequence-kept", text, "{strategy} makes a body", strategy="deform"))
+        return None
+    level = warning if worse else info
+    done.notices.append(level("body-views", told))
+    return done
+
+
+def worst_overlap(body: Scene, rendered: Views, device: str | None = None) -> tuple[float, float]:
+    """How well a body follows a sequence: the silhouettes' intersection over union at the worst of COMPARED frames, and its second.
+
+    Args:
+        rendered: the sequence from AZIMUTHS * len(ELEVATIONS) cameras, frame by frame.
+    """
+    count = AZIMUTHS * len(ELEVATIONS)
+    found: list[tuple[float, float]] = []
+    for frame in evenly(len(rendered) // count, COMPARED):
+        views = rendered[list(range(frame * count, (frame + 1) * count, 3))]
+        with torch.no_grad():
+            seen = render(body, views.cameras, views.times, cull=False, device=device).alpha.cpu() > 0.5
+        wanted = views.alphas.cpu() > 0.5
+        found.append((float((seen & wanted).sum()) / max(1, int((seen | wanted).sum())), float(views.times[0])))
+    return min(found)
+
+
+def psnr_on_views(scene: Scene, views: Views, device: str | None = None) -> float:
+    """Mean PSNR in dB on COMPARED of the views, evenly spaced."""
+    found, chosen = 0.0, evenly(len(views), COMPARED)
+    for index in chosen:
+        view = views[[index]]
+        with torch.no_grad():
+            rgb = render(scene, view.cameras, view.times, cull=False, device=device).rgb
+        found += mean_psnr(rgb.cpu(), view.on_white().cpu())
+    return found / len(chosen)
 
 
 def body_from_sequence(
@@ -61,10 +145,12 @@ def body_from_sequence(
     Raises:
         InputError: no frames, nothing opaque, or values that are not finite.
     """
-    events, target = events or Events(), str(scene.device) if device is None else device
+    began, events, target = time.perf_counter(), events or Events(), str(scene.device) if device is None else device
     width, height = (size, size) if views is None else (views.cameras.width, views.cameras.height)
     rendered = sequence_views(scene, width, height, events, target)
-    config = replace(config, strategy="deform")
+    config = replace(config, strategy="deform", front_facing=config.deform)  # every side of most timestamps is rendered
+    if config.seconds is not None:
+        config = replace(config, seconds=max(config.seconds - (time.perf_counter() - began), config.seconds / 2))
     every = rendered if views is None else joined(rendered, views)
     points = random_in_hull(rendered, count_for(rendered.rgba8()), config.seed).to(target)
     problem = Problem(points, every, training_views(points, every), config, events)
@@ -78,6 +164,8 @@ def body_from_sequence(
     facts = done.facts | {"frames": frames, "views": len(every), "gaussians_before": scene.num_gaussians}
     if done.facts["kept"]:
         return Refined(scene, facts | {"gaussians": scene.num_gaussians}, done.notices)
+    overlap, seconds = worst_overlap(done.scene, rendered, target)
+    facts |= {"overlap": round(overlap, 3), "overlap_at": round(seconds, 4)}
     told = f"{frames} frames of {scene.num_gaussians} Gaussians became one body of {done.scene.num_gaussians}"
     return replace(done, facts=facts, notices=[*rendered.notices, *done.notices, info("body", told)])
 
@@ -145,6 +233,13 @@ def repeats_of(rendered: int, given: int) -> tuple[int, ...]:
     """How often each view takes its turn: given ones so often that they are SHARE of all."""
     often = round(SHARE / (1 - SHARE) * rendered / given) if given else 1
     return (1,) * rendered + (max(1, often),) * given
+
+
+def _unsuitable(scene: Scene, masked: bool) -> str:
+    """Why ``auto`` makes no body of a sequence; "" if it does."""
+    if (scene.num_frames or 0) < FEWEST_FRAMES:
+        return f"fewer than {FEWEST_FRAMES} frames"
+    return "" if masked else "the views have no masks"
 
 
 def _studio(scene: Scene, stamps: list[float]) -> Similarity:

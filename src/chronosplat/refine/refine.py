@@ -15,7 +15,7 @@ from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.refine.config import FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import well_seen
-from chronosplat.refine.from_sequence import body_from_sequence
+from chronosplat.refine.from_sequence import body_of_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
 from chronosplat.refine.start import count_for
@@ -80,13 +80,15 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events
     Raises:
         InputError: the scene and the views are of different worlds or times, or the strategy cannot run.
     """
+    events = events or Events()
     if not is_sequence(scene):
         check_fit(scene, views)
-    problem = Problem(scene, views, training_views(scene, views), config, events or Events())
-    chosen, why = choose_strategies(problem)
-    if is_sequence(scene) and chosen == [DEFORM]:
+    elif config.strategy in ("auto", "deform"):
         check_times(scene, views, 0.05 * (scene.timestamps(0)[-1] - scene.timestamps(0)[0]) + 1e-6)
-        return body_from_sequence(scene, config, problem.events, views)
+        if done := body_of_sequence(scene, views, config, events):
+            return done
+    problem = Problem(scene, views, training_views(scene, views), config, events)
+    chosen, why = choose_strategies(problem)
     with problem.events.cancel.watched():
         names = " or ".join(strategy.name for strategy in chosen)
         problem.events.notice(info("strategy", f"refinement strategy {names}: {why}"))

@@ -1,0 +1,1 @@
+"""Viewers: a page in one file, and a live server."""
