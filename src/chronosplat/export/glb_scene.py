@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chronosplat.assets.gltf import GltfFile
 from chronosplat.cameras import Similarity
 from chronosplat.events import Events, info
-from chronosplat.scenes import Gaussians3D, covariances_to_shapes, quats_to_matrices
+from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, covariances_to_shapes, quats_to_matrices
 
 Array = NDArray[np.float64]
 HIDDEN = 1e-6  # a node whose scales are all smaller is not seen
@@ -168,3 +168,9 @@ def transformed(gaussians: Gaussians3D, matrix: Array) -> Gaussians3D:
     quats, scales = covariances_to_shapes(half @ half.transpose(-1, -2))
     means = gaussians.means.double() @ linear.T + shift
     return Gaussians3D(means.float(), quats.float(), scales.float(), gaussians.opacities, gaussians.colors)
+
+
+def joined(parts: Sequence[Gaussians3D]) -> Gaussians3D:
+    """Join sets of Gaussians; none make an empty one."""
+    none = Gaussians3D(torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, 3))
+    return Gaussians3D(*(torch.cat([getattr(part, name) for part in (none, *parts)]) for name in SPLAT_SHAPES))

@@ -19,7 +19,7 @@ from chronosplat.export.coordinates import placed, world_of
 from chronosplat.export.formats.ply import SH_C0
 from chronosplat.export.frame_files import FrameFiles
 from chronosplat.export.glb import VERTICES, GlbWriter
-from chronosplat.export.glb_scene import Shown, shown_at_times, transformed
+from chronosplat.export.glb_scene import Shown, joined, shown_at_times, transformed
 from chronosplat.export.registry import Format, Frames, Job, register
 from chronosplat.scenes import Gaussians3D, Scene, normalize
 from chronosplat.shapes import InputError
@@ -73,10 +73,8 @@ def read(path: Path, events: Events) -> Scene:
 
     def frame(index: int, to: Events | None = None) -> Gaussians3D:
         parts = _safely(file, lambda: [transformed(_gaussians(file, shown, to), shown.matrix) for shown in frames[index].shown])
-        joined = (
-            Gaussians3D(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _empty().tensors()}) if parts else _empty()
-        )
-        return joined if world is None else placed(joined, world)  # pyright: ignore[reportReturnType]
+        found = joined(parts)
+        return found if world is None else placed(found, world)  # pyright: ignore[reportReturnType]
 
     most = max(frame(index, None if index else events).num_gaussians for index in range(len(frames)))
     if len(frames) == 1:
@@ -112,10 +110,6 @@ def _notes(file: GltfFile) -> dict[str, Any]:
     notes = notes.get("chronosplat", {}) if isinstance(notes, dict) else {}
     first = float(notes.get("first_second", 0.0))
     return {"world": [float(value) for value in notes.get("world", ())], "first_second": first if np.isfinite(first) else 0.0}
-
-
-def _empty() -> Gaussians3D:
-    return Gaussians3D(*(torch.zeros(0, *shape) for shape in ((3,), (4,), (3,), (), (3,))))
 
 
 def _is_splats(primitive: dict[str, Any]) -> bool:

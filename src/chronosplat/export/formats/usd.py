@@ -27,7 +27,7 @@ from chronosplat.events import Events, info
 from chronosplat.export.coordinates import UPS, placed, world_of
 from chronosplat.export.formats.ply import SH_C0
 from chronosplat.export.frame_files import FrameFiles
-from chronosplat.export.glb_scene import transformed
+from chronosplat.export.glb_scene import joined, transformed
 from chronosplat.export.registry import Format, Frames, Job, register
 from chronosplat.scenes import Gaussians3D, Scene, normalize
 from chronosplat.shapes import InputError, UnavailableError
@@ -111,6 +111,7 @@ def write(frames: Frames, path: Path, job: Job) -> None:
     unrelated = (frames.scene.num_frames or 1) > 1
     before = -1
     for index, gaussians in enumerate(frames):
+        gaussians = gaussians.to("cpu", torch.float32).map(torch.Tensor.detach)
         gaussians = _with_invisible(gaussians) if len(gaussians.means) == (before if unrelated else 0) else gaussians
         before = len(gaussians.means)
         values = _values(pxr, gaussians, options.linear)
@@ -128,8 +129,9 @@ def write(frames: Frames, path: Path, job: Job) -> None:
 
 def _start_clock(stage: Any, times: tuple[float, ...]) -> list[float]:
     """Set the stage's times, and return the time code of each frame: 0, 1, 2, ... where frames are evenly spaced."""
-    rate = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else FPS
-    codes = [round((seconds - times[0]) * rate, 6) for seconds in times]
+    first, last = times[0], times[-1]
+    rate = (len(times) - 1) / (last - first) if last > first else FPS
+    codes = [round((seconds - first) * rate, 6) for seconds in times]
     stage.SetTimeCodesPerSecond(rate)
     stage.SetFramesPerSecond(rate)
     stage.SetStartTimeCode(codes[0])
@@ -140,15 +142,12 @@ def _start_clock(stage: Any, times: tuple[float, ...]) -> list[float]:
 def _with_invisible(gaussians: Gaussians3D) -> Gaussians3D:
     """Add an invisible Gaussian; in the middle of the others, so that no extent grows."""
     middle = gaussians.means.mean(0, keepdim=True) if len(gaussians.means) else gaussians.means.new_zeros(1, 3)
-    one = gaussians.opacities.new_ones(1, 1)
-    invisible = {"means": middle, "quats": one * torch.tensor([1.0, 0, 0, 0]).to(one), "scales": one.expand(1, 3) * 1e-6}
-    invisible |= {"opacities": one[0] * 0, "colors": one.expand(1, 3) * 0.5}
-    return Gaussians3D(**{name: torch.cat([value, invisible[name]]) for name, value in gaussians.tensors().items()})
+    turn, half = torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), 0.5)
+    return joined([gaussians, Gaussians3D(middle, turn, half * 1e-6, torch.zeros(1), half)])
 
 
-def _values(pxr: Any, gaussians: Gaussians3D, linear: bool) -> dict[str, Any]:
+def _values(pxr: Any, g: Gaussians3D, linear: bool) -> dict[str, Any]:
     """The attributes of one set of Gaussians."""
-    g = gaussians.to("cpu", torch.float32).map(torch.Tensor.detach)
     colors = to_linear(g.colors.clamp(0, 1).numpy()) if linear else g.colors.numpy()
     scales, quats = g.scales.clamp_min(SMALLEST).contiguous().numpy(), normalize(g.quats)
     reach = SIGMAS * g.scales.amax(1, keepdim=True)
@@ -198,8 +197,7 @@ def read(path: Path, events: Events) -> Scene:
             cache = pxr.geom.XformCache(times[index])
             now = [stage.GetPrimAtPath(name) for name in names]  # through the stage, which lives as long as this function
             parts = [_gaussians(prim, times[index], np.array(cache.GetLocalToWorldTransform(prim)).T, path) for prim in now]
-        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].tensors()}
-        return placed(Gaussians3D(**joined), world)  # pyright: ignore[reportReturnType]
+        return placed(joined(parts), world)  # pyright: ignore[reportReturnType]
 
     most = max(frame(index).num_gaussians for index in range(len(times)))
     if len(times) == 1:
