@@ -1,6 +1,7 @@
 # make demo    set everything up; a capture -> 4D Gaussians, video and splat files
 # make test    the test suite
 # make check   format, lint, types and tests: the gate
+# make web     the player of viewer.html, from web/ (docs/viewer.md); needs node 20 or newer
 # make wheels  one wheel for each platform, in dist/; make wheels-check proves them (docs/wheels.md)
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ NATIVE := $(wildcard native/*.cpp native/*.h native/*.py)
 TARGETS = $(shell $(PYTHON) -B -c "import sys; sys.path[0] = 'native'; import build; print(*build.TARGETS)")
 HOST_TAG = $(shell $(PYTHON) -B -c "import sys; sys.path[0] = 'native'; import build; print(build.TARGETS[build.host_target()][1])")
 
-.PHONY: demo test check format wheels wheels-check clean
+.PHONY: demo test check format web wheels wheels-check clean
 
 $(VENV)/run.stamp: pyproject.toml hatch_build.py $(NATIVE)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'chronosplat needs Python 3.11 or newer; run: make PYTHON=python3.11 ...')"
@@ -37,6 +38,12 @@ check: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+web: web/node_modules/.package-lock.json
+	cd web && npm run --silent build
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
 
 wheels:
 	test -x build/wheels/bin/python || $(PYTHON) -m venv build/wheels

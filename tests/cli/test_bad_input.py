@@ -158,6 +158,26 @@ TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda c, t: ["render", str(swapped(scene_file(t / "s.safetensors"), b'schema":"1"', b'schema":"9"')), "-o", str(t / "out.mp4")],
         "Gaussians3D schema 9, this version reads 1",
     ),
+    "unknown camera path": (
+        lambda c, t: ["render", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.mp4"), "--path", "spiral"],
+        "path: expected orbit, turntable, bullet, dolly, static; got 'spiral'",
+    ),
+    "unknown pass": (
+        lambda c, t: ["render", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.mp4"), "--passes", "rgb", "albedo"],
+        "passes: expected rgb, alpha, depth, normal; got 'albedo'",
+    ),
+    "transparent MP4": (
+        lambda c, t: ["render", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.mp4"), "--background", "transparent"],
+        "holds no transparency; write .webm, .apng or numbered .png files, or use --background white",
+    ),
+    "JSON that is no camera path": (
+        lambda c, t: ["render", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.mp4"), "--cameras", str(put(t / "p.json", b"{}"))],
+        "p.json: not a camera path; expected camera_path (nerfstudio) or frames (transforms JSON)",
+    ),
+    "video of no frames": (
+        lambda c, t: ["render", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.mp4"), "--frames", "0"],
+        "frames: expected a positive number, got 0",
+    ),
     "scene cut short": (
         lambda c, t: [
             "export",

@@ -150,9 +150,9 @@ def test_the_device_of_an_export_counts(tmp_path: Path, capsys: pytest.CaptureFi
         str(tmp_path / "a.safetensors"),
         "-o",
         str(tmp_path / "a.mp4"),
-        "--video.frames",
+        "--render.frames",
         "2",
-        "--video.size",
+        "--render.size",
         "16",
         "--device",
     ]

@@ -23,7 +23,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
 
-VERBS = ("reconstruct", "multiview", "render", "export", "convert", "eval", "train", "data render", "demo", "info")
+VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "eval", "train", "data render", "demo", "info")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,26 @@ def test_render_and_export(result: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert sorted(p.name for p in (tmp_path / up).glob("*.ply")) == ["frame_0000.ply", "frame_0001.ply"]
     upright, turned = (read_ply(tmp_path / up / "frame_0001.ply").means for up in ("y", "y-down"))
     torch.testing.assert_close(turned, upright * torch.tensor([1.0, -1, -1]), rtol=0, atol=1e-6)
+
+
+def test_render_along_paths_from_cameras_and_beside_views(
+    capture: Path, result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = str(result / "scene.safetensors")
+
+    def frames(output: str, *options: str) -> int:
+        capsys.readouterr()
+        assert main(["render", scene, "-o", str(tmp_path / output), "--size", "24", *options, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["frames"]
+
+    assert frames("a.webm", "--path", "bullet", "--seconds", "0.2", "--fps", "10", "--background", "transparent") == 2
+    assert frames("depth/", "--passes", "depth", "--cameras", str(capture), "--frames", "3") == 3
+    with Image.open(tmp_path / "depth/frame_0002.png") as image:
+        assert (image.mode, image.size) == ("I;16", (24, 24))
+    assert frames("a.sheet.png", "--compare", str(capture)) == 4  # its test split
+    assert main(["export", scene, "-o", str(tmp_path / "b.gif"), "--render.size", "16", "--render.frames", "2"]) == 0
+    with Image.open(tmp_path / "b.gif") as image:
+        assert (image.size, getattr(image, "n_frames", 1)) == ((16, 16), 2)
 
 
 def test_info_of_the_installation_and_of_files(result: Path, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,7 @@ from torch import Tensor
 import chronosplat as cs
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.cli import main
-from chronosplat.export import read_ply
-from chronosplat.export.formats.video import TurntableOptions
+from chronosplat.export import RenderOptions, read_ply
 from chronosplat.scenes import SCENE_KINDS, TensorScene, scene_kind
 from chronosplat.shapes import InputError
 from tests.scene_kit import tilted_world
@@ -125,7 +124,7 @@ def test_it_exports_a_ply_sequence_a_video_and_pieces_in_linear_motion(tmp_path:
     for index, seconds in enumerate(scene.timestamps(5)):
         found = read_ply(tmp_path / "frames" / f"frame_{index:04d}.ply")
         torch.testing.assert_close(found.means, scene.at(seconds).means, rtol=1e-6, atol=1e-6)
-    with av.open(str(cs.export(scene, tmp_path / "a.mp4", options=TurntableOptions(frames=4, size=32)))) as video:
+    with av.open(str(cs.export(scene, tmp_path / "a.mp4", options=RenderOptions(frames=4, size=32)))) as video:
         assert len(list(video.decode(video=0))) == 4
     notices: list[cs.Notice] = []
     cs.export(scene, tmp_path / "a.ply", up="capture", events=cs.Events(notices.append))

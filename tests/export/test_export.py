@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.export import export, formats, read_ply, turntable_frames
-from chronosplat.export.formats.video import TurntableOptions
+from chronosplat.export import RenderOptions, export, formats, read_ply, turntable_frames
 from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, load_scene
 from chronosplat.shapes import InputError
 from tests.scene_kit import CLOCK, moving_scene, sequence_scene, static_scene, tilted_world
@@ -60,7 +59,7 @@ def test_a_folder_takes_a_sequence_of_plys(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("scene", SCENES, ids=KINDS)
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_videos_have_the_requested_frames_and_size(tmp_path: Path, scene: Scene, suffix: str) -> None:
-    path = export(scene, tmp_path / f"a{suffix}", options=TurntableOptions(frames=3, size=16))
+    path = export(scene, tmp_path / f"a{suffix}", options=RenderOptions(frames=3, size=16))
     with av.open(str(path)) as container:
         assert [(f.width, f.height) for f in container.decode(video=0)] == [(16, 16)] * 3
 
@@ -126,7 +125,7 @@ def test_an_unknown_up_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_turntables_stand_upright_in_any_world() -> None:
     for world in (Similarity(), tilted_world()):
-        images = torch.stack(turntable_frames(above(world), frames=4, size=32))
+        images = torch.stack(list(turntable_frames(above(world), frames=4, size=32)))
         assert images.shape == (4, 32, 32, 3)
         green = 1 - images[..., 0]  # the background is white
         rows = torch.arange(32) + 0.5

@@ -85,6 +85,6 @@ def test_images_are_streamed_and_a_failure_leaves_no_file(tmp_path: Path) -> Non
 def test_no_images_and_unknown_suffixes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.mp4: no images to write$"):
         write_video([], tmp_path / "a.mp4")
-    with pytest.raises(InputError, match=r"a\.gif: unknown video format; expected \.mp4 or \.webm$"):
-        write_video(plain(), tmp_path / "a.gif")
+    with pytest.raises(InputError, match=r"a\.mov: unknown video format; expected \.mp4, \.webm, \.gif, \.apng$"):
+        write_video(plain(), tmp_path / "a.mov")
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from torch import Tensor
 
 from chronosplat.refine.motion import Motion, MotionConfig, farthest_points
-from chronosplat.scenes.deformable import rotation_quats, skin
+from chronosplat.scenes.deformable import rotation_quats, skin, spline_rows
 from chronosplat.scenes.rotations import quats_to_matrices
 from tests.scene_kit import law, seeds
 
@@ -24,7 +24,8 @@ def points(count: int = 300, seed: int = 0) -> Tensor:
 
 def motion(count: int = 300, rest: float = 3.1, timestamps: int = 12, **config: float) -> Motion:
     settings = replace(MotionConfig(nodes=20), **config)  # pyright: ignore[reportArgumentType]
-    return Motion(points(count), SPAN, rest, timestamps, settings, torch.Generator().manual_seed(0))
+    stamps = torch.linspace(*SPAN, timestamps) if timestamps > 1 else torch.tensor([rest])
+    return Motion(points(count), stamps, rest, settings, torch.Generator().manual_seed(0))
 
 
 def moved(seed: int = 0, rest: float = 3.1) -> Motion:
@@ -117,7 +118,7 @@ def test_rigid_motion_bends_nothing_and_moves_gaussians_rigidly(seed: int) -> No
 
 def test_bending_does_not_depend_on_the_size_of_the_scene() -> None:
     small = motion()
-    large = Motion(7 * points(), SPAN, 3.1, 12, MotionConfig(nodes=20), torch.Generator().manual_seed(0))
+    large = Motion(7 * points(), STAMPS, 3.1, MotionConfig(nodes=20), torch.Generator().manual_seed(0))
     shifts = 0.1 * torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(1))
     zero = torch.zeros_like(shifts)
     assert float(large.bending(7 * shifts, zero)) == pytest.approx(float(small.bending(shifts, zero)), rel=1e-4)
@@ -168,10 +169,34 @@ def test_there_are_fewer_frequencies_than_timestamps(timestamps: int, count: int
 
 
 def test_one_timestamp_is_static() -> None:
-    found = Motion(points(), (3.0, 3.0), 3.0, 1, MotionConfig(nodes=20), torch.Generator().manual_seed(0))
+    found = motion(rest=3.0, timestamps=1, local=0.3)
     shifts, turns = found.at(torch.tensor([3.0, 4.0]))
     assert not shifts.any()
     assert not turns.any()
+
+
+@law
+@given(seed=seeds())
+def test_poses_of_their_own_are_met_at_every_timestamp_and_kept_by_splines_through_the_knots(seed: int) -> None:
+    found, random = motion(rest=float(STAMPS[4]), local=0.3), torch.Generator().manual_seed(seed)
+    assert len(found.shift) == len(found.turn) == 10 + 12
+    shifts, turns = torch.randn(2, 12, 20, 3, generator=random)
+    found.pose(shifts, turns)
+    for got, wanted in zip(found.at(STAMPS), (shifts, turns), strict=True):
+        torch.testing.assert_close(got, wanted - wanted[4], rtol=1e-4, atol=1e-4)
+    knots = found.knots()
+    assert bool((knots.diff() > 0).all())
+    rows = spline_rows(knots, STAMPS.double()).float()
+    torch.testing.assert_close(torch.einsum("tm,mkc->tkc", rows, found.at(knots.float())[0]), found.at(STAMPS)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_splines_through_the_knots_keep_the_fastest_cosine() -> None:
+    found = motion()
+    found.shift[-1] = 1.0
+    times = torch.linspace(*SPAN, 200)
+    rows = spline_rows(found.knots(), times.double()).float()
+    kept = torch.einsum("tm,mkc->tkc", rows, found.at(found.knots().float())[0])
+    assert float((kept - found.at(times)[0]).abs().max()) < 0.02 * float(found.at(times)[0].abs().max())
 
 
 def test_gradients_reach_every_coefficient() -> None:

@@ -86,6 +86,39 @@ def load_transforms(
     return Views(pixels=pixels, cameras=cameras, times=times, up=torch.tensor([0.0, 0.0, 1.0]), notices=tuple(notices))
 
 
+def load_cameras(path: Path, split: str = "train") -> tuple[Cameras, Tensor | None]:
+    """Load the cameras of a capture without its images, which need not exist where the file has the images' size.
+
+    Args:
+        path: a folder, or a transforms JSON.
+
+    Returns:
+        F cameras, float64, and times [F] in seconds; None for a static capture.
+
+    Raises:
+        InputError: as for :func:`load_transforms`.
+    """
+    path = find_json(path, split) if path.is_dir() else path
+    meta = _read_json(path)
+    frames = dict(enumerate(_frames_of_split(path, meta, split)))
+    notices: list[Notice] = []
+    times = _times(path, meta, frames, notices)
+    width, height = _stated_size(path, meta, frames[0])
+    poses = torch.tensor(np.stack([_pose(path, index, frame) for index, frame in frames.items()]))
+    Ks = torch.stack([_intrinsics(path, index, meta, frame, width, height) for index, frame in frames.items()])
+    return Cameras.from_opengl_c2w(poses, Ks, width, height), None if notices else times
+
+
+def _stated_size(path: Path, meta: Json, frame: Json) -> Size:
+    """The size that the file states, else that of its first image."""
+    stated = [frame.get(name, meta.get(name)) for name in ("w", "h")]
+    if None in stated:
+        with opened_image(_image_file(path, 0, frame)) as image:
+            return image.size
+    width, height = (round(_number(path, "frame 0: ", name, value)) for name, value in zip("wh", stated, strict=True))
+    return width, height
+
+
 class _ImageReader:
     """Decodes a capture's images one by one; a first pass finds their size, and the background if they have no alpha."""
 

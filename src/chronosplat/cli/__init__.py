@@ -15,7 +15,7 @@ import chronosplat
 VERBS = {
     "reconstruct": ("reconstruct", "Reconstruct", "turn a capture or a video into a 4D Gaussian scene"),
     "multiview": ("reconstruct", "Multiview", "generate views around an object from an image or a text"),
-    "render": ("scene", "Render", "render a scene file as a turntable video"),
+    "render": ("scene", "Render", "render a scene as a video or images, along any camera path"),
     "view": ("view", "View", "show a scene in the browser, live"),
     "export": ("export", "Export", "write a scene file in a format of other tools"),
     "convert": ("export", "Convert", "convert splat files and sequences"),

@@ -12,6 +12,7 @@ import chronosplat
 from chronosplat.cli.common import Common, Input, Shared, choose_device, say, watched
 from chronosplat.export import format_of, formats
 from chronosplat.export.export import TIMES
+from chronosplat.export.images import with_source
 from chronosplat.shapes import InputError
 
 
@@ -50,7 +51,7 @@ class Options:
         with watched(f"writing {output}") as events:
             scene = chronosplat.load_scene(source, events)
             times = parse_times(self.times) if self.times else self.frames
-            path = chronosplat.export(scene, output, self.up, times, self.chosen(output), events, device)
+            path = chronosplat.export(scene, output, self.up, times, with_source(self.chosen(output), source), events, device)
         say(f"written {path}")
         self.common.give({"output": str(path)})
 

@@ -11,9 +11,9 @@ import tyro
 from chronosplat.captures import VideoOptions
 from chronosplat.cli.common import Common, Input, Output, Shared, config_of, say, watched
 from chronosplat.export import load_scene
+from chronosplat.live import LiveOptions, LiveViewer
 from chronosplat.multiview import VIEW_NAMES, DiffusionOptions
 from chronosplat.pipeline import SCENE, MultiviewConfig, ReconstructConfig, SequenceOptions, make_views, reconstruct_capture
-from chronosplat.viewer.live import LiveOptions, LiveViewer
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Reconstruct(ReconstructConfig):
     """Turn a capture into a 4D Gaussian scene.
 
     INPUT is a folder with transforms JSON, such a file, or a video. The result of a 4d-lrm model is one body that moves, that of
-    l4gm one set of Gaussians per frame, with --refine one body; the same command resumes a long l4gm run that was interrupted.
-    Examples:
+    l4gm one set of Gaussians per frame, with --refine one body; the same command resumes a long l4gm run. Examples:
       chronosplat reconstruct fox/ -o outputs/fox --ply
       chronosplat reconstruct fox/ --quality high
       chronosplat reconstruct fox/ --size 256 --refine 60

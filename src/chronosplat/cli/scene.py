@@ -5,39 +5,35 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.markup import escape
-from rich.progress import track
 
 import chronosplat
 from chronosplat.cli.common import Common, Input, Output, Shared, choose_device, config_of, console, say, watched
 from chronosplat.demo import DemoConfig, run_demo
-from chronosplat.export import turntable_frames, write_video
+from chronosplat.export.images import RenderOptions, render_to, with_source
 from chronosplat.info import describe_file, describe_installation
-from chronosplat.scenes import read_metadata
-from chronosplat.shapes import InputError
 
 
 @dataclass(frozen=True)
 class Render:
-    """Render a scene as a turntable in space while time runs back and forth.
+    """Render a scene as a video, an animation or images, along a camera path or from given cameras.
 
-    The camera circles the object. Examples:
-      chronosplat render outputs/fox/scene.safetensors -o fox.mp4 --size 512
+    The suffix chooses the format: .mp4, .webm, .gif, .apng, .png, .sheet.png; NAME_####.png and NAME/ are numbered PNG files. Examples:
+      chronosplat render outputs/fox/scene.safetensors -o fox.mp4
+      chronosplat render outputs/fox/scene.safetensors -o fox.webm --path bullet --at 0.5 --background transparent
+      chronosplat render outputs/fox/scene.safetensors -o slow.gif --path static --speed 0.25 --fps 20 --size 256
+      chronosplat render outputs/fox/scene.safetensors -o depth/ --passes depth --cameras fox/
+      chronosplat render outputs/fox/scene.safetensors -o fox.sheet.png --compare fox/
     """
 
     scene: Input
-    """A scene file of any format that can be read."""
-    output: Output
-    """An .mp4 or .webm file."""
-    frames: int = 72
-    """Number of frames."""
-    size: int = 256
-    """Pixels."""
-    loops: int = 2
-    """How often time runs back and forth."""
-    fps: float = 24.0
-    """Frames per second."""
+    """A scene file of any format that can be read, or a folder of numbered files."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])]
+    """The file or folder to write."""
+    options: Annotated[RenderOptions, tyro.conf.arg(name="")] = field(default_factory=RenderOptions)
     device: str = "auto"
     """auto, cpu or cuda; auto takes CUDA where it is available."""
     common: Shared = field(default_factory=Common)
@@ -45,14 +41,12 @@ class Render:
     def run(self) -> None:
         """Run the verb."""
         self.common.prepare()
-        loaded = chronosplat.load_scene(self.scene)
-        input_size = int(read_metadata(self.scene).get("input_size", self.size))
-        if self.output.suffix not in (".mp4", ".webm"):
-            raise InputError(f"{self.output}: expected .mp4 or .webm")
-        frames = turntable_frames(loaded, self.frames, self.size, self.loops, input_size, choose_device(self.device))
-        write_video(track(frames, "encoding", console=console, transient=True), self.output, self.fps)
-        say(f"{self.frames} frames in {self.output}")
-        self.common.give({"output": str(self.output), "frames": self.frames})
+        device = choose_device(self.device)
+        with watched(f"rendering {self.output}") as events:
+            scene = chronosplat.load_scene(self.scene, events)
+            frames = render_to(scene, self.output, with_source(self.options, self.scene), events, device)
+        say(f"{frames} {'frame' if frames == 1 else 'frames'} in {self.output}")
+        self.common.give({"output": self.output, "frames": frames})
 
 
 @dataclass(frozen=True)

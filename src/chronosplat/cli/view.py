@@ -9,7 +9,7 @@ import tyro
 
 import chronosplat
 from chronosplat.cli.common import Common, Input, Shared, say, watched
-from chronosplat.viewer.live import LiveOptions, LiveViewer
+from chronosplat.live import LiveOptions, LiveViewer
 
 
 @dataclass(frozen=True)

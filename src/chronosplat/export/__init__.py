@@ -2,7 +2,6 @@
 
 from chronosplat.export.export import export, export_times
 from chronosplat.export.formats.ply import read_ply, write_ply
+from chronosplat.export.images import RenderOptions, render_to, sequence_frames, turntable_frames, write_video
 from chronosplat.export.load import load_scene
 from chronosplat.export.registry import NUMBERS, Format, Frames, Job, format_of, formats, register, visible
-from chronosplat.export.turntable import sequence_frames, turntable_frames
-from chronosplat.export.video import write_video

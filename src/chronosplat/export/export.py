@@ -11,7 +11,9 @@ from typing import Any
 
 from chronosplat.events import Events, info
 from chronosplat.export.coordinates import in_world, oriented
+from chronosplat.export.numbered import numbered_file, remove_later
 from chronosplat.export.registry import NUMBERS, Format, Frames, Job, format_of, formats, visible
+from chronosplat.export.times import check_times
 from chronosplat.files import atomic_file
 from chronosplat.scenes import Scene, to_linear_motion
 from chronosplat.shapes import InputError
@@ -53,7 +55,7 @@ def export(
     scene = oriented(scene, entry.up if up == "auto" else up)
     seconds = export_times(scene, times)
     options = _options(entry, options)
-    job = Job(options, seconds, scene.world, events, device)
+    job = Job(options, seconds, scene.world, events, device, path.stem)
     if entry.loses:
         events.notice(info("format-loses", f"{entry.suffix}: {entry.loses}"))
     if numbered is not None:
@@ -90,12 +92,7 @@ def export_times(scene: Scene, times: int | Sequence[float] = TIMES) -> tuple[fl
         return tuple(scene.timestamps(times)) or (0.0,)
     if not times or any(later <= sooner for sooner, later in pairwise(times)):
         raise InputError("times: expected seconds that increase, at least one")
-    if scene.seconds is not None:
-        first, last = scene.seconds
-        slack = 1e-6 * max(1.0, last - first)
-        outside = next((t for t in times if not first - slack <= t <= last + slack), None)
-        if outside is not None:
-            raise InputError(f"times: {outside:g} s lies outside the scene, which spans {first:g} to {last:g} s")
+    check_times(scene, times)
     return tuple(float(t) for t in times)
 
 
@@ -140,20 +137,18 @@ def times_file(numbered: Path) -> Path:
 
 def _write_numbered(entry: Format, scene: Scene, numbered: Path, job: Job) -> None:
     """Write one file per time, and their seconds beside them."""
+    if entry.write_numbered is not None:
+        entry.write_numbered(scene, numbered, job)
+        return
     if entry.holds not in ("moment", "motion", "frames"):
         single = ", ".join(e.suffix for e in formats().values() if e.holds in ("moment", "motion"))
         raise InputError(f"{numbered}: {entry.suffix} is one file for all times; numbered files: {single}")
-    before, after = numbered.name.split(NUMBERS, 1)
-    for stale in numbered.parent.glob(f"{before}*{after}"):  # a longer earlier sequence must not play on behind this one
-        number = stale.name[len(before) : -len(after)]
-        if number.isdigit() and int(number) >= len(job.times):
-            stale.unlink()
+    remove_later(numbered, len(job.times))
     frames = Frames(scene, job.times)
     for index, gaussians in enumerate(frames):
-        file = numbered.with_name(f"{before}{index:04d}{after}")
         single = replace(job, times=job.times[index : index + 1])
         content = Frames(scene, single.times) if entry.holds == "frames" else gaussians
-        with atomic_file(file) as fresh:
+        with atomic_file(numbered_file(numbered, index)) as fresh:
             entry.write(content, fresh, single)
         job.events.progress(f"writing {entry.suffix} files", index + 1, len(frames))
     with atomic_file(times_file(numbered)) as fresh:

@@ -32,6 +32,7 @@ class Job:
         world: from the normalised world (+Y up) to the file's coordinates.
         events: receives notices and progress.
         device: where to render, for formats of images; None: where the scene is.
+        name: the target's name without its suffix.
     """
 
     options: Any = None
@@ -39,6 +40,7 @@ class Job:
     world: Similarity = field(default_factory=Similarity)
     events: Events = field(default_factory=Events)
     device: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Format:
         read: ``read(path, events)`` returns a scene in the file's coordinates, or in its own world with ``up`` "capture".
         options: a frozen dataclass with a default for every field. group: what the command line calls them.
         up: the up axis of the format's convention, a key of UPS, or ``capture``.
+        write_numbered: ``write_numbered(content, pattern, job)`` writes a name with ``####``, for formats of images, whose numbered
+            files are those of a camera path and not of the scene's times.
         loses: what does not survive, for a notice.
     """
 
@@ -83,6 +87,7 @@ class Format:
     options: type | None = None
     group: str = ""
     up: str = "y-down"
+    write_numbered: Callable[[Any, Path, Job], None] | None = None
     loses: str = ""
 
 

@@ -60,6 +60,8 @@ class ReconstructConfig:
             frames, or auto, which takes a body where it matches the video at least as well as the sequence does.
         refine_cameras: also correct the cameras' poses, and write them to cameras.json.
         refine_exposure: also correct each view's gain and offset.
+        depth_model: a monocular depth model for the profile of a body from a single camera, by its name on the Hugging Face
+            hub or its folder, such as depth-anything/Depth-Anything-V2-Small-hf.
         ply: also write a PLY sequence.
         ply_frames: files of the PLY sequence of a scene that is continuous in time; l4gm writes one per frame.
         preview_frames: frames of preview.mp4.
@@ -78,6 +80,7 @@ class ReconstructConfig:
     strategy: str = "auto"
     refine_cameras: bool = False
     refine_exposure: bool = False
+    depth_model: str = ""
     ply: bool = False
     ply_frames: int = 24
     preview_frames: int = 72
@@ -143,6 +146,7 @@ def refine_config(config: ReconstructConfig, spec: ModelSpec) -> RefineConfig | 
             problem = "refine_cameras and refine_exposure need a refinement"
             raise InputError(problem, "give {refine}, best or seconds", refine="fast")
         return None
+    found = replace(found, solid=replace(found.solid, depth_model=config.depth_model))
     return replace(found, seed=config.seed, strategy=config.strategy, cameras=config.refine_cameras, exposure=config.refine_exposure)
 
 

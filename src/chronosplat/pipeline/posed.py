@@ -30,6 +30,7 @@ from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, ref
 from chronosplat.render import render
 from chronosplat.scenes import Scene, save_scene
 from chronosplat.shapes import InputError
+from chronosplat.viewer import write_page
 
 PREVIEW_FPS = 24.0
 SCENE = "scene.safetensors"
@@ -126,6 +127,9 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
     with journal.stage("preview"):
         frames = turntable_frames(scene, config.preview_frames, config.preview_size, input_size=size)
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)
+    with journal.stage("page"):
+        seen = done.cameras or views.cameras
+        write_page(scene, folder / "viewer.html", seen, views.times, views.pixels, Path(config.input).stem, notes={"model": config.model})
     if config.ply:
         with journal.stage("ply"):
             export(scene, folder / "ply", times=config.ply_frames)

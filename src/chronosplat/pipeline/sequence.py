@@ -7,6 +7,7 @@ The stages run in the folder ``NAME.partial`` beside the target (stages.py), whi
     scene        the prediction; refined, one body of it or its frames one by one        scene.safetensors
     ply          one file per frame, if requested                                        ply/
     preview      the scene from a camera that circles it                                 preview.mp4
+    page         the scene in a page that plays it                                       viewer.html
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from chronosplat.models.l4gm.weights import load_l4gm
 from chronosplat.multiview import load_given, save_views
 from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig
 from chronosplat.pipeline.report import Journal, Report, write_report
-from chronosplat.pipeline.sequence_scene import make_scene, reference_camera, scene_of
+from chronosplat.pipeline.sequence_scene import input_views, make_scene, reference_camera, scene_of
 from chronosplat.pipeline.sequence_setup import INTERPOLATION_MODEL, PREDICTED, REFINED, SCENE, Setup, prepared
 from chronosplat.pipeline.source import USUAL_FPS
 from chronosplat.pipeline.stages import Stage, StagedRun, staged_run, stamp_of
@@ -41,9 +42,12 @@ from chronosplat.render import render
 from chronosplat.scenes import Scene, StoredSequence
 from chronosplat.sequences import Plan, choose_chunk, out_of_memory, run_sequence
 from chronosplat.sequences.run import STATE
+from chronosplat.viewer import write_page
 
 NOTE = "note.txt"
+PAGE = "viewer.html"
 WORKING = (PREDICTED, REFINED, STATE)  # of no use once the work is done
+PAGE_SPLATS = 4_000_000  # over all frames; 13 bytes each
 COMPARED = 24  # frames that are compared with the video
 
 
@@ -102,6 +106,7 @@ def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple
         stages.append(Stage("ply", scene, ("ply",), lambda: write_frames(folder)))
     shown = stamp_of([scene, config.preview_size])
     stages.append(Stage("preview", shown, ("preview.mp4",), lambda: write_preview(setup, folder)))
+    stages.append(Stage("page", scene, (PAGE,), lambda: write_viewer(setup, folder, journal)))
     return stages, chunk
 
 
@@ -145,6 +150,19 @@ def reconstruct(setup: Setup, folder: Path, chunk: int, stamp: str, events: Even
 def write_frames(folder: Path) -> None:
     """One PLY file per time step of the prediction."""
     export(scene_of(folder), folder / "ply", times=StoredSequence(folder / PREDICTED).num_frames)
+
+
+def write_viewer(setup: Setup, folder: Path, journal: Journal) -> None:
+    """A page with the scene and the video's camera, unless it would be too large for a browser."""
+    scene = scene_of(folder)
+    splats = scene.num_gaussians * (scene.num_frames or 1)
+    if splats > PAGE_SPLATS:
+        times = max(1, PAGE_SPLATS // scene.num_gaussians)
+        text = f"no {PAGE}: {scene.num_frames} frames of {scene.num_gaussians} Gaussians are too many for a page"
+        journal.notice(info("no-page", f"{text}; chronosplat export {SCENE} -o {PAGE} --times FIRST:LAST:{times} writes one"))
+        return
+    views = input_views(setup)
+    write_page(scene, folder / PAGE, views.cameras, views.times, views.pixels, Path(setup.config.input).stem, notes=setup.notes)
 
 
 def write_preview(setup: Setup, folder: Path) -> None:

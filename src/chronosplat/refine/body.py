@@ -29,7 +29,6 @@ from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians, Scene
 from chronosplat.scenes.rotations import quats_to_matrices
 
 REWEIGHT = 100  # steps between two updates of the skinning weights
-KNOTS_PER_FREQUENCY = 6  # of the written splines: the fastest cosine is then kept to about one percent
 SPLIT = 1.4  # a split Gaussian's scales are divided by it
 
 
@@ -42,6 +41,7 @@ class BodyStart:
         origin: for a report.
         settings: of this body. max_steps, lead: see Start.
         repeats: how often each of the views takes its turn; None: each once.
+        poses: shifts and rotation vectors [M, K, 3] of the nodes at all timestamps, to begin with; None: at rest.
     """
 
     fields: Fields
@@ -51,6 +51,7 @@ class BodyStart:
     max_steps: int | None = None
     lead: float = 0.0
     repeats: tuple[int, ...] | None = None
+    poses: tuple[Tensor, Tensor] | None = None
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
 
@@ -58,9 +59,16 @@ class BodyStart:
         """See Start."""
         return BodyStepper(self, views, config)
 
+    def motion(self, stamps: Tensor, generator: torch.Generator) -> Motion:
+        """The nodes, moved as ``poses`` says at the views' timestamps [M] in seconds."""
+        found = Motion(self.fields["means"], stamps, self.rest, self.settings.motion, generator)
+        if self.poses is not None:
+            found.pose(*self.poses)
+        return found
+
     def facts(self) -> dict[str, object]:
         """See Start."""
-        return {"start": self.origin, "rest": self.rest}
+        return {"start": self.origin, "rest": self.rest, "registered": self.poses is not None}
 
 
 class BodyStepper(Stepper):
@@ -77,9 +85,8 @@ class BodyStepper(Stepper):
         self.stamps, self.which = torch.unique(views.seconds, return_inverse=True)
         self.rest = int((self.stamps - start.rest).abs().argmin())
         self.away = (self.which - self.rest).abs().cpu()
-        span = float(self.stamps[0]), float(self.stamps[-1])
         means = start.fields["means"]
-        self.motion = Motion(means, span, start.rest, len(self.stamps), self.deform.motion, self.generator)
+        self.motion = start.motion(self.stamps, self.generator)
         moving = {"shift": self.motion.shift, "turn": self.motion.turn} if len(self.stamps) > 1 else {}
         fields = {name: start.fields[name] for name in SPLAT_SHAPES} | moving
         lrs = {name: self.deform.lrs[name] for name in fields}
@@ -221,9 +228,7 @@ class BodyStepper(Stepper):
     @torch.no_grad()
     def scene(self, like: Scene) -> DeformableGaussians:
         """See Stepper."""
-        first, last = self.motion.span
-        count = max(2, KNOTS_PER_FREQUENCY * len(self.motion.scale) + 1) if last > first else 1
-        knots = torch.linspace(first, last, count, dtype=torch.float64, device=self.stamps.device)
+        knots = self.motion.knots()
         shifts, turns = self.motion.at(knots.to(self.stamps))
         nodes, weights = self.motion.skinning(self.fields["means"])
         canonical = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}

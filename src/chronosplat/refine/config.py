@@ -86,6 +86,7 @@ class DeformConfig:
             freely moving Gaussians do.
         min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
         min_views: views from which on no prediction is needed.
+        register: whether motion begins at poses found by registration of the timestamps' hulls (register.py).
         densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.
@@ -114,6 +115,7 @@ class DeformConfig:
     lead: float = 4.0
     min_directions: int = 3
     min_views: int = 12
+    register: bool = False
     densify_every: float = 0.08
     densify_until: float = 0.7
     min_opacity: float = 0.02
@@ -128,6 +130,14 @@ FRONT_FACING = DeformConfig(
     final_density=0.5,
     rests=1,
 )  # where most timestamps are seen from one direction: sides that they do not show stay near where the rest time has them
+
+DENSE = DeformConfig(
+    motion=MotionConfig(local=0.3),
+    opening=0.15,
+    growth=0.1,
+    rests=1,
+    register=True,
+)  # where every timestamp shows several sides: each has a pose of its own, which its views determine
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,7 @@ class RefineConfig:
         cameras, exposure: also optimise camera poses, and each view's gain and offset; both are returned.
         seed: of everything random. backend: renderer.
         front_facing: settings of ``deform`` for a video with other views of one timestamp.
+        dense: settings of ``deform`` where timestamps are seen from ``min_directions`` or more.
         deform, solid, free, gentle: the strategies' own settings.
     """
 
@@ -174,6 +185,7 @@ class RefineConfig:
     backend: str = "auto"
     deform: DeformConfig = field(default_factory=DeformConfig)
     front_facing: DeformConfig = FRONT_FACING
+    dense: DeformConfig = DENSE
     solid: SolidConfig = SOLID_BEST
     free: FreeConfig = field(default_factory=FreeConfig)
     gentle: GentleConfig = field(default_factory=GentleConfig)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chronosplat.scenes.deformable import rotation_quats
+from chronosplat.scenes.deformable import rotation_quats, spline_rows
 from chronosplat.scenes.rotations import quats_to_matrices
 
 EDGES = 6  # neighbours in a node's rigidity term
+KNOTS_PER_FREQUENCY = 6  # of the written splines
 CANDIDATES = 4000  # Gaussians among which nodes are chosen
 TURN_WEIGHT = 0.1  # of rotation differences; that of shift differences is 1
 
@@ -29,12 +30,14 @@ class MotionConfig:
         nearest: nodes J that move a Gaussian.
         frequencies: cosines of a trajectory; at most one less than there are timestamps.
         decay: frequency f is scaled by (1 + f)^-decay, which makes slow motion cheap.
+        local: scale of a pose that every timestamp has of its own, beside the cosines; 0: none.
     """
 
     nodes: int = 100
     nearest: int = 4
     frequencies: int = 10
     decay: float = 0.5
+    local: float = 0.0
 
 
 class Motion:
@@ -42,35 +45,35 @@ class Motion:
 
     Attributes:
         nodes: [K, 3] at rest. spacing: mean distance of a node to the nearest other one.
-        shift, turn: [D, K, 3] coefficients of D cosines, to be optimised.
+        shift, turn: [D, K, 3] coefficients of the cosines, and of the timestamps' own poses, to be optimised.
         openness: fraction of the frequencies that take part.
 
     Args:
         means: [N, 3] canonical, among which the nodes are placed.
-        span: first and last second. rest: second at which nothing is moved.
-        timestamps: number of distinct timestamps; a single one has no motion.
+        stamps: [M] the distinct timestamps in seconds, rising; a single one has no motion. rest: second at which nothing is moved.
         generator: random numbers on the CPU.
     """
 
     def __init__(
         self,
         means: Tensor,
-        span: tuple[float, float],
+        stamps: Tensor,
         rest: float,
-        timestamps: int,
         config: MotionConfig,
         generator: torch.Generator,
     ) -> None:
-        self.config, self.span, self.rest = config, span, rest
+        self.config, self.stamps, self.rest = config, stamps, rest
+        self.span = float(stamps[0]), float(stamps[-1])
         candidates = means[torch.randperm(len(means), generator=generator)[:CANDIDATES].to(means.device)].detach()
         self.nodes = candidates[farthest_points(candidates, min(config.nodes, len(candidates)))].clone()
         gaps = torch.cdist(self.nodes, self.nodes).fill_diagonal_(torch.inf)
         self.spacing = float(gaps.amin(1).mean()) if len(self.nodes) > 1 else 1.0
         self.others = gaps.topk(min(EDGES, len(self.nodes) - 1), largest=False).indices
         self.edges = self.nodes[self.others] - self.nodes[:, None]
-        frequencies = min(config.frequencies, timestamps - 1)
+        frequencies = min(config.frequencies, len(stamps) - 1)
+        keys = len(stamps) if config.local > 0 and frequencies else 0
         self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
-        self.shift, self.turn = (torch.zeros(frequencies, len(self.nodes), 3, device=means.device) for _ in range(2))
+        self.shift, self.turn = (torch.zeros(frequencies + keys, len(self.nodes), 3, device=means.device) for _ in range(2))
         self.openness = 1.0
 
     def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,6 +81,20 @@ class Motion:
         near = torch.cdist(means.detach(), self.nodes).topk(min(self.config.nearest, len(self.nodes)), largest=False)
         falling = torch.exp(-((near.values / self.spacing) ** 2) / 2) + 1e-6
         return near.indices, falling / falling.sum(-1, keepdim=True)
+
+    def pose(self, shifts: Tensor, turns: Tensor) -> None:
+        """Begin at poses [M, K, 3] of all timestamps; see :meth:`at`."""
+        keys = slice(len(self.scale), None)
+        self.shift[keys], self.turn[keys] = shifts / self.config.local, turns / self.config.local
+
+    def knots(self) -> Tensor:
+        """Seconds between which splines keep the motion: exactly at timestamps, the fastest cosine to about one percent."""
+        if len(self.scale) == 0:
+            return self.stamps[:1].double()
+        parts = max(1, math.ceil(KNOTS_PER_FREQUENCY * len(self.scale) / (len(self.stamps) - 1)))
+        stamps = self.stamps.double()
+        between = torch.arange(parts, device=stamps.device) / parts
+        return torch.cat([(stamps[:-1, None] + stamps.diff()[:, None] * between).flatten(), stamps[-1:]])
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
@@ -105,7 +122,12 @@ class Motion:
         count = len(self.scale)
         order = torch.arange(count, device=self.scale.device)
         opened = (self.openness * count - order).clamp(0, 1)
-        return (self._cosines(times) - self._cosines(times.new_tensor([self.rest]))) * (self.scale * opened)
+        rest = times.new_tensor([self.rest])
+        rows = (self._cosines(times) - self._cosines(rest)) * (self.scale * opened)
+        if len(self.shift) == count:
+            return rows
+        keys = spline_rows(self.stamps, times) - spline_rows(self.stamps, rest)
+        return torch.cat([rows, self.config.local * keys], 1)
 
     def _cosines(self, times: Tensor) -> Tensor:
         first, last = self.span

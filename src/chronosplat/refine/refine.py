@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Events, info, interruptible, logged
+from chronosplat.events import Events, info, interruptible, logged, warning
 from chronosplat.refine.config import FAST, RefineConfig, refinement
 from chronosplat.refine.coverage import well_seen
 from chronosplat.refine.from_sequence import body_of_sequence
@@ -92,6 +92,7 @@ def refine_scene(scene: Scene, views: Views, config: RefineConfig = FAST, events
     with problem.events.cancel.watched():
         names = " or ".join(strategy.name for strategy in chosen)
         problem.events.notice(info("strategy", f"refinement strategy {names}: {why}"))
+        _say_unused(config, chosen, problem.events)
         done = compete(problem, chosen) if chosen[0].run is None else chosen[0].run(problem)
     return replace(done, facts=done.facts | {"why": why})
 
@@ -114,6 +115,11 @@ def choose_strategies(problem: Problem) -> tuple[list[Strategy], str]:
         raise InputError(f"scene: no strategy refines a {problem.scene.kind}")
     rivals = [strategy for strategy in suitable if strategy.starts] if suitable[0].starts else suitable[:1]
     return rivals, suitable[0].why
+
+
+def _say_unused(config: RefineConfig, chosen: list[Strategy], events: Events) -> None:
+    if config.solid.depth_model and solid.SOLID not in chosen:
+        events.notice(warning("depth-model-unused", "depth_model: it is used for one static camera only, and ignored here"))
 
 
 def needs_prediction(views: Views, config: RefineConfig) -> bool:
@@ -154,4 +160,5 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     names = " or ".join(strategy.name for strategy in rivals)
     with events.cancel.watched():
         events.notice(info("strategy", f"refinement strategy {names}, from the silhouettes"))
+        _say_unused(config, rivals, events)
         return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False)

@@ -12,6 +12,7 @@ from chronosplat.scenes.scene import (
     Gaussians3D,
     LinearForm,
     Scene,
+    Skinned,
     TensorScene,
     Tracked,
     gaussians_at,

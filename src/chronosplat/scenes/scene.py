@@ -140,6 +140,28 @@ class Tracked(Protocol):
         ...
 
 
+@runtime_checkable
+class Skinned(Protocol):
+    """A scene of canonical Gaussians that nodes move, as :class:`~chronosplat.scenes.DeformableGaussians` names its parts."""
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    nodes: Tensor
+    skin_nodes: Tensor
+    skin_weights: Tensor
+    knots: Tensor
+    shifts: Tensor
+    turns: Tensor
+    groups: Tensor | None
+    offsets: Tensor | None
+    tints: Tensor | None
+    fades: Tensor | None
+    shares: Tensor | None
+
+
 SCENE_KINDS: dict[str, type[Scene]] = {}
 Kind = TypeVar("Kind", bound=type)
 

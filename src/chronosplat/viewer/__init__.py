@@ -1,1 +1,3 @@
-"""Viewers: a page in one file, and a live server."""
+"""viewer.html: a scene and its player in one file that works offline."""
+
+from chronosplat.viewer.page import Page, show, write_page

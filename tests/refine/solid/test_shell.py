@@ -12,7 +12,7 @@ from tests.refine.solid.kit import disc, grid
 def test_the_surface_has_no_holes() -> None:
     mask = disc(20, 20, 9, 40)
     height = inflate(mask)
-    y, x, layer, layers = surface_voxels(mask, height)
+    y, x, layer, layers = surface_voxels(mask, height, torch.zeros_like(height))
     surface = torch.zeros(40, 40, len(layers), dtype=torch.bool)
     surface[y, x, layer] = True
     outside = torch.zeros_like(surface)
@@ -31,7 +31,7 @@ def test_a_shell_shows_the_image_in_front() -> None:
     x, y = grid(40)
     image = torch.stack([x / 40, y / 40, torch.full_like(x, 0.5)], -1)
     height = inflate(mask)
-    shell = build_shell(image, mask, height)
+    shell = build_shell(image, mask, height, torch.zeros_like(height))
     assert len(shell.pixels) == int(mask.sum())
     top = (shell.uvz[:, 2] <= -height[shell.pixels[:, 1], shell.pixels[:, 0]][shell.columns] + 0.1) & (shell.uvz[:, 2] < -2)
     at = shell.pixels[shell.columns[top]]
@@ -43,7 +43,7 @@ def test_a_shell_shows_the_image_in_front() -> None:
 
 def test_splats_stay_inside_the_outline() -> None:
     mask = disc(20, 20, 10, 40)
-    shell = build_shell(torch.rand(40, 40, 3), mask, inflate(mask))
+    shell = build_shell(torch.rand(40, 40, 3), mask, inflate(mask), torch.zeros(40, 40))
     assert float((shell.uvz[:, :2] - 20).norm(dim=-1).max()) < 9.3
 
 

@@ -9,6 +9,7 @@ from chronosplat.refine.solid.bones import build_bones
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.inflate import inflate
 from chronosplat.refine.solid.motion import Body
+from chronosplat.refine.solid.profile import middle_plane
 from chronosplat.refine.solid.shell import build_shell
 
 AT_ONCE = 2048  # pixels whose distances to the coarse ones are computed at once
@@ -17,14 +18,18 @@ THIN = 2.5  # pixels of half thickness, below which the camera sees the back, to
 RIM, RIM_SHARE = 1.5, 0.1  # pixels: such thin parts are seen from the sides, and take only this share of what the camera sees
 
 
-def build_body(frames: Frames, rest: int, nodes: int) -> Body:
-    """Build the body of the frame ``rest`` with so many nodes in its middle plane."""
-    surface = _surface(frames, rest)
+def build_body(frames: Frames, rest: int, nodes: int, depth: Tensor | None = None) -> Body:
+    """Build the body of the frame ``rest`` with so many nodes in its middle plane.
+
+    Args:
+        depth: [h, w] a map of that frame, see middle_plane; None: the middle is flat.
+    """
+    surface = _surface(frames, rest, depth)
     bones = build_bones(surface["pixels"], nodes)
     at = surface["pixels"][bones.at] + 0.5
     return Body(
         **surface,
-        nodes=frames.place(torch.cat([at, torch.zeros(len(at), 1)], -1)),
+        nodes=frames.place(torch.cat([at, surface["middles"][bones.at, None]], -1)),
         weights=torch.zeros(len(surface["pixels"]), len(bones.at)).scatter_add(1, bones.skin_nodes, bones.skin_weights),
         others=bones.others,
         links=bones.links,
@@ -32,9 +37,9 @@ def build_body(frames: Frames, rest: int, nodes: int) -> Body:
     )
 
 
-def enlarge(body: Body, frames: Frames, rest: int, factor: float) -> Body:
+def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> Body:
     """Build the body of frames that are ``factor`` times as large, with the same nodes."""
-    surface = _surface(frames, rest)
+    surface = _surface(frames, rest, depth)
     coarse = (body.pixels + 0.5) * factor
     nearest = [torch.cdist(some + 0.5, coarse).argmin(1) for some in surface["pixels"].split(AT_ONCE)]
     return Body(
@@ -47,18 +52,24 @@ def enlarge(body: Body, frames: Frames, rest: int, factor: float) -> Body:
     )
 
 
-def _surface(frames: Frames, rest: int) -> dict[str, Tensor]:
+def _surface(frames: Frames, rest: int, depth: Tensor | None) -> dict[str, Tensor]:
     """The fields of a Body that its nodes have no part in."""
     mask = frames.masks[rest]
     height = inflate(mask)
-    shell = build_shell(frames.images[rest], mask, height)
-    heights = height[shell.pixels[:, 1], shell.pixels[:, 0]]
+    middle = torch.zeros_like(height)
+    if depth is not None:
+        resized = torch.nn.functional.interpolate(depth[None, None], size=mask.shape, mode="bilinear", align_corners=False)
+        middle = middle_plane(resized[0, 0], mask, height)
+    shell = build_shell(frames.images[rest], mask, height, middle)
+    heights, middles = (x[shell.pixels[:, 1], shell.pixels[:, 0]] for x in (height, middle))
+    at = torch.cat([shell.uvz[:, :2], shell.uvz[:, 2:] + middles[shell.columns, None]], -1)
     return {
-        "points": frames.place(shell.uvz),
+        "points": frames.place(at),
         "colors": shell.colors,
         "front": torch.where(heights < RIM, RIM_SHARE, 1.0)[shell.columns] * shell.front,
         "visible": (shell.uvz[:, 2] <= 0.5) | (heights < THIN)[shell.columns],
         "columns": shell.columns,
         "pixels": shell.pixels,
         "heights": heights,
+        "middles": middles,
     }

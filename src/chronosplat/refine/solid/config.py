@@ -22,6 +22,7 @@ class SolidConfig:
         fit_size: largest side in pixels of the frames that are fitted.
         joint: how often each frame is seen when all are fitted together, and
         residuals: when residuals take part; 0 fits the motion of nodes only. Short videos get MIN_STEPS each.
+        depth_model: name of a monocular depth model for the profile of the body, see load_depth_model; "": by inflation alone.
         seed: of everything random.
     """
 
@@ -33,6 +34,7 @@ class SolidConfig:
     fit_size: int = 256
     joint: int = 32
     residuals: int = 32
+    depth_model: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:

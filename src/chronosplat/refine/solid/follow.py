@@ -11,12 +11,17 @@ from torch import Tensor
 
 from chronosplat.events import Events
 from chronosplat.refine.solid.frames import Frames
+from chronosplat.refine.solid.limbs import find_limbs, swings
 from chronosplat.refine.solid.motion import Body, Pose, bending, deform, leaving_plane
-from chronosplat.refine.solid.register import SAMPLES, Colored, describe, register
+from chronosplat.refine.solid.register import SAMPLES, Colored, describe, mismatches, register
 
 MOMENTUM = 0.7  # of the last step, with which the next pose is predicted
 STIFFNESS = (30.0, 3.0)  # pairs per node
 LOST = 1.3  # times the median error, above which a frame is tried again
+POOR = 0.08  # cost of a pair after registration, from which on swings of limbs are tried
+TRIED, CHOSEN, SWINGS = 240, 3, 2  # points that rate a swing, swings that are registered, and limbs that may swing
+GAIN = 0.01  # of the cost by a swing
+FUTILE = 3  # frames in a row that no swing explains better, after which no more are tried
 RIGIDITY = 0.04
 SHIFT_LR, TURN_LR = 0.35, 0.02  # pixels, radians
 COARSE, FINE = (0.5, 1.0, 1.0, 1.0, 0.5), (1.0, 1.0, 0.5)  # weights of images at 1, 2, 4, 8, 16 pixels
@@ -43,7 +48,8 @@ class Follower:
         self.frames, self.body, self.rest, self.rounds, self.steps = frames, body, rest, rounds, steps
         self.generator = torch.Generator().manual_seed(seed)
         self.visible = body.visible.nonzero()[:, 0]
-        front = (body.points[:, 2] <= 0).nonzero()[:, 0]
+        self.limbs, self.futile = find_limbs(body), 0
+        front = body.in_front
         self.paired = front[torch.randperm(len(front), generator=self.generator)[:SAMPLES]]
         x, y = body.pixels[body.columns[self.paired]].unbind(1)
         self.features = describe(frames.images[rest], frames.alphas[rest])[y, x]
@@ -114,8 +120,28 @@ class Follower:
         pixels = pixels[torch.randperm(len(pixels), generator=self.generator)[:SAMPLES]]
         described = describe(frames.images[index], frames.alphas[index])
         target = Colored(frames.plane(pixels.flip(1) + 0.5), described[pixels[:, 0], pixels[:, 1]])
-        found = [register(self.body, self.paired, self.features, frames.focal, target, p, self.rounds, STIFFNESS) for p in starts]
-        return min(found, key=lambda pair: pair[1])[0]
+        pose, cost = self._nearest(starts, target)
+        return self._swung(starts, pose, cost, target) if cost > POOR and self.limbs and self.futile < FUTILE else pose
+
+    def _nearest(self, starts: list[Pose], target: Colored) -> tuple[Pose, float]:
+        focal, rounds = self.frames.focal, self.rounds
+        found = [register(self.body, self.paired, self.features, focal, target, pose, rounds, STIFFNESS) for pose in starts]
+        return min(found, key=lambda pair: pair[1])
+
+    def _swung(self, starts: list[Pose], pose: Pose, cost: float, target: Colored) -> Pose:
+        """Swing limbs of a registered pose and of its starts, where that explains a frame clearly better."""
+        some = slice(None, None, SAMPLES // TRIED)
+        sample = (self.paired[some], self.features[some], self.frames.focal, Colored(target.at[some], target.features[some]))
+        self.futile += 1
+        for _ in range(SWINGS):
+            turned = [swings(self.body, start, self.limbs) for start in (pose, *starts)]
+            tried = Pose(torch.cat([p.shifts for p in turned]), torch.cat([p.turns for p in turned]))
+            best = mismatches(self.body, *sample, tried).topk(min(CHOSEN, len(tried.shifts)), largest=False).indices
+            other, less = self._nearest([tried[[k]] for k in best.tolist()], target)
+            if less > cost - GAIN:
+                break
+            pose, cost, starts, self.futile = other, less, [], 0
+        return pose
 
     def _descend(self, starts: list[Pose], indices: list[int]) -> tuple[Pose, list[float]]:
         frames, body, visible = self.frames, self.body, self.visible

@@ -76,6 +76,10 @@ class Frames:
         """Convert pixel coordinates [P, 2] to x and y on the plane at the object's distance."""
         return (uv - self.K[:2, 2]) * self.focal / torch.stack([self.K[0, 0], self.K[1, 1]])
 
+    def project(self, points: Tensor) -> Tensor:
+        """Convert the body's coordinates [..., 3] to pixel coordinates [..., 2]."""
+        return points[..., :2] / (points[..., 2:] + self.focal) * torch.stack([self.K[0, 0], self.K[1, 1]]) + self.K[:2, 2]
+
     def render(self, means: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
         """Render round splats from the camera: colours [V, H, W, 3] on white and alpha [V, H, W].
 

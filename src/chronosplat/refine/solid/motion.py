@@ -27,7 +27,8 @@ class Body:
         points: [N, 3]. colors: [N, 3]. front: [N] in [0, 1]: how much a point shows what the camera sees.
         visible: [N] bool: whether the camera sees a point, perhaps through thin parts.
         columns: [N] int64 from 0 to P - 1: the pixel of the rest frame that each point comes from.
-        pixels: [P, 2] int64 x and y of these pixels. heights: [P] half the thickness there.
+        pixels: [P, 2] int64 x and y of these pixels. heights: [P] half the thickness there. middles: [P] depth
+            of the middle between front and back.
         nodes: [K, 3]. weights: [P, K] of the nodes in the motion of a column, rows sum to one.
         others, links [K, E], spacing: see Bones.
     """
@@ -39,11 +40,17 @@ class Body:
     columns: Tensor
     pixels: Tensor
     heights: Tensor
+    middles: Tensor
     nodes: Tensor
     weights: Tensor
     others: Tensor
     links: Tensor
     spacing: float
+
+    @property
+    def in_front(self) -> Tensor:
+        """Indices of the points in front of the middle."""
+        return (self.points[:, 2] <= self.middles[self.columns]).nonzero()[:, 0]
 
     @property
     def edges(self) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from chronosplat.events import Events
 from chronosplat.refine.solid.config import BATCH
+from chronosplat.refine.solid.flow import Flow
 from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body, Pose, acceleration, bending, deform, leaving_plane
@@ -21,6 +22,8 @@ LR_FLOOR = 0.1
 LRS = {"shifts": 0.08, "turns": 0.006, "colors": 0.004, "sizes": 0.01, "opacities": 0.02, "tints": 0.05, "offsets": 0.15, "fades": 0.08}
 SLOWER = 0.3  # of the motion's learning rates, once residuals take part
 SMOOTHNESS = 5e-4  # weight of the nodes' acceleration
+FLOW_COST = 0.1  # of points that move otherwise than the optical flow
+FLOW_SOFT, FLOW_POINTS = 0.5, 600  # pixels below which that grows squarely, and the number of points that are compared
 TINT_COST, OFFSET_COST, FADE_COST, SIZE_COST = 2e-4, 5e-4, 1e-2, 1e-3
 TEAR_COST = 5e-3  # of differences between the offsets of neighbouring columns, in square pixels
 SPECK_COST = 1e-2  # of differences between their tints
@@ -102,11 +105,12 @@ class Model:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0) -> Model:
+def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0, flow: Flow | None = None) -> Model:
     """Optimise all frames together; a cancellation or a loss that is not finite ends it at the last good state.
 
     Args:
         residuals: also what no motion of nodes explains.
+        flow: of these frames.
     """
     body = model.body
     shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
@@ -121,6 +125,7 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
     now = model.with_tensors(free)
     pairs = neighbours(body.pixels)
     thin = body.heights < THIN
+    front = body.in_front
     queue: list[int] = []
     for k in range(steps):
         while len(queue) < min(BATCH, len(frames)):
@@ -133,6 +138,9 @@ def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Ev
         pose = now.pose[which]
         loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
         loss = loss + SIZE_COST * now.sizes.square().mean()
+        if flow is not None:
+            some = front[torch.randint(len(front), (FLOW_POINTS,), generator=generator)]
+            loss = loss + FLOW_COST * flow_cost(now, frames, flow, which, some)
         if residuals:
             loss = loss + residual_cost(now, which, pairs)
         if not bool(torch.isfinite(loss)):
@@ -175,6 +183,15 @@ def residual_cost(model: Model, which: list[int], pairs: Tensor) -> Tensor:
     for values, last in ((tints, model.tints[before]), (offsets, model.offsets[before]), (fades, model.fades[before])):
         cost = cost + CHANGE_COST * (values - last).square().mean()
     return cost
+
+
+def flow_cost(model: Model, frames: Frames, flow: Flow, which: list[int], chosen: Tensor) -> Tensor:
+    """How far the points ``chosen`` move otherwise than the flow, in pixels, from the frames ``which`` to the next."""
+    first = [min(i, len(frames) - 2) for i in which]
+    before, after = frames.project(deform(model.body, model.pose[first + [i + 1 for i in first]], chosen)).chunk(2)
+    move, trust = flow.at(torch.tensor(first), before.detach())
+    gap = (after - before - move).square().sum(-1)
+    return (trust * ((gap + FLOW_SOFT**2).sqrt() - FLOW_SOFT)).mean()
 
 
 def neighbours(pixels: Tensor) -> Tensor:

@@ -7,17 +7,18 @@ of a rendering sees nothing. Motion stays in the image plane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from chronosplat.refine.solid.grids import blur
-from chronosplat.refine.solid.motion import Body, Pose
+from chronosplat.refine.solid.motion import Body, Pose, deform
 
 SAMPLES = 1200  # points and pixels that are paired
 SIGMAS = (1.0, 3.0)  # pixels: blurs of the colours that are compared
 COLOR = 30.0  # pixels that a colour difference of one counts as
+AT_ONCE = 64  # poses that are compared
 FAR = 12.0  # pixels: pairs farther apart count little
 
 
@@ -77,6 +78,20 @@ def register(
     shifts, turns = pose.shifts.clone(), pose.turns.clone()
     shifts[0, :, :2], turns[0, :, 2] = nodes - rest, angles
     return Pose(shifts, turns), cost
+
+
+def mismatches(body: Body, chosen: Tensor, features: Tensor, focal: float, target: Colored, pose: Pose) -> Tensor:
+    """The mean robust cost [V] of a pair, as of :func:`register`, in poses [V, K, 3] as they are."""
+    columns = body.columns[chosen]
+    few = replace(body, points=body.points[chosen], weights=body.weights[columns], columns=torch.arange(len(chosen)))
+    found, unlike = [], torch.cdist(features, target.features).square()
+    for k in range(0, len(pose.shifts), AT_ONCE):
+        moved = deform(few, pose[k : k + AT_ONCE])
+        now = moved[..., :2] / (1 + moved[..., 2:] / focal)
+        gaps = (torch.cdist(now, target.at.expand(len(now), -1, -1)).square() + unlike).sqrt()
+        pairs = torch.cat([gaps.amin(1), gaps.amin(2)], 1)
+        found.append(1 - _robust(pairs).mean(1))
+    return torch.cat(found)
 
 
 def _robust(gaps: Tensor) -> Tensor:

@@ -42,15 +42,15 @@ class Shell:
     front: Tensor
 
 
-def build_shell(image: Tensor, mask: Tensor, height: Tensor) -> Shell:
+def build_shell(image: Tensor, mask: Tensor, height: Tensor, middle: Tensor) -> Shell:
     """Build the surface of a silhouette.
 
     Args:
         image: [H, W, 3] straight colours. mask: [H, W] bool, the silhouette.
-        height: [H, W] half the thickness.
+        height: [H, W] half the thickness. middle: [H, W] depth of the middle between front and back; zeros if unknown.
     """
-    y, x, layer, layers = surface_voxels(mask, height)
-    z, thickness = layers[layer], height[y, x]
+    y, x, layer, layers = surface_voxels(mask, height, middle)
+    z, thickness = layers[layer] - middle[y, x].round(), height[y, x]
     top = (z.abs() == thickness.floor()) & (thickness >= 1)
     z = torch.where(top, z.sign() * thickness, z)  # onto the surface itself, which closes seams
     # what the camera sees ends below the surface; the walls of steep outlines would repeat one pixel's colour along their depth
@@ -75,11 +75,11 @@ def inward(mask: Tensor, z: Tensor, thickness: Tensor, y: Tensor, x: Tensor) -> 
     return amount[:, None] * slope[y, x]
 
 
-def surface_voxels(mask: Tensor, height: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Voxels of the solid |z| <= height that have an open neighbour: rows, columns and layers [N], and the layers' depths."""
-    reach = int(height.max()) + 2
+def surface_voxels(mask: Tensor, height: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Voxels of the solid |z - middle| <= height that have an open neighbour: rows, columns and layers [N], and the layers' depths."""
+    reach = int(height.max() + middle.abs().max()) + 2
     layers = torch.arange(-reach, reach + 1).to(height)
-    solid = ((layers.abs() <= height[..., None]) & mask[..., None]).float()
+    solid = (((layers - middle.round()[..., None]).abs() <= height[..., None]) & mask[..., None]).float()
     padded = F.pad(solid, (1, 1, 1, 1, 1, 1))
     neighbours = [
         padded[2:, 1:-1, 1:-1], padded[:-2, 1:-1, 1:-1], padded[1:-1, 2:, 1:-1], padded[1:-1, :-2, 1:-1],

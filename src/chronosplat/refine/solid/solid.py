@@ -16,6 +16,8 @@ from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.events import Events, info, warning
 from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.config import SolidConfig
+from chronosplat.refine.solid.depth import load_depth_model
+from chronosplat.refine.solid.flow import has_flow, optical_flow
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
 from chronosplat.refine.solid.grids import erode
@@ -50,15 +52,17 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     small = frames if factor <= 1 else frames.resized(width, height)
     rest = choose_rest(small)
     pixels = int(small.masks[rest].sum())
-    body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))))
+    depth = load_depth_model(config.depth_model)(frames.on_white[rest]) if config.depth_model else None
+    body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))), depth)
     joint, residuals = config.step_counts(len(frames))
     with events.cancel.watched():
         pose = Follower(small, body, rest, config.rounds, config.steps, config.seed).run(events).pose
         if small is not frames:
             factor = frames.focal / small.focal
-            body, pose = enlarge(body, frames, rest, factor), Pose(pose.shifts * factor, pose.turns)
-        model = polish(Model.of(body, pose), frames, joint, False, events, config.seed)
-        model = polish(model, frames, residuals, True, events, config.seed)
+            body, pose = enlarge(body, frames, rest, factor, depth), Pose(pose.shifts * factor, pose.turns)
+        flow = optical_flow(frames) if has_flow() and len(frames) > 1 else None
+        model = polish(Model.of(body, pose), frames, joint, False, events, config.seed, flow)
+        model = polish(model, frames, residuals, True, events, config.seed, flow)
     psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
     refined = Refined(as_scene(model, frames).in_coordinates(normalizing_similarity(views.cameras[:1], views.up)))
     refined.facts = {
@@ -71,6 +75,8 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
         "seconds": round(time.perf_counter() - began, 3),
         "psnr": sum(psnrs) / len(psnrs),
         "psnr_worst": min(psnrs),
+        "flow": flow is not None,
+        "depth_model": config.depth_model,
         "seed": config.seed,
         "stopped": "interrupted" if events.cancel.requested else "",
     }

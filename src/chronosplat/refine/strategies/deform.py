@@ -12,10 +12,13 @@ from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
+from chronosplat.refine.register import registered_poses
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
+
+MOST_REGISTERED = 100  # timestamps; of more, neighbours lie close together
 
 
 def why_not(views: Views, config: RefineConfig) -> str:
@@ -43,7 +46,8 @@ def deform_starts(problem: Problem) -> list[Start]:
     found: list[Start] = []
     if not (shown := shown_views(problem)):
         return found
-    for rest in rest_times(problem.views[shown], settings_for(problem).rests):
+    settings, views = settings_for(problem), problem.views[shown]
+    for rest in [widest_time(views)] if settings.register else rest_times(views, settings.rests):
         with suppress(InputError):  # silhouettes without a hull
             found.append(body_start(problem, rest))
     return found
@@ -61,6 +65,14 @@ def rest_times(views: Views, count: int) -> list[float]:
     best = stamps[directions == directions.max()]
     places = [0.25 + (i + 0.5) / (2 * count) for i in range(count)]
     return list(dict.fromkeys(float(best[round(place * (len(best) - 1))]) for place in places))
+
+
+def widest_time(views: Views) -> float:
+    """The second at which the silhouettes cover the most: limbs, wings and weapons are spread, and no part hides another."""
+    stamps, directions = directions_seen(views.cameras, views.times)
+    best = stamps[directions == directions.max()]
+    areas = views.rgba8()[..., 3].double().mean((1, 2))
+    return float(max(best, key=lambda stamp: float(areas[views.times == stamp].mean())))
 
 
 def shown_views(problem: Problem) -> list[int]:
@@ -82,15 +94,25 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     count = max(2, min(settings.max_gaussians, round(settings.density * count_for(small.pixels))))
     points = random_in_hull(near, count, problem.config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
-    return BodyStart(fields, rest, "visual hull", settings, settings.steps_per_view * len(views), settings.lead)
+    start = BodyStart(fields, rest, "visual hull", settings, settings.steps_per_view * len(views), settings.lead)
+    stamps = torch.unique(small.seconds)
+    if not settings.register or len(stamps) > MOST_REGISTERED:
+        return start
+    motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
+    return replace(
+        start, poses=registered_poses(motion, small, int((stamps - rest).abs().argmin()), problem.config.seed, problem.events.cancel)
+    )
 
 
 def settings_for(problem: Problem) -> DeformConfig:
-    """The usual settings; other ones where a timestamp shows sides of the body that most others do not."""
+    """The usual settings; other ones where most timestamps show several sides of the body, or where a single one does."""
     views, config = problem.views, problem.config
+    stamps, directions = directions_seen(views.cameras, views.times)
+    if len(stamps) > 1 and int(directions.median()) >= config.dense.min_directions:
+        return config.dense
     if well_seen(views.cameras, views.times):
         return config.deform
-    others = int(directions_seen(views.cameras, views.times)[1].max()) >= config.deform.min_directions
+    others = int(directions.max()) >= config.deform.min_directions
     return config.front_facing if others else config.deform
 
 

@@ -1,4 +1,4 @@
-"""Images of a scene from a camera that circles it."""
+"""The frames of the preview that a reconstruction writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from chronosplat.cameras import Similarity, space_time_path, turntable
-from chronosplat.render import render
+from chronosplat.cameras import space_time_path, turntable
+from chronosplat.export.images.passes import Setting, composed, rendered, widened
+from chronosplat.export.images.shots import Shots, own_shots
 from chronosplat.scenes import Scene
 
 TURN_SECONDS, STILL_FRAMES = 8.0, 72  # of a sequence's turntable
-EPS2D = 0.3  # the renderer's default blur in square pixels
 
 
 def turntable_frames(
@@ -22,17 +22,15 @@ def turntable_frames(
     loops: int = 2,
     input_size: int | None = None,
     device: torch.device | str | None = None,
-) -> list[Tensor]:
-    """Images [H, W, 3] of a turntable while time runs back and forth; always around the normalised world's +Y.
+) -> Iterator[Tensor]:
+    """Images [H, W, 3] of a turntable while time runs back and forth; always around the scene's own +Y; rendered a few at a time.
 
     Args:
-        input_size: pixels of the images that a pixel-aligned scene was predicted from. Larger renderings then widen the
-            screen-space blur in proportion: the scene has no finer detail, and gaps would show between the splats.
+        input_size: pixels of the images that a pixel-aligned scene was predicted from; larger renderings widen the splats in proportion.
         device: where to render; None: where the scene is.
     """
     cameras, times = space_time_path(frames, scene.seconds or (0.0, 0.0), loops, size)
-    eps2d = EPS2D * max(1.0, size / (input_size or size)) ** 2
-    return list(render(scene.with_world(Similarity()), cameras, times, eps2d=eps2d, device=device).rgb.detach())
+    return _on_white(scene, own_shots(scene, cameras, times.tolist()), input_size, device)
 
 
 def sequence_frames(
@@ -42,7 +40,7 @@ def sequence_frames(
     device: torch.device | str | None = None,
     frames: int = STILL_FRAMES,
 ) -> Iterator[Tensor]:
-    """Images [H, W, 3] of a scene as it plays, one per time step, while the camera circles it; rendered one at a time.
+    """Images [H, W, 3] of a scene as it plays, one per time step, while the camera circles it; rendered a few at a time.
 
     A turn takes about eight seconds; a shorter scene gets one turn. A scene of one time step is shown from 72 sides.
 
@@ -52,7 +50,9 @@ def sequence_frames(
     times = scene.timestamps(frames)
     times = times if len(times) > 1 else (times or [0.0]) * STILL_FRAMES
     cameras = turntable(len(times), turns=max(1, round((times[-1] - times[0]) / TURN_SECONDS)), size=size)
-    eps2d = EPS2D * max(1.0, size / (input_size or size)) ** 2
-    local = scene.with_world(Similarity())
-    for index, seconds in enumerate(times):
-        yield render(local, cameras[index], [seconds], eps2d=eps2d, device=device).rgb[0].detach()
+    return _on_white(scene, own_shots(scene, cameras, times), input_size, device)
+
+
+def _on_white(scene: Scene, shots: Shots, input_size: int | None, device: torch.device | str | None) -> Iterator[Tensor]:
+    setting = Setting(widened(shots.cameras.height, input_size), device)
+    return (composed(out, cameras, ("rgb",), torch.ones(3), setting) for out, cameras in rendered(scene, shots, setting))

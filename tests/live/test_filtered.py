@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from chronosplat.live.filtered import Filter, bounds, splats_at
+from chronosplat.live.server import LiveOptions, check_port
 from chronosplat.shapes import InputError
-from chronosplat.viewer.filtered import Filter, bounds, splats_at
-from chronosplat.viewer.live import LiveOptions, check_port
 from tests.scene_kit import covariances, moving_scene, sequence_scene, static_scene, tilted_world
 
 

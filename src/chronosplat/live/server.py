@@ -23,9 +23,9 @@ from chronosplat.captures import Views
 from chronosplat.captures.normalize import distinct
 from chronosplat.events import Events
 from chronosplat.export import export, formats
+from chronosplat.live.filtered import Filter, bounds, splats_at
 from chronosplat.scenes import Scene, matrices_to_quats
 from chronosplat.shapes import InputError, UnavailableError
-from chronosplat.viewer.filtered import Filter, bounds, splats_at
 
 STEPS = 24  # of a timeline whose scene is continuous in time
 FRUSTA = 48  # cameras that are shown at most
