@@ -17,8 +17,7 @@ from chronosplat.shapes import InputError
 VIEWS = 40  # cameras around the object
 PIXELS_PER_VOXEL = 2.0  # in a depth map
 PART = 0.02  # smallest part that is kept, as a fraction of the largest part's area
-AGGRESSIONS = (7, 6, 5)  # of the simplification; what opens the surface differs between them
-TOLERATED = 1.1  # triangles, as a multiple of the requested ones
+TARGETS = (1.0, 0.97, 0.94, 0.9, 0.85)  # fractions of the requested triangles; which edges pinch the surface differs between them
 GRAZING = 0.2  # cosine between a normal and the direction to a camera under which its colour counts little
 
 
@@ -89,11 +88,11 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
         return mesh
     simplify = required("fast_simplification").simplify
     tries = []
-    for aggression in AGGRESSIONS:
-        vertices, triangles = simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=faces, agg=aggression)
+    for fraction in TARGETS:
+        vertices, triangles = simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=int(fraction * faces))
         fewer = Mesh(vertices.astype(np.float32), triangles.astype(np.int64), np.zeros_like(vertices, np.float32))
         tries.append(fewer.compacted(fewer.faces))
-        if tries[-1].is_watertight() and len(triangles) <= TOLERATED * faces:
+        if tries[-1].is_watertight():
             return tries[-1]
     return tries[0]
 
