@@ -16,7 +16,7 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(cs, name).__module__.startswith("chronosplat.")
 
 
-@pytest.mark.parametrize("name", ["render", "export", "refine"])
+@pytest.mark.parametrize("name", ["render", "export", "refine", "edit"])
 def test_a_function_outranks_the_room_of_its_name(name: str) -> None:
     """Importing a room sets it as an attribute of its package, which must not hide the function."""
     imports = f"import chronosplat.{name}, chronosplat as cs; from chronosplat import {name} as again"

@@ -19,6 +19,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 if TYPE_CHECKING:
     from chronosplat.cameras import Cameras
     from chronosplat.captures import VideoOptions, Views, load_capture, open_video
+    from chronosplat.edit import edit
     from chronosplat.events import Cancel, Events, Notice
     from chronosplat.export import export, load_scene
     from chronosplat.models import load_model
@@ -41,6 +42,7 @@ __all__ = [
     "Scene",
     "VideoOptions",
     "Views",
+    "edit",
     "export",
     "load_capture",
     "load_model",
@@ -54,6 +56,7 @@ __all__ = [
 _ROOMS = {
     "cameras": ["Cameras"],
     "captures": ["VideoOptions", "Views", "load_capture", "open_video"],
+    "edit": ["edit"],
     "events": ["Cancel", "Events", "Notice"],
     "export": ["export", "load_scene"],
     "models": ["load_model"],
@@ -65,7 +68,7 @@ _ROOMS = {
 
 
 class _Lazy:
-    """A public name, imported on first use. It outranks the room of the same name (``render``, ``export``, ``refine``)."""
+    """A public name, imported on first use. It outranks the room of the same name (``render``, ``export``, ``refine``, ``edit``)."""
 
     def __init__(self, room: str, name: str) -> None:
         self.room, self.name = room, name

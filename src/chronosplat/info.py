@@ -10,6 +10,7 @@ import torch
 
 import chronosplat
 from chronosplat.captures import load_capture
+from chronosplat.edit import history
 from chronosplat.export import formats, load_scene
 from chronosplat.models import MODELS
 from chronosplat.models.weights import read_weights
@@ -69,4 +70,6 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
     facts = {"kind": scene.kind, "gaussians": scene.num_gaussians}
     facts |= {"least": low.tolist(), "most": high.tolist(), "scale to the capture": scene.world.scale}
     facts |= {} if scene.num_frames is None else {"frames": scene.num_frames}
-    return facts if scene.seconds is None else facts | {"seconds": list(scene.seconds)}
+    facts |= {} if scene.seconds is None else {"seconds": list(scene.seconds)}
+    edits = [step.record() for step in history(scene)]
+    return facts | {"edits": edits} if edits else facts

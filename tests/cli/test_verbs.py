@@ -22,8 +22,9 @@ from chronosplat.files import MARKER
 from chronosplat.metrics import mean_psnr
 from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
+from tests.scene_kit import static_scene
 
-VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "eval", "train", "data render", "demo", "info")
+VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "edit", "eval", "train", "data render", "demo", "info")
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +225,19 @@ def test_every_help_has_examples_whose_options_exist(verb: str, capsys: pytest.C
     known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", re.sub(r"^ +chronosplat .*$", "", text, flags=re.M)))
     for example in examples:
         assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", example)) <= known, example
+
+
+def test_convert_takes_the_options_of_the_outputs_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("zstandard")
+    source = str(cs.export(static_scene(20), tmp_path / "a.splat"))
+    for version, magic in (("3", b"\x1f\x8b"), ("4", b"NGSP")):
+        assert main(["convert", source, str(tmp_path / "b.spz"), "--spz.version", version]) == 0
+        assert (tmp_path / "b.spz").read_bytes().startswith(magic)
+    assert ".spz: positions are rounded" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.sog").write_bytes(b"PK\x03\x04")
+    assert main(["convert", str(tmp_path / "a.sog"), str(tmp_path / "b.ply")]) == 2
+    assert capsys.readouterr().err.lstrip().startswith(f"chronosplat: {tmp_path / 'a.sog'}: not a readable .sog file (BadZipFile")
+    assert not (tmp_path / "b.ply").exists()

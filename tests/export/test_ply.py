@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from chronosplat.cameras import Similarity
+from chronosplat.events import Events, Notice
 from chronosplat.export import read_ply, write_ply
-from chronosplat.export.formats.ply import read_table
+from chronosplat.export.ply_table import read_elements
 from chronosplat.scenes import Clock, Gaussians3D, Gaussians4D, normalize
 from chronosplat.shapes import InputError
 from tests.scene_kit import covariances, law, moving_scene, seeds, similarities, static_scene, tilted_world
@@ -169,32 +172,99 @@ def test_higher_harmonics_and_comments_of_others_are_passed_over(tmp_path: Path)
     found = read_ply(put(tmp_path / "a.ply", header, table.tobytes()))
     assert found.num_gaussians == 3
     assert np.array_equal(found.means.numpy(), table[:, :3])
-    assert np.array_equal(found.quats.numpy(), table[:, -4:])
+    np.testing.assert_allclose(found.quats.numpy(), normalize(torch.from_numpy(table[:, -4:].copy())).numpy(), rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.colors.numpy(), 0.5 + SH_C0 * table[:, 6:9], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.opacities.numpy(), 1 / (1 + np.exp(-table[:, -8])), rtol=1e-5)
 
 
 def test_elements_after_the_vertices_do_not_shift_the_table(tmp_path: Path) -> None:
-    header = BEGIN + VERTICES + "element intrinsic 9\nproperty float intrinsic\n" + END
-    table = read_table(put(tmp_path / "a.ply", header, BODY + np.zeros(9, "<f4").tobytes()))
+    header = BEGIN + VERTICES + "element intrinsic 9\nproperty float intrinsic\nelement face 1\nproperty list uchar int i\n" + END
+    table = read_elements(put(tmp_path / "a.ply", header, BODY + np.zeros(9, "<f4").tobytes()), "vertex").columns("vertex")
     assert list(table) == ORDER
     assert table["x"].tolist() == [0, len(ORDER)]
     assert table["rot_3"].tolist() == [len(ORDER) - 1, 2 * len(ORDER) - 1]
 
 
+def variant(types: dict[str, str], extra: list[str], order: str = "<") -> tuple[str, bytes]:
+    """A PLY of two Gaussians whose columns have other types; ``extra`` are put in front."""
+    codes = {"double": "f8", "float": "f4", "ushort": "u2", "uchar": "u1", "int16": "i2"}
+    names = [*extra, *reversed(ORDER)]
+    kinds = [types.get(name, "float") for name in names]
+    rows = np.zeros(2, np.dtype([(name, order + codes[kind]) for name, kind in zip(names, kinds, strict=True)]))
+    for name in ORDER:
+        rows[name] = [ORDER.index(name) % 3, ORDER.index(name) % 2]
+    header = f"ply\nformat binary_{'little' if order == '<' else 'big'}_endian 1.0\nelement vertex 2\n"
+    header += "".join(f"property {kind} {name}\n" for name, kind in zip(names, kinds, strict=True))
+    return header + END, rows.tobytes()
+
+
 @pytest.mark.parametrize(
-    ("header", "body"),
+    ("types", "extra", "order"),
     [
-        (BEGIN + VERTICES + "property uchar selected\n" + END, b"".join(BODY[68 * i : 68 * i + 68] + b"\0" for i in range(2))),
-        (BEGIN + VERTICES.replace("float x", "double x") + END, bytes(2 * 72)),
-        (BEGIN + "element camera 1\nproperty float focal\n" + VERTICES + END, bytes(4) + BODY + bytes(8)),
-        (BEGIN + VERTICES.replace("element vertex 2", "element point 2") + END, BODY),
-        (BEGIN + VERTICES.replace("element vertex 2", "element vertex two") + END, BODY),
+        ({}, [], "<"),
+        ({"x": "double", "rot_0": "double"}, [], "<"),
+        ({"selected": "uchar", "id": "ushort", "y": "int16"}, ["selected", "id"], "<"),
+        ({"opacity": "double"}, [], ">"),
     ],
-    ids=["uchar property", "double property", "element before the vertices", "no vertices", "count that is no number"],
+    ids=["other order", "doubles", "bytes and shorts", "big endian"],
 )
-def test_tables_that_would_be_misread_are_refused(tmp_path: Path, header: str, body: bytes) -> None:
-    with pytest.raises(InputError, match=r"a\.ply: "):
+def test_columns_of_any_type_and_order_are_read(tmp_path: Path, types: dict[str, str], extra: list[str], order: str) -> None:
+    plain = read_ply(put(tmp_path / "plain.ply", *variant({}, [])))
+    found = read_ply(put(tmp_path / "a.ply", *variant(types, extra, order)))
+    for name, tensor in plain.tensors().items():
+        assert torch.equal(getattr(found, name), tensor), name
+
+
+def test_elements_before_the_vertices_are_passed_over(tmp_path: Path) -> None:
+    header = BEGIN + "element camera 2\nproperty double focal\nproperty uchar id\n" + VERTICES + END
+    assert read_ply(put(tmp_path / "a.ply", header, bytes(18) + BODY)).means.tolist() == [[0, 1, 2], [17, 18, 19]]
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    header = (BEGIN + VERTICES + END).replace("\n", "\r\n")
+    assert read_ply(put(tmp_path / "a.ply", header, BODY)).means.tolist() == [[0, 1, 2], [17, 18, 19]]
+
+
+def test_a_header_that_claims_a_trillion_gaussians_fails_at_once(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.ply", BEGIN + VERTICES.replace("element vertex 2", f"element vertex {10**12}") + END, BODY)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=rf"a\.ply: cut short \(136 of {68 * 10**12} bytes\)$"):
+        read_ply(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
+
+
+def test_the_names_of_spacetime_gaussians_are_read(tmp_path: Path) -> None:
+    names = [*ORDER, "trbf_center", "trbf_scale", *(f"motion_{i}" for i in range(9)), *(f"omega_{i}" for i in range(4))]
+    table = np.zeros((1, len(names)), "<f4")
+    values = {"x": 1, "rot_0": 1, "f_dc_0": 0.25, "f_dc_1": 0.5, "f_dc_2": 1, "trbf_center": 0.5, "trbf_scale": math.log(0.3)}
+    for name, value in (values | {"motion_0": 2, "motion_1": 3, "motion_2": 4, "motion_7": 5}).items():
+        table[0, names.index(name)] = value
+    header = BEGIN + "element vertex 1\n" + "".join(f"property float {n}\n" for n in names) + END
+    notices: list[Notice] = []
+    found = read_ply(put(tmp_path / "a.ply", header, table.tobytes()), Events(notice=notices.append))
+    assert isinstance(found, Gaussians4D)
+    assert [n.code for n in notices] == ["spacetime-motion"]
+    assert found.colors.tolist() == [[0.25, 0.5, 1.0]]
+    for t in (0.2, 0.5, 0.8):
+        at = found.at(t)
+        torch.testing.assert_close(at.means, torch.tensor([[1 + 2 * (t - 0.5), 3 * (t - 0.5), 4 * (t - 0.5)]]))
+        torch.testing.assert_close(at.opacities, torch.tensor([0.5 * math.exp(-(((t - 0.5) / 0.3) ** 2))]))
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "message"),
+    [
+        (BEGIN + "element face 1\nproperty list uchar int i\n" + VERTICES + END, bytes(5) + BODY, "the element face before the Gaussians"),
+        (BEGIN + VERTICES.replace("element vertex 2", "element point 2") + END, BODY, "not a Gaussian splat PLY (no x)"),
+        (BEGIN + VERTICES.replace("element vertex 2", "element vertex two") + END, BODY, "expected 'element NAME COUNT'"),
+        (BEGIN + VERTICES.replace("float x", "half x") + END, BODY, "expected 'property TYPE NAME', got 'property half x'"),
+        (BEGIN + VERTICES + "property float x\n" + END, BODY + bytes(8), "damaged header"),
+        (BEGIN + "property float x\n" + VERTICES + END, BODY, "a property before the first element"),
+        (BEGIN + "element vertex 0\nproperty uint packed_position\n" + END, b"", "a compressed PLY; rename it to a.compressed.ply"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(tmp_path: Path, header: str, body: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=rf"a\.ply: .*{re.escape(message)}"):
         read_ply(put(tmp_path / "a.ply", header, body))
 
 
@@ -204,8 +274,8 @@ def test_tables_that_would_be_misread_are_refused(tmp_path: Path, header: str, b
         ("", b"", r"a\.ply: not a PLY file$"),
         ("solid cube\nend_header\n", b"", r"a\.ply: not a PLY file$"),
         (BEGIN + VERTICES, b"", r"a\.ply: not a PLY file$"),
-        ("ply\nformat ascii 1.0\n" + VERTICES + END, b"", r"a\.ply: expected a binary little-endian PLY$"),
-        ("ply\nformat binary_big_endian 1.0\n" + VERTICES + END, BODY, r"a\.ply: expected a binary little-endian PLY$"),
+        ("ply\nformat ascii 1.0\n" + VERTICES + END, b"", r"a\.ply: expected a binary PLY, got ASCII; save it as binary PLY in .*$"),
+        ("ply\n" + VERTICES + END, b"", r"a\.ply: expected a binary PLY, got the format none$"),
         (BEGIN + VERTICES.replace("property float opacity\n", "") + END, BODY, r"a\.ply: not a Gaussian splat PLY \(no opacity\)$"),
         (BEGIN + "element vertex 2\nproperty float x\n" + END, BODY, r"a\.ply: not a Gaussian splat PLY \(no y\)$"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from chronosplat.edit import edit, history
 from chronosplat.live.filtered import Filter, bounds, splats_at
 from chronosplat.live.server import LiveOptions, check_port
 from chronosplat.shapes import InputError
@@ -36,6 +37,16 @@ def test_faint_gaussians_and_those_outside_the_box_are_hidden() -> None:
     point = tilted_world().points(scene.means[1])
     box = ((point - 1e-3).tolist(), (point + 1e-3).tolist())
     np.testing.assert_array_equal(splats_at(scene, 0.0, Filter(opacity=0.5, box=box))[0], scene.means[1:2].numpy())
+
+
+def test_what_is_hidden_becomes_edits() -> None:
+    scene = replace(static_scene(3, world=tilted_world()), opacities=torch.tensor([0.2, 0.8, 0.8]))
+    point = tilted_world().points(scene.means[1])
+    hidden = Filter(opacity=0.5, box=((point - 1e-3).tolist(), (point + 1e-3).tolist()))
+    saved = edit(scene, hidden.edits())
+    np.testing.assert_array_equal(splats_at(saved, 0.0, Filter())[0], splats_at(scene, 0.0, hidden)[0])
+    assert [step.name for step in history(saved)] == ["floaters", "crop"]
+    assert not Filter(scale=2.0).edits()
 
 
 @pytest.mark.parametrize("scene", [static_scene(50), moving_scene(50), sequence_scene()], ids=["static", "moving", "sequence"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from functools import partial
 from importlib import import_module
 
 import chronosplat
@@ -19,6 +20,7 @@ VERBS = {
     "view": ("view", "View", "show a scene in the browser, live"),
     "export": ("export", "Export", "write a scene file in a format of other tools"),
     "convert": ("export", "Convert", "convert splat files and sequences"),
+    "edit": ("edit", "EditScene", "crop, clean, move, retime, recolour, merge and decimate scenes"),
     "eval": ("evaluation", "Eval", "measure a model on captures, beside baselines"),
     "train": ("training", "Train", "train a 4D-LRM on procedural objects and .glb files"),
     "data render": ("training", "DataRender", "render an animated .glb or a procedural object as a capture"),
@@ -69,7 +71,8 @@ def run(verb: str, arguments: list[str]) -> int:
     try:
         kind = getattr(import_module(f"chronosplat.cli.{file}"), name)
         flat = (tyro.conf.OmitArgPrefixes,) if getattr(kind, "FLAT", True) else ()  # --prompt, not --sequence.generation.prompt
-        tyro.cli(kind, prog=f"chronosplat {verb}", args=arguments, config=flat).run()
+        parse = getattr(kind, "parse", None) or partial(tyro.cli, kind, prog=f"chronosplat {verb}", config=flat)
+        parse(args=arguments).run()
     except MessageError as error:
         return fail(error.spelled(as_flag))
     except OSError as error:

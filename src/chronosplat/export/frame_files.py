@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence
+from chronosplat.scenes import SPLAT_SHAPES, Gaussians3D, GaussianSequence, sequence_in_memory
 
 UNSEEN = {"means": 0.0, "quats": 1.0, "scales": 1e-6, "opacities": 0.0, "colors": 0.0}  # of Gaussians that fill a frame up
 
@@ -22,7 +22,7 @@ class FrameFiles:
     Attributes:
         files: one per time: paths, or whatever else ``read`` takes. times: seconds, increasing. num_gaussians: the most of a frame.
         read: reads a frame; all have the same own world.
-        world: from that world to the capture's.
+        world: from that world to the capture's. notes: metadata for a scene file.
     """
 
     files: tuple[Any, ...]
@@ -30,6 +30,7 @@ class FrameFiles:
     num_gaussians: int
     read: Callable[[Any], Gaussians3D]
     world: Similarity
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str] = GaussianSequence.kind  # what it becomes in a scene file
     schema: ClassVar[int] = GaussianSequence.schema
@@ -78,6 +79,17 @@ class FrameFiles:
 
     def with_world(self, world: Similarity) -> FrameFiles:
         return replace(self, world=world)
+
+    def with_notes(self, notes: Mapping[str, str]) -> FrameFiles:
+        return replace(self, notes=notes)
+
+    def editable(self) -> GaussianSequence:
+        """Read the whole sequence.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
+        return sequence_in_memory(self)
 
     def tensors(self) -> dict[str, Tensor]:
         """Read the whole sequence."""

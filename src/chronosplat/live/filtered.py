@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chronosplat.scenes import Gaussians3D, Scene, gaussians_at, quats_to_matrices
+from chronosplat.edit import Crop, Edit, Floaters
+from chronosplat.scenes import FAINT, Gaussians3D, Scene, gaussians_at, quats_to_matrices
 
 TRIM = 0.005  # share of the Gaussians that the bounds leave out on either side
 
@@ -23,7 +24,7 @@ class Filter:
         box: lowest and highest corner in the capture's world; None shows all.
     """
 
-    opacity: float = 1 / 255
+    opacity: float = FAINT
     scale: float = 1.0
     box: tuple[Sequence[float], Sequence[float]] | None = None
 
@@ -35,6 +36,16 @@ class Filter:
             low, high = (torch.tensor(corner).to(means) for corner in self.box)
             shown &= ((means >= low) & (means <= high)).all(-1)
         return shown
+
+    def edits(self) -> list[Edit]:
+        """Return the edits that remove what is hidden at all times; sizes are display only."""
+        faint: list[Edit] = [Floaters(opacity=self.opacity, cluster=0.0)] if self.opacity > FAINT else []
+        return faint if self.box is None else [*faint, Crop(box=(*_corner(self.box[0]), *_corner(self.box[1])))]
+
+
+def _corner(values: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def splats_at(scene: Scene, seconds: float, hidden: Filter) -> tuple[Any, Any, Any, Any]:

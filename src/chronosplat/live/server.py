@@ -21,6 +21,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras, Similarity
 from chronosplat.captures import Views
 from chronosplat.captures.normalize import distinct
+from chronosplat.edit import edit
 from chronosplat.events import Events
 from chronosplat.export import export, formats
 from chronosplat.live.filtered import Filter, bounds, splats_at
@@ -259,7 +260,7 @@ class LiveViewer:
         return export(self.scenes[0], path, events=Events())
 
     def _save(self, path: Path) -> Path:
-        return export(self.filter.applied(self.scenes[0]), path.with_suffix(".safetensors"))
+        return export(edit(self.scenes[0], self.filter.edits()), path.with_suffix(".safetensors"))
 
 
 def by_client(react: Callable[[], None]) -> Callable[[Any], None]:

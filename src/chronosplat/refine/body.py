@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -231,7 +232,7 @@ class BodyStepper(Stepper):
         knots = self.motion.knots()
         shifts, turns = self.motion.at(knots.to(self.stamps))
         nodes, weights = self.motion.skinning(self.fields["means"])
-        canonical = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}
+        canonical: dict[str, Any] = {name: self.fields[name].detach().clone() for name in SPLAT_SHAPES}
         canonical["quats"] = F.normalize(canonical["quats"], dim=-1)
         return DeformableGaussians(
             **canonical,

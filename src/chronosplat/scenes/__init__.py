@@ -3,6 +3,8 @@
 from chronosplat.scenes.conditioning import covariance_4d, moving_form, moving_shape, temporal_weight
 from chronosplat.scenes.convert import Converted, to_linear_motion, to_sequence
 from chronosplat.scenes.deformable import DeformableGaussians
+from chronosplat.scenes.editable import Editable
+from chronosplat.scenes.fading import FAINT
 from chronosplat.scenes.gaussians import Gaussians4D, GaussianSequence
 from chronosplat.scenes.rotations import covariances_to_shapes, matrices_to_quats, multiply, normalize, quats_to_matrices, rotation_4d
 from chronosplat.scenes.scene import (
@@ -19,4 +21,5 @@ from chronosplat.scenes.scene import (
     scene_kind,
 )
 from chronosplat.scenes.scene_file import load_scene, read_metadata, save_scene
-from chronosplat.scenes.stored_sequence import SequenceWriter, StoredSequence
+from chronosplat.scenes.stored_sequence import SequenceWriter, StoredSequence, sequence_in_memory
+from chronosplat.scenes.time_map import TimeMap

@@ -65,7 +65,7 @@ def to_linear_motion(scene: Scene, tolerance: float = TOLERANCE, samples: int = 
         times = clock.scene_time(seconds).to(sampled["means"])
         cloud = {"scales": sampled["scales"][0], "opacities": sampled["opacities"], "colors": sampled["colors"]}
         fields, source = in_pieces(cloud, sampled["means"], sampled["quats"], times, tolerance)
-        pieces = Gaussians4D(**fields, world=scene.world, clock=clock, seconds=(first, last))
+        pieces = Gaussians4D(**fields, world=scene.world, notes=scene.notes, clock=clock, seconds=(first, last))
         between = (seconds[1:] + seconds[:-1]) / 2
         largest, mean = _distances(scene, pieces, source, torch.cat([seconds, between]))
     return Converted(pieces, largest * scene.world.scale, mean * scene.world.scale, scene.num_gaussians)
@@ -86,7 +86,7 @@ def to_sequence(scene: Scene, times: Tensor | Sequence[float]) -> GaussianSequen
     step = max(1, SPLATS_PER_CALL // max(1, scene.num_gaussians))
     parts = [scene.evaluate(some) for some in seconds.split(step)]
     fields = {name: torch.cat([part[name] for part in parts]) for name in SPLAT_SHAPES}
-    return GaussianSequence(**fields, times=seconds, world=scene.world)
+    return GaussianSequence(**fields, times=seconds, world=scene.world, notes=scene.notes)
 
 
 def _check_persistent(scene: Scene, seconds: Tensor) -> None:

@@ -6,17 +6,23 @@ CVPR 2024). Trajectories are Catmull-Rom splines through knots, which are linear
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.scenes.rotations import matrices_to_quats, multiply, normalize, quats_to_matrices
-from chronosplat.scenes.scene import SPLAT_SHAPES, TensorScene, scene_kind
+from chronosplat.scenes.rotations import multiply, normalize, quats_to_matrices
+from chronosplat.scenes.scene import SPLAT_SHAPES, TensorScene, scene_kind, splats_moved
+from chronosplat.scenes.time_map import TimeMap
 from chronosplat.shapes import InputError
 
 ANCHORS = 4  # nearest Gaussians that carry a tracked point
+LOOP_KNOTS = 9  # in a loop's fade, beside those of the motion
 POINTS_PER_CALL = 1024  # tracked points whose distances to all Gaussians are computed at once
 
 
@@ -37,6 +43,7 @@ class DeformableGaussians(TensorScene):
         tints: [M, G, 3] what is added to its colours; both or none.
         fades: [M, G] in [0, 1], factors of its opacities; None: ones. Parts that appear or vanish.
         shares: [N] in [0, 1]: how much of its group's tint a Gaussian takes; None: all of it.
+        span: first and last observed second; None: the first and the last knot.
         world: from these coordinates to the capture's world.
     """
 
@@ -56,6 +63,9 @@ class DeformableGaussians(TensorScene):
     tints: Tensor | None = None
     fades: Tensor | None = None
     shares: Tensor | None = None
+    span: tuple[float, float] | None = None
+
+    per_gaussian: ClassVar[tuple[str, ...]] = (*SPLAT_SHAPES, "skin_nodes", "skin_weights", "groups", "shares")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +94,8 @@ class DeformableGaussians(TensorScene):
 
     @property
     def seconds(self) -> tuple[float, float] | None:
-        """Return the first and last knot; None for a static scene, which has one."""
-        return (float(self.knots[0]), float(self.knots[-1])) if len(self.knots) > 1 else None
+        """Return the span, else the first and last knot; None for a static scene, which has one."""
+        return self.span or (float(self.knots[0]), float(self.knots[-1])) if len(self.knots) > 1 else None
 
     def evaluate(self, seconds: Tensor) -> dict[str, Tensor]:
         """Deform the canonical Gaussians to each time; before the first and after the last knot they stand still."""
@@ -111,19 +121,87 @@ class DeformableGaussians(TensorScene):
             world: from the new coordinates to the capture's world.
         """
         change = world.inverse().after(self.world)  # from the present coordinates to the new ones
-        turn = matrices_to_quats(change.rotation).to(self.quats)
+        if change.is_identity():
+            return replace(self, world=world)
         vectors = lambda x: change.scale * change.directions(x)
         return replace(
             self,
-            means=change.points(self.means),
-            quats=multiply(turn.expand_as(self.quats), self.quats),
-            scales=self.scales * change.scale,
+            **splats_moved(self.tensors(), change),
             nodes=change.points(self.nodes),
             shifts=vectors(self.shifts),
             turns=change.directions(self.turns),
             offsets=None if self.offsets is None else vectors(self.offsets),
             world=world,
         )
+
+    def moved(self, change: Similarity) -> DeformableGaussians:
+        return self.with_world(change.after(self.world)).in_coordinates(self.world)
+
+    def recoloured(self, change: Callable[[Tensor], Tensor]) -> DeformableGaussians:
+        """Change the colours, and each group's tints so that its Gaussians change as they would alone: exact for linear changes
+        that stay in range, else in the least squares over the group."""
+        colors = change(self.colors)
+        if self.groups is None or self.tints is None:
+            return replace(self, colors=colors)
+        shares = (torch.ones_like(self.opacities) if self.shares is None else self.shares)[:, None]
+        squares = self.tints.new_zeros(self.tints.shape[1], 1).index_add(0, self.groups, shares**2).clamp_min(1e-12)
+        tints = []
+        for tint in self.tints:
+            difference = change((self.colors + tint[self.groups] * shares).clamp(0, 1)) - colors
+            tints.append(torch.zeros_like(tint).index_add(0, self.groups, shares * difference) / squares)
+        return replace(self, colors=colors, tints=torch.stack(tints))
+
+    def retimed(self, change: TimeMap) -> DeformableGaussians:
+        if self.seconds is None:
+            return self
+        first, last = self.seconds
+        inner = [t for t in change.before[1:-1] if float(self.knots[0]) < t < float(self.knots[-1])]
+        knots = torch.unique(torch.cat([self.knots, self.knots.new_tensor(inner)])) if inner else self.knots
+        span = None if self.span is None else tuple(change.seconds(torch.tensor([first, last])).tolist())
+        same = self if len(knots) == len(self.knots) else self._with_rows(spline_rows(self.knots, knots), knots)
+        return replace(same, knots=change.seconds(knots).to(knots), span=span)
+
+    def trimmed(self, first: float, last: float) -> DeformableGaussians:
+        """Restrict the span; knots are kept as far as they shape the motion inside."""
+        if self.seconds is None:
+            return self
+        left = int((self.knots <= first).sum()) - 2
+        right = int((self.knots < last).sum()) + 2
+        rows = torch.eye(len(self.knots), dtype=self.knots.dtype, device=self.knots.device)[max(left, 0) : right]
+        return replace(self._with_rows(rows, self.knots[max(left, 0) : right]), span=(first, last))
+
+    def looped(self, fade: float) -> DeformableGaussians | None:
+        """Blend the motion at the end into that at the beginning; None where a node's turns are more than half a turn apart."""
+        if self.seconds is None:
+            return self
+        first, last = self.seconds
+        period = last - first - fade
+        early, late = self.knots[self.knots < first + fade] + period, self.knots[(self.knots > first + fade) & (self.knots < last)]
+        steps = torch.linspace(last - fade, last, LOOP_KNOTS).to(self.knots)
+        times = torch.unique(torch.cat([self.knots.new_tensor([first + fade]), late, early[early > last - fade], steps]))
+        times = times[torch.cat([times.new_ones(1), times.diff()]) > 1e-9]
+        before, after = spline_rows(self.knots, times), spline_rows(self.knots, times - period)
+        share = ((times - (last - fade)) / fade).clamp(0, 1)[:, None]
+        blended = share > 0
+        apart = torch.einsum("tm,mkc->tkc", (after - before)[blended[:, 0]].to(self.turns), self.turns).norm(dim=-1)
+        if float(apart.max()) > math.pi:
+            return None
+        smooth = share**2 * (3 - 2 * share)
+        return replace(self._with_rows((1 - smooth) * before + smooth * after, times - fade), span=None)
+
+    def _with_rows(self, rows: Tensor, knots: Tensor) -> DeformableGaussians:
+        """Replace the knots; rows [M', M] say how each new one combines the old ones."""
+        names = [name for name in ("shifts", "turns", "offsets", "tints", "fades") if getattr(self, name) is not None]
+        combined = {name: torch.einsum("pm,m...->p...", rows.to(getattr(self, name)), getattr(self, name)) for name in names}
+        return replace(self, **combined, knots=knots)
+
+    def metadata(self) -> dict[str, str]:
+        return {} if self.span is None else {"seconds": json.dumps(list(self.span))}
+
+    @classmethod
+    def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
+        span = json.loads(metadata.get("seconds", "null"))
+        return cls(**tensors, world=world, notes={}, span=None if span is None else (float(span[0]), float(span[1])))
 
     def tracks(self, points: Tensor, at: float, seconds: Tensor) -> Tensor:
         """Follow surface points over time.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.scenes.conditioning import temporal_weight
-from chronosplat.scenes.scene import MOTION_SHAPES, SPLAT_SHAPES, Clock, Gaussians3D, LinearForm, TensorScene, scene_kind
+from chronosplat.scenes.fading import FAINT, crossfaded
+from chronosplat.scenes.scene import MOTION_SHAPES, SPLAT_SHAPES, Clock, Gaussians3D, LinearForm, TensorScene, scene_kind, splats_moved
+from chronosplat.scenes.time_map import TimeMap
 from chronosplat.shapes import InputError
 
 
@@ -64,6 +67,39 @@ class GaussianSequence(TensorScene):
         which = nearest_frames(self.times, seconds)
         return {name: getattr(self, name)[which] for name in SPLAT_SHAPES}
 
+    def select(self, keep: Tensor) -> GaussianSequence:
+        """Keep Gaussians; with a mask of each frame, frames are packed and filled up with invisible Gaussians to one length."""
+        keep = keep.to(self.device).expand(self.num_frames, self.num_gaussians)
+        most = int(keep.sum(1).max()) if keep.numel() else 0
+        order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+        rows = torch.arange(self.num_frames, device=self.device)[:, None]
+        fields = {name: getattr(self, name)[rows, order] for name in SPLAT_SHAPES}
+        return replace(self, **fields | {"opacities": fields["opacities"] * keep[rows, order]})
+
+    def in_coordinates(self, world: Similarity) -> GaussianSequence:
+        """Express the same scene in other coordinates of its own; ``world`` leads from those to the capture's world."""
+        change = world.inverse().after(self.world)
+        return self if change.is_identity() else replace(self, **splats_moved(self.tensors(), change), world=world)
+
+    def moved(self, change: Similarity) -> GaussianSequence:
+        return self.with_world(change.after(self.world)).in_coordinates(self.world)
+
+    def retimed(self, change: TimeMap) -> GaussianSequence:
+        return replace(self, times=change.seconds(self.times).to(self.times.device))
+
+    def trimmed(self, first: float, last: float) -> GaussianSequence:
+        rows = torch.nonzero((self.times >= first) & (self.times <= last))[:, 0]
+        if len(rows) == 0:
+            near = float(self.times[nearest_frames(self.times, torch.tensor([first]))[0]])
+            raise InputError(f"scene: no frame lies between {first:g} and {last:g} s; the nearest one is at {near:g} s")
+        return replace(self, **{name: tensor[rows] for name, tensor in self.tensors().items()})
+
+    def looped(self, fade: float) -> GaussianSequence:
+        """Cross-fade: frames of the end fade out while those of the beginning fade in."""
+        fields, times = crossfaded({name: getattr(self, name) for name in SPLAT_SHAPES}, self.times, fade)
+        both = replace(self, **fields, times=times)
+        return both.select(both.opacities >= FAINT)
+
 
 def nearest_frames(times: Tensor, seconds: Tensor) -> Tensor:
     """Find the indices [S] of the times [T] nearest to ``seconds`` [S]; ties go to the earlier one."""
@@ -95,6 +131,8 @@ class Gaussians4D(TensorScene):
     clock: Clock = field(default_factory=Clock)
     seconds: tuple[float, float] = (0.0, 1.0)
 
+    per_gaussian: ClassVar[tuple[str, ...]] = (*SPLAT_SHAPES, *MOTION_SHAPES)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(SPLAT_SHAPES | MOTION_SHAPES)
@@ -116,6 +154,36 @@ class Gaussians4D(TensorScene):
     def linear_form(self) -> LinearForm:
         return LinearForm(self.tensors(), self.clock)
 
+    def in_coordinates(self, world: Similarity) -> Gaussians4D:
+        """Express the same scene in other coordinates of its own; ``world`` leads from those to the capture's world."""
+        change = world.inverse().after(self.world)
+        if change.is_identity():
+            return self
+        velocities = change.scale * change.directions(self.velocities)
+        return replace(self, **splats_moved(self.tensors(), change), velocities=velocities, world=world)
+
+    def moved(self, change: Similarity) -> Gaussians4D:
+        return self.with_world(change.after(self.world)).in_coordinates(self.world)
+
+    def retimed(self, change: TimeMap) -> Gaussians4D:
+        """Change the clock, or stretch every Gaussian by the rate at its time centre: exact where the rate is the same all the time
+        that the Gaussian is visible."""
+        first, last = change.seconds(torch.tensor(self.seconds, dtype=torch.float64)).tolist()
+        if change.is_affine:
+            start, rate = float(change.seconds(torch.tensor(self.clock.offset))), float(change.rate(torch.tensor(0.0)))
+            return replace(self, clock=Clock(start, rate * self.clock.rate), seconds=(first, last))
+        centers = self.clock.seconds(self.time_centers.double())
+        rates = change.rate(centers).to(self.means)
+        moved = self.clock.scene_time(change.seconds(centers)).to(self.means)
+        stretched = {"velocities": self.velocities / rates[:, None], "time_sigmas": self.time_sigmas * rates}
+        return replace(self, time_centers=moved, **stretched, seconds=(first, last))
+
+    def trimmed(self, first: float, last: float) -> Gaussians4D:
+        low, high = self.clock.scene_time(torch.tensor([first, last], dtype=torch.float64)).sort().values.tolist()
+        nearest = self.time_centers.clamp(low, high)
+        peaks = self.opacities * temporal_weight(nearest, self.time_centers, self.time_sigmas)
+        return replace(self.select(peaks >= FAINT), seconds=(first, last))
+
     def metadata(self) -> dict[str, str]:
         clock = {"offset": self.clock.offset, "rate": self.clock.rate}
         return {"clock": json.dumps(clock), "seconds": json.dumps(list(self.seconds))}
@@ -123,4 +191,4 @@ class Gaussians4D(TensorScene):
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
         first, last = json.loads(metadata["seconds"])
-        return cls(**tensors, world=world, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))
+        return cls(**tensors, world=world, notes={}, clock=Clock(**json.loads(metadata["clock"])), seconds=(float(first), float(last)))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.scenes.rotations import matrices_to_quats, multiply
-from chronosplat.shapes import check_shape, ordinary
+from chronosplat.scenes.time_map import TimeMap
+from chronosplat.shapes import InputError, check_shape, ordinary
+
+if TYPE_CHECKING:
+    from chronosplat.scenes.editable import Editable
 
 SPLAT_SHAPES = {"means": "N 3", "quats": "N 4", "scales": "N 3", "opacities": "N", "colors": "N 3"}
 MOTION_SHAPES = {"velocities": "N 3", "time_centers": "N", "time_sigmas": "N"}
@@ -69,6 +73,11 @@ class Scene(Protocol):
         ...
 
     @property
+    def notes(self) -> Mapping[str, str]:
+        """What its file says beside the Gaussians, text by name: how it was made, and its edits."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Device of the Gaussians."""
         ...
@@ -111,6 +120,18 @@ class Scene(Protocol):
 
     def with_world(self, world: Similarity) -> Scene:
         """Replace the map to the capture's world."""
+        ...
+
+    def with_notes(self, notes: Mapping[str, str]) -> Scene:
+        """Replace the notes."""
+        ...
+
+    def editable(self) -> Editable:
+        """Return the scene in memory, as a kind that can be edited.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -184,11 +205,19 @@ def scene_kind(name: str, schema: int = 1) -> Callable[[Kind], Kind]:
 
 @dataclass(frozen=True)
 class TensorScene:
-    """Base class for dataclasses of tensors. A subclass adds its fields, ``num_gaussians``, ``seconds`` and ``evaluate``."""
+    """Base class for dataclasses of tensors. A subclass adds its fields, ``num_gaussians``, ``seconds`` and ``evaluate``.
+
+    Attributes:
+        per_gaussian: names of the fields whose first axis is N; those that are None are left out.
+        world: from these coordinates to the capture's world.
+        notes: more metadata of its file.
+    """
 
     kind: ClassVar[str] = ""
     schema: ClassVar[int] = 1
+    per_gaussian: ClassVar[tuple[str, ...]] = tuple(SPLAT_SHAPES)
     world: Similarity = field(default_factory=Similarity, kw_only=True)
+    notes: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors().items():
@@ -241,12 +270,39 @@ class TensorScene:
     def with_world(self, world: Similarity) -> Self:
         return replace(self, world=world)
 
+    def with_notes(self, notes: Mapping[str, str]) -> Self:
+        return replace(self, notes=notes)
+
+    def editable(self) -> Self:
+        return self
+
+    def select(self, keep: Tensor) -> Self:
+        rows = torch.nonzero(keep.to(self.device))[:, 0]
+        chosen = {name: getattr(self, name) for name in self.per_gaussian}
+        return replace(self, **{name: value[rows] for name, value in chosen.items() if value is not None})
+
+    def moved(self, change: Similarity) -> Self:
+        """Move the Gaussians by their world; a kind that can express itself in other coordinates keeps its world."""
+        return self.with_world(change.after(self.world))
+
+    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, colors=change(self.tensors()["colors"]))
+
+    def retimed(self, change: TimeMap) -> Self:
+        raise InputError(f"scene: the times of a {self.kind} cannot be changed", "sample it into frames first")
+
+    def trimmed(self, first: float, last: float) -> Self:
+        raise InputError(f"scene: a {self.kind} cannot be trimmed", "sample it into frames first")
+
+    def looped(self, fade: float) -> Self | None:
+        return None
+
     def metadata(self) -> dict[str, str]:
         return {}
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> Self:
-        return cls(**tensors, world=world)
+        return cls(**tensors, world=world, notes={})
 
 
 @scene_kind("Gaussians3D")
@@ -291,19 +347,28 @@ class Gaussians3D(TensorScene):
 
     def in_world(self) -> Gaussians3D:
         """Convert the Gaussians to the capture's world."""
-        if self.world.is_identity():
-            return self
-        turn = matrices_to_quats(self.world.rotation).to(self.quats)
-        return Gaussians3D(
-            means=self.world.points(self.means),
-            quats=multiply(turn.expand_as(self.quats), self.quats),
-            scales=self.scales * self.world.scale,
-            opacities=self.opacities,
-            colors=self.colors,
-        )
+        return self.in_coordinates(Similarity())
+
+    def in_coordinates(self, world: Similarity) -> Gaussians3D:
+        """Express the same scene in other coordinates of its own; ``world`` leads from those to the capture's world."""
+        change = world.inverse().after(self.world)
+        return self if change.is_identity() else replace(self, **splats_moved(self.tensors(), change), world=world)
+
+    def moved(self, change: Similarity) -> Gaussians3D:
+        return self.with_world(change.after(self.world)).in_coordinates(self.world)
+
+
+def splats_moved(splats: Mapping[str, Tensor], change: Similarity) -> dict[str, Tensor]:
+    """Apply a similarity to means [..., 3], quats [..., 4] and scales [..., 3]."""
+    turn = matrices_to_quats(change.rotation).to(splats["quats"])
+    return {
+        "means": change.points(splats["means"]),
+        "quats": multiply(turn.expand_as(splats["quats"]), splats["quats"]),
+        "scales": splats["scales"] * change.scale,
+    }
 
 
 def gaussians_at(scene: Scene, seconds: float) -> Gaussians3D:
     """Return all N Gaussians of a scene at a time, in its own world."""
     fields = scene.evaluate(torch.tensor([seconds], dtype=torch.float64))
-    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world)
+    return Gaussians3D(**{name: t[0] for name, t in fields.items()}, world=scene.world, notes={})

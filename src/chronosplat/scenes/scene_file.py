@@ -20,12 +20,13 @@ from chronosplat.shapes import InputError
 
 
 def save_scene(scene: Scene, path: str | Path, notes: dict[str, str] | None = None) -> None:
-    """Write a scene atomically.
+    """Write a scene atomically, with its notes.
 
     Args:
         notes: more metadata, text by name.
     """
-    write_tensors(scene.tensors(), Path(path), (notes or {}) | scene.metadata() | scene_metadata(type(scene), scene.world))
+    facts = scene.metadata() | scene_metadata(type(scene), scene.world)
+    write_tensors(scene.tensors(), Path(path), dict(scene.notes) | (notes or {}) | facts)
 
 
 def scene_metadata(kind: type[Scene], world: Similarity) -> dict[str, str]:
@@ -52,9 +53,16 @@ def load_scene(path: str | Path) -> Scene:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     try:
-        return kind.from_file(tensors, read_world(metadata), metadata)
+        scene = kind.from_file(tensors, read_world(metadata), metadata)
+        return scene.with_notes(read_notes(scene, metadata))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged scene file ({error})") from error
+
+
+def read_notes(scene: Scene, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what is in a file's metadata beside what the scene itself stores there."""
+    facts = scene.metadata().keys() | scene_metadata(type(scene), scene.world).keys()
+    return {name: text for name, text in metadata.items() if name not in facts}
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -19,13 +19,15 @@ from safetensors import safe_open
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
+from chronosplat.memory import available_memory
 from chronosplat.scenes.gaussians import GaussianSequence, nearest_frames
-from chronosplat.scenes.scene import SPLAT_SHAPES, Gaussians3D, gaussians_at
-from chronosplat.scenes.scene_file import read_metadata, read_world, scene_metadata
+from chronosplat.scenes.scene import SPLAT_SHAPES, Gaussians3D, Scene, gaussians_at
+from chronosplat.scenes.scene_file import read_metadata, read_notes, read_world, scene_metadata
 from chronosplat.shapes import InputError, check_shape
 
 WIDTHS = {name: (3 if shape.endswith("3") else 4 if shape.endswith("4") else 1) for name, shape in SPLAT_SHAPES.items()}
 FLOAT = 4  # bytes
+EDIT_COPIES = 3  # of a sequence in memory while it is edited
 
 
 class SequenceWriter:
@@ -101,15 +103,15 @@ class StoredSequence:
     """A GaussianSequence on disk; frames are read when they are used.
 
     Attributes:
-        times: [T] seconds. world: from these coordinates to the capture's world.
+        times: [T] seconds. world: from these coordinates to the capture's world. notes: more metadata of the file.
     """
 
     kind: ClassVar[str] = GaussianSequence.kind  # same file format
     schema: ClassVar[int] = GaussianSequence.schema
     device, dtype = torch.device("cpu"), torch.float32
 
-    def __init__(self, path: str | Path, world: Similarity | None = None) -> None:
-        """Args: path: file of a GaussianSequence. world: replaces the world in the file.
+    def __init__(self, path: str | Path, world: Similarity | None = None, notes: Mapping[str, str] | None = None) -> None:
+        """Args: path: file of a GaussianSequence. world, notes: replace those in the file.
 
         Raises:
             InputError: the file is not a GaussianSequence.
@@ -119,6 +121,7 @@ class StoredSequence:
         if metadata.get("kind") != self.kind:
             raise InputError(f"{path}: expected a {self.kind}, got a {metadata.get('kind')}")
         self.world = read_world(metadata) if world is None else world
+        self.notes: Mapping[str, str] = read_notes(self, metadata) if notes is None else notes
         with safe_open(self.path, framework="pt") as file:
             self.times = file.get_tensor("times").clone()
             self.num_frames, self.num_gaussians, _ = file.get_slice("means").get_shape()
@@ -147,7 +150,18 @@ class StoredSequence:
         return None
 
     def with_world(self, world: Similarity) -> StoredSequence:
-        return StoredSequence(self.path, world)
+        return StoredSequence(self.path, world, self.notes)
+
+    def with_notes(self, notes: Mapping[str, str]) -> StoredSequence:
+        return StoredSequence(self.path, self.world, notes)
+
+    def editable(self) -> GaussianSequence:
+        """Read the whole sequence.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
+        return sequence_in_memory(self)
 
     def tensors(self) -> dict[str, Tensor]:
         """Read the whole sequence."""
@@ -161,6 +175,20 @@ class StoredSequence:
     def from_file(cls, tensors: dict[str, Tensor], world: Similarity, metadata: Mapping[str, str]) -> GaussianSequence:
         """Build the sequence in memory, because its tensors are."""
         return GaussianSequence.from_file(tensors, world, metadata)
+
+
+def sequence_in_memory(scene: Scene) -> GaussianSequence:
+    """Read a sequence on disk, and refuse one that is too long to be edited.
+
+    Raises:
+        InputError: it takes more than a third of the free memory.
+    """
+    size = FLOAT * sum(WIDTHS.values()) * (scene.num_frames or 1) * scene.num_gaussians
+    free = available_memory("cpu")
+    if EDIT_COPIES * size > free:
+        problem = f"scene: a sequence of {scene.num_frames} frames takes {size / 1e9:.1f} GB, edits hold {EDIT_COPIES} copies"
+        raise InputError(f"{problem} and {free / 1e9:.1f} GB of memory are free; edit a part of its frames")
+    return GaussianSequence.from_file(scene.tensors(), scene.world, {}).with_notes(scene.notes)
 
 
 def _header(frames: int, count: int, metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:

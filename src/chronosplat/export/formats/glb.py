@@ -16,10 +16,10 @@ from chronosplat.assets.gltf import GltfFile
 from chronosplat.assets.mesh import to_srgb
 from chronosplat.events import Events, info
 from chronosplat.export.coordinates import placed, world_of
-from chronosplat.export.formats.ply import SH_C0
 from chronosplat.export.frame_files import FrameFiles
 from chronosplat.export.glb import VERTICES, GlbWriter
 from chronosplat.export.glb_scene import Shown, joined, shown_at_times, transformed
+from chronosplat.export.packing import SH_C0
 from chronosplat.export.registry import Format, Frames, Job, register
 from chronosplat.scenes import Gaussians3D, Scene, normalize
 from chronosplat.shapes import InputError

@@ -25,9 +25,9 @@ from chronosplat.assets.mesh import to_linear, to_srgb
 from chronosplat.cameras import Similarity
 from chronosplat.events import Events, info
 from chronosplat.export.coordinates import UPS, placed, world_of
-from chronosplat.export.formats.ply import SH_C0
 from chronosplat.export.frame_files import FrameFiles
 from chronosplat.export.glb_scene import joined, transformed
+from chronosplat.export.packing import SH_C0
 from chronosplat.export.registry import Format, Frames, Job, register
 from chronosplat.scenes import Gaussians3D, Scene, normalize
 from chronosplat.shapes import InputError, UnavailableError

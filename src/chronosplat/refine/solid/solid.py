@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import torch
 
@@ -107,7 +108,7 @@ def as_scene(model: Model, frames: Frames) -> DeformableGaussians:
     near = body.weights.topk(min(NODES_PER_GAUSSIAN, body.weights.shape[1]), -1)
     start = torch.logit(torch.tensor(OPACITY))
     count = len(body.points)
-    residuals = {
+    residuals: dict[str, Any] = {
         "groups": body.columns,
         "offsets": torch.nn.functional.pad(model.offsets, (0, 1)) / width,
         "tints": model.tints,

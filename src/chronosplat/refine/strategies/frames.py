@@ -128,7 +128,7 @@ def _run(problem: Problem) -> Refined:
         notices.append(warning("stopped-early", f"refinement stopped early ({pace.broken}); the best state so far is kept"))
     fields = {name: torch.stack([getattr(g, name) for g in done]) for name in SPLAT_SHAPES}
     facts = facts_of(pace, config) | {"seconds": round(time.perf_counter() - began, 3), "gaussians": scene.num_gaussians}
-    return Refined(GaussianSequence(**fields, times=times, world=scene.world), facts, notices)
+    return Refined(GaussianSequence(**fields, times=times, world=scene.world, notes=scene.notes), facts, notices)
 
 
 def facts_of(pace: Pace, config: RefineConfig) -> dict[str, object]:

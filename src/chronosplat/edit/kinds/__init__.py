@@ -1,0 +1,1 @@
+"""The edits, one or a few related ones in each file."""
