@@ -20,10 +20,10 @@ async function wake() {
 }
 
 const actions = {
-  async open({ url, width, height, touch, before }) {
+  async open({ url, width, height, touch, before, online }) {
     await page?.close();
-    const kind = touch ? "phone" : "desktop";
-    contexts[kind] ??= await browser.newContext({ hasTouch: Boolean(touch), isMobile: Boolean(touch), offline: true, acceptDownloads: true });
+    const kind = touch ? "phone" : online ? "online" : "desktop";
+    contexts[kind] ??= await browser.newContext({ hasTouch: Boolean(touch), isMobile: Boolean(touch), offline: !online, acceptDownloads: true });
     const context = contexts[kind];
     page = await context.newPage();
     await page.setViewportSize({ width, height });
