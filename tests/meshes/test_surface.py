@@ -44,7 +44,7 @@ def voxel(options: MeshOptions = COARSE) -> float:
 
 
 def test_a_sphere_of_gaussians_has_the_spheres_surface(ball: Mesh) -> None:
-    """The surface lies within a voxel, or within the size of the splats."""
+    """The surface lies within a voxel, or within the size of the splats, whichever is larger."""
     near = max(voxel(), sigma(2000))
     assert np.abs(radii(ball) - RADIUS).max() < near
     assert ball.volume() == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=3 * near / RADIUS)

@@ -17,7 +17,9 @@ from chronosplat.shapes import InputError
 VIEWS = 40  # cameras around the object
 PIXELS_PER_VOXEL = 2.0  # in a depth map
 PART = 0.02  # smallest part that is kept, as a fraction of the largest part's area
-TARGETS = (1.0, 0.97, 0.94, 0.9, 0.85)  # fractions of the requested triangles; which edges pinch the surface differs between them
+# fractions of the requested triangles, and how eagerly edges are merged: which ones pinch the surface differs between them
+TRIES = ((1.0, 7.0), (1.0, 6.0), (1.0, 5.0), (0.97, 7.0), (0.94, 7.0), (0.9, 6.0), (0.85, 7.0))
+TOLERATED = 1.1  # triangles, as a multiple of the requested ones
 GRAZING = 0.2  # cosine between a normal and the direction to a camera under which its colour counts little
 
 
@@ -88,11 +90,11 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
         return mesh
     simplify = required("fast_simplification").simplify
     tries = []
-    for fraction in TARGETS:
-        vertices, triangles = simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=int(fraction * faces))
+    for fraction, eagerness in TRIES:
+        vertices, triangles = simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=int(fraction * faces), agg=eagerness)
         fewer = Mesh(vertices.astype(np.float32), triangles.astype(np.int64), np.zeros_like(vertices, np.float32))
         tries.append(fewer.compacted(fewer.faces))
-        if tries[-1].is_watertight():
+        if tries[-1].is_watertight() and len(triangles) <= TOLERATED * faces:
             return tries[-1]
     return tries[0]
 
