@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "chronosplat"
 # a room imports only from itself and from rooms above it
 ROOMS = [
     "shapes", "events", "files", "memory", "cameras", "scenes", "render", "captures", "models", "multiview", "sequences", "assets", "data",
-    "losses", "metrics", "refine", "train", "evaluate", "viewer", "export", "edit", "live", "pipeline", "demo", "info", "cli",
+    "losses", "metrics", "refine", "train", "evaluate", "meshes", "viewer", "export", "edit", "live", "pipeline", "demo", "info", "cli",
 ]  # fmt: skip
 NEVER = {"plyfile", "pyiqa", "pickle", "diff_gaussian_rasterization"}
 LINES_MOST = 400

@@ -192,8 +192,8 @@ TABLE: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "but not a chronosplat scene",
     ),
     "unknown format": (
-        lambda c, t: ["export", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.obj")],
-        "unknown format '.obj'; known: .ply",
+        lambda c, t: ["export", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.fbx")],
+        "unknown format '.fbx'; known: .ply",
     ),
     "unknown up": (
         lambda c, t: ["export", str(scene_file(t / "s.safetensors")), "-o", str(t / "out.ply"), "--up", "x"],

@@ -71,7 +71,7 @@ def test_safetensors_is_the_native_file(tmp_path: Path, scene: Scene) -> None:
     assert torch.equal(loaded.means, scene.means)
 
 
-@pytest.mark.parametrize("name", ["a.obj", "a.gltf", "a.tar.gz", "a.ply.bak"])
+@pytest.mark.parametrize("name", ["a.fbx", "a.gltf", "a.tar.gz", "a.ply.bak"])
 def test_an_unknown_suffix_lists_the_formats(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as error:
         export(static_scene(), tmp_path / name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import mmap
 import struct
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ from PIL import Image, UnidentifiedImageError
 from chronosplat.shapes import InputError
 
 Array = NDArray[Any]
+Bytes = bytes | memoryview
 
 COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 NORMALIZERS = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
 # required extensions that this reader supports, or that do not affect geometry and base colour
 SUPPORTED = {
-    "EXT_texture_webp", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength", "KHR_materials_ior",
-    "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
+    "EXT_texture_webp", "KHR_gaussian_splatting", "KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_emissive_strength",
+    "KHR_materials_ior", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_unlit",
     "KHR_mesh_quantization", "KHR_texture_transform",
 }  # fmt: skip
 # names under which glTF refers to elements of an array by their index
@@ -49,22 +51,25 @@ class GltfFile:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such file")
-        data = self.path.read_bytes()
+        data = mapped(self.path)
         self.json, self._binary = self._glb(data) if data[:4] == b"glTF" else (self._parse(data), b"")
-        if not str(self.json.get("asset", {}).get("version", "")).startswith("2"):
+        asset, required = self.json.get("asset"), self.json.get("extensionsRequired", [])
+        if not isinstance(asset, dict) or not str(asset.get("version", "")).startswith("2"):
             raise self.error("not a glTF 2.0 file (asset.version is missing or not 2.x)")
-        unknown = sorted(set(self.json.get("extensionsRequired", [])) - SUPPORTED)
+        if not isinstance(required, list):
+            raise self.error("damaged: extensionsRequired is not a list")
+        unknown = sorted({str(name) for name in required} - SUPPORTED)
         if unknown:
             raise self.error(f"requires the unsupported extension {', '.join(unknown)}; export without it (compression off)")
         self._check_references(self.json)
-        self._buffers: dict[int, bytes] = {}
+        self._buffers: dict[int, Bytes] = {}
         self._accessors: dict[int, Array] = {}
 
     def error(self, message: str) -> InputError:
         """Return an InputError whose message names this file."""
         return InputError(f"{self.path}: {message}")
 
-    def _glb(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+    def _glb(self, data: Bytes) -> tuple[dict[str, Any], Bytes]:
         if len(data) < 20:
             raise self.error("truncated: shorter than a GLB header")
         version, length = struct.unpack_from("<II", data, 4)
@@ -72,7 +77,7 @@ class GltfFile:
             raise self.error(f"GLB version {version}; expected 2")
         if length > len(data):
             raise self.error(f"truncated: the header promises {length} bytes, the file has {len(data)}")
-        chunks: dict[int, bytes] = {}
+        chunks: dict[int, Bytes] = {}
         at = 12
         while at + 8 <= length:
             size, kind = struct.unpack_from("<II", data, at)
@@ -82,10 +87,10 @@ class GltfFile:
             at += 8 + size
         return self._parse(chunks.get(0x4E4F534A, b"")), chunks.get(0x004E4942, b"")
 
-    def _parse(self, text: bytes) -> dict[str, Any]:
+    def _parse(self, text: Bytes) -> dict[str, Any]:
         try:
-            parsed = json.loads(text)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            parsed = json.loads(bytes(text))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.error(f"not a glTF file ({error})") from error
         if not isinstance(parsed, dict):
             raise self.error("not a glTF file (its JSON is not an object)")
@@ -120,7 +125,7 @@ class GltfFile:
             raise self.error(f"needs {uri} in the same folder, which is missing")
         return file.read_bytes()
 
-    def _buffer(self, index: int) -> bytes:
+    def _buffer(self, index: int) -> Bytes:
         if index not in self._buffers:
             buffer = self.items("buffers")[index]
             data = self._resource(buffer["uri"]) if "uri" in buffer else self._binary
@@ -129,7 +134,7 @@ class GltfFile:
             self._buffers[index] = data
         return self._buffers[index]
 
-    def view(self, index: int) -> tuple[bytes, int | None]:
+    def view(self, index: int) -> tuple[Bytes, int | None]:
         """Return the bytes of a buffer view, and its stride."""
         view = self.items("bufferViews")[index]
         start = view.get("byteOffset", 0)
@@ -142,20 +147,26 @@ class GltfFile:
         stride = stride or size
         if count and offset + stride * (count - 1) + size > len(data):
             raise self.error(f"truncated: an accessor runs past the end of buffer view {view}")
-        raw = np.frombuffer(data, np.uint8)
-        rows = offset + np.arange(count)[:, None] * stride + np.arange(size)
-        return np.ascontiguousarray(raw[rows]).view(dtype).reshape(count, width)
+        if count == 0:
+            return np.zeros((0, width), dtype)
+        if min(offset, count, stride) < 0:
+            raise self.error(f"damaged: an accessor of buffer view {view} has a negative offset, count or stride")
+        return np.ndarray((count, width), dtype, data, offset, (stride, dtype.itemsize)).copy()
 
     def accessor(self, index: int) -> Array:
-        """Return the elements of an accessor [count, width]; integers are kept unless normalised."""
+        """Return the elements of an accessor [count, width], and keep them; integers are kept unless normalised."""
         if index not in self._accessors:
-            try:
-                self._accessors[index] = self._decode(self.items("accessors")[index])
-            except (KeyError, IndexError, ValueError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise self.error(f"accessor {index} is damaged ({error})") from error
+            self._accessors[index] = self.decoded(index)
         return self._accessors[index]
+
+    def decoded(self, index: int) -> Array:
+        """Return the elements of an accessor without keeping them."""
+        try:
+            return self._decode(self.items("accessors")[index])
+        except (KeyError, IndexError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise self.error(f"accessor {index} is damaged ({error})") from error
 
     def _decode(self, accessor: dict[str, Any]) -> Array:
         width, component, count = WIDTHS[accessor["type"]], accessor["componentType"], accessor["count"]
@@ -197,3 +208,10 @@ class GltfFile:
             return Image.open(io.BytesIO(data)).convert("RGBA")
         except (UnidentifiedImageError, OSError) as error:
             raise self.error(f"image {index} cannot be decoded ({error})") from error
+
+
+def mapped(path: Path) -> Bytes:
+    """The bytes of a file, read when they are used, so that a file larger than the memory can be opened."""
+    with path.open("rb") as file:
+        empty = not file.seek(0, io.SEEK_END)
+        return b"" if empty else memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

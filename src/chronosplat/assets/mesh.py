@@ -92,3 +92,9 @@ def to_linear(srgb: NDArray[np.floating]) -> Floats:
     """Convert sRGB values in [0, 1] to linear light."""
     srgb = np.asarray(srgb, np.float32)
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(linear: NDArray[np.floating]) -> Floats:
+    """Convert linear light in [0, 1] to sRGB values."""
+    linear = np.asarray(linear, np.float32).clip(0, None)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)

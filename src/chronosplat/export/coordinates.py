@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,3 +62,15 @@ def upright(scene: Scene, up: str) -> Scene:
     """Give a scene in a file's coordinates an own world whose +Y is the file's up axis; one that has its own world keeps it."""
     keeps = up == "capture" or not scene.world.is_identity() or scene.linear_form() is None
     return scene if keeps else placed(scene, Similarity(rotation=UPS[up]))
+
+
+def world_of(numbers: Sequence[float]) -> Similarity | None:
+    """Parse the 16 numbers, row by row, of the matrix that a file notes as its world; None if there is no such matrix."""
+    matrix = torch.tensor(numbers, dtype=torch.float64)
+    if matrix.shape != (16,) or not bool(torch.isfinite(matrix).all()):
+        return None
+    matrix = matrix.reshape(4, 4)
+    scale = float(torch.linalg.det(matrix[:3, :3]).clamp_min(1e-30) ** (1 / 3))
+    rotation = matrix[:3, :3] / scale
+    is_rotation = torch.allclose(rotation @ rotation.T, torch.eye(3, dtype=torch.float64), atol=1e-4)
+    return Similarity(scale, rotation, matrix[:3, 3]) if is_rotation else None

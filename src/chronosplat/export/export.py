@@ -126,7 +126,7 @@ def _content(entry: Format, scene: Scene, path: Path, job: Job, chosen: bool) ->
         problem = f"{path}: {entry.suffix} holds Gaussians that move on straight lines, a {scene.kind} has others in every frame"
     else:
         problem = f"{path}: {entry.suffix} holds one time, and the scene has {len(job.times)}"
-    numbered = path.with_name(f"{path.name.removesuffix(entry.suffix)}_{NUMBERS}{entry.suffix}")
+    numbered = path.with_name(f"{path.name[: -len(entry.suffix)] or 'frame'}_{NUMBERS}{entry.suffix}")
     raise InputError(problem, f"choose one with {{times}}, or write one file per time: {numbered}", times=f"{job.times[0]:g}")
 
 

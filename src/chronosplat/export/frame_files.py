@@ -1,11 +1,10 @@
-"""A sequence of files as a scene: each is read when its time is asked for."""
+"""A sequence of files, or of frames inside one file, as a scene: each is read when its time is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,15 +20,15 @@ class FrameFiles:
     """A sequence whose frames are files with any number of Gaussians; frames are filled up with invisible ones.
 
     Attributes:
-        files: one per time. times: seconds, increasing. num_gaussians: the most of a frame.
-        read: reads a file; all have the same own world.
+        files: one per time: paths, or whatever else ``read`` takes. times: seconds, increasing. num_gaussians: the most of a frame.
+        read: reads a frame; all have the same own world.
         world: from that world to the capture's. notes: metadata for a scene file.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Any, ...]
     times: tuple[float, ...]
     num_gaussians: int
-    read: Callable[[Path], Gaussians3D]
+    read: Callable[[Any], Gaussians3D]
     world: Similarity
     notes: Mapping[str, str] = field(default_factory=dict)
 

@@ -113,9 +113,9 @@ def format_of(path: str | Path) -> Format:
     Raises:
         InputError: an unknown suffix; the known ones are listed.
     """
-    name = Path(path).name
+    name = "." + Path(path).name.lower()  # "mesh.glb" alone is a .mesh.glb
     known = formats()
-    found = max((suffix for suffix in known if name.lower().endswith(suffix)), key=len, default=None)
+    found = max((suffix for suffix in known if name.endswith(suffix)), key=len, default=None)
     if found is None:
         listed = ", ".join(f"{entry.suffix} ({entry.about})" for entry in known.values())
         raise InputError(

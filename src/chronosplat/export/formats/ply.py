@@ -20,7 +20,7 @@ from torch import Tensor
 
 from chronosplat.cameras import Similarity
 from chronosplat.events import Events, info, warning
-from chronosplat.export.coordinates import in_world, placed
+from chronosplat.export.coordinates import in_world, placed, world_of
 from chronosplat.export.packing import OPACITY_RIM, SH_C0, SMALLEST_SCALE, Array, gaussians, tensor
 from chronosplat.export.ply_table import Ply, read_elements
 from chronosplat.export.registry import Format, Job, register
@@ -142,19 +142,8 @@ def write(scene: Gaussians3D | Gaussians4D, path: Path, job: Job) -> None:
 def read(path: Path, events: Events) -> Scene:
     """Read a PLY; ours in its own world, others in their coordinates."""
     ply = read_elements(path, "vertex")
-    scene, noted = _scene(path, ply, events), ply.numbers("world", 16)
-    world = _similarity(noted) if noted else None
+    scene, world = _scene(path, ply, events), world_of(ply.numbers("world", 16))
     return placed(scene, world) if world else scene
-
-
-def _similarity(numbers: list[float]) -> Similarity | None:
-    """The similarity in a 4x4 matrix; None if it is none."""
-    matrix = torch.tensor(numbers, dtype=torch.float64).reshape(4, 4)
-    scale = float(torch.linalg.det(matrix[:3, :3]).clamp_min(1e-30) ** (1 / 3))
-    rotation = matrix[:3, :3] / scale
-    if not torch.allclose(rotation @ rotation.T, torch.eye(3, dtype=torch.float64), atol=1e-4):
-        return None
-    return Similarity(scale, rotation, matrix[:3, 3])
 
 
 register(Format(".ply", "3DGS PLY; a 4D PLY if the scene moves", "motion", write, read))
