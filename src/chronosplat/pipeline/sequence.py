@@ -159,7 +159,7 @@ def write_viewer(setup: Setup, folder: Path, journal: Journal) -> None:
     if splats > PAGE_SPLATS:
         times = max(1, PAGE_SPLATS // scene.num_gaussians)
         text = f"no {PAGE}: {scene.num_frames} frames of {scene.num_gaussians} Gaussians are too many for a page"
-        journal.notice(info("no-page", f"{text}; chronosplat export {SCENE} -o {PAGE} --times FIRST:LAST:{times} writes one"))
+        journal.notice(info("no-page", text, f"export the scene as {PAGE} with {times} {{times}} or fewer", times=...))
         return
     views = input_views(setup)
     write_page(scene, folder / PAGE, views.cameras, views.times, views.pixels, Path(setup.config.input).stem, notes=setup.notes)
