@@ -25,7 +25,7 @@ from tests.multiview.kit import diffusion_folder, needs_extra
 from tests.pipeline.kit import Kit, interrupted_at_pass, kit, noticed, report_of, shortened
 
 __all__ = ["kit"]
-STAGES = ["views", "reconstruct", "scene", "ply", "preview", "page"]
+STAGES = ["views", "reconstruct", "scene", "ply", "page", "preview"]
 
 
 def config_of(kit: Kit, **changes: Any) -> ReconstructConfig:
@@ -98,7 +98,7 @@ def test_a_change_repeats_the_stages_that_depend_on_it(kit: Kit, what: str, firs
         (kit.folder / "out.partial/views").write_text("x")
     after = stamps_of(kit, **changes)
     repeated = [name for name in STAGES if after[name] != before[name]]
-    assert repeated == (STAGES[STAGES.index(first) :] if first not in ("", "preview") else STAGES[4:] if first else [])
+    assert repeated == (STAGES[STAGES.index(first) :] if first else [])
 
 
 def ordered(content: bytes) -> bytes:

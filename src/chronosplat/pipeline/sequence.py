@@ -6,8 +6,8 @@ The stages run in the folder ``NAME.partial`` beside the target (stages.py), whi
     reconstruct  the network over all chunks, resumed between them                       predicted.safetensors
     scene        the prediction; refined, one body of it or its frames one by one        scene.safetensors
     ply          one file per frame, if requested                                        ply/
-    preview      the scene from a camera that circles it                                 preview.mp4
     page         the scene in a page that plays it                                       viewer.html
+    preview      the scene from a camera that circles it                                 preview.mp4
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple
     ]
     if config.ply:
         stages.append(Stage("ply", scene, ("ply",), lambda: write_frames(folder)))
+    stages.append(Stage("page", scene, (PAGE,), lambda: write_viewer(setup, folder, journal)))
     shown = stamp_of([scene, config.preview_size])
     stages.append(Stage("preview", shown, ("preview.mp4",), lambda: write_preview(setup, folder)))
-    stages.append(Stage("page", scene, (PAGE,), lambda: write_viewer(setup, folder, journal)))
     return stages, chunk
 
 

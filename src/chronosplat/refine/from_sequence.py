@@ -60,7 +60,7 @@ def body_of_sequence(scene: Scene, views: Views, config: RefineConfig, events: E
     masked = bool((views.rgba8()[..., 3] < 128).any())
     requested = config.strategy == "deform"
     if not requested and (reason := _unsuitable(scene, masked)):
-        events.notice(info("strategy", f"refinement strategy frames: {reason}"))
+        events.notice(info("no-body", f"no body is made of the sequence: {reason}"))
         return None
     events.notice(info("strategy", f"refinement strategy deform: {'requested' if requested else 'a body has no flicker'}"))
     if not masked:
