@@ -15,7 +15,7 @@ import torch
 
 import chronosplat as cs
 from chronosplat.edit import Decimate
-from chronosplat.edit.moments import has_frames
+from chronosplat.edit.sampled import has_frames
 from chronosplat.metrics import mean_psnr
 from chronosplat.scenes import Editable
 

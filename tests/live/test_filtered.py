@@ -12,6 +12,7 @@ import torch
 from chronosplat.edit import edit, history
 from chronosplat.live.filtered import Filter, bounds, splats_at
 from chronosplat.live.server import LiveOptions, check_port
+from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 from tests.scene_kit import covariances, moving_scene, sequence_scene, static_scene, tilted_world
 
@@ -50,9 +51,9 @@ def test_what_is_hidden_becomes_edits() -> None:
 
 
 @pytest.mark.parametrize("scene", [static_scene(50), moving_scene(50), sequence_scene()], ids=["static", "moving", "sequence"])
-def test_bounds_hold_nearly_all(scene: object) -> None:
-    low, high = bounds(scene, scene.timestamps(3) or [0.0])  # type: ignore[attr-defined, arg-type]
-    means = scene.tensors()["means"].reshape(-1, 3)  # type: ignore[attr-defined]
+def test_bounds_hold_nearly_all(scene: Scene) -> None:
+    low, high = bounds(scene, scene.timestamps(3) or [0.0])
+    means = scene.tensors()["means"].reshape(-1, 3)
     inside = ((means >= low) & (means <= high)).all(-1).float().mean()
     assert float(inside) > 0.8
     assert bool((high > low).all())

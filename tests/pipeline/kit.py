@@ -67,7 +67,7 @@ def noticed(folder: Path, code: str) -> list[str]:
     return [notice["text"] for notice in report_of(folder)["notices"] if notice["code"] == code]
 
 
-def shortened(monkeypatch: pytest.MonkeyPatch, steps: int = 60) -> None:
+def shortened(monkeypatch: pytest.MonkeyPatch, steps: int = 120) -> None:
     """Refinements of so many steps, without a search; a body that stays behind after so few counts."""
     monkeypatch.setattr(import_module("chronosplat.refine.from_sequence"), "FOLLOWED", 0.0)
     short = replace(FAST, steps=steps, search=0.0)

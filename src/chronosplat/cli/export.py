@@ -10,8 +10,8 @@ import tyro
 
 import chronosplat
 from chronosplat.cli.common import Common, Input, Shared, choose_device, say, watched
-from chronosplat.export import format_of, formats
-from chronosplat.export.export import TIMES
+from chronosplat.export import formats
+from chronosplat.export.export import TIMES, target_format
 from chronosplat.export.images import with_source
 from chronosplat.shapes import InputError
 
@@ -57,8 +57,7 @@ class Options:
 
     def chosen(self, output: str) -> Any:
         """The options of the output's format; None where it has none."""
-        is_folder = output.endswith(("/", "\\")) or "." not in output.replace("\\", "/").rsplit("/", 1)[-1]
-        entry = format_of("frame_####.ply" if is_folder else output)
+        entry = target_format(output)
         return getattr(self.formats, entry.group) if entry.options is not None else None
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras, Similarity, orbit
-from chronosplat.edit.moments import FIVE, NINETY_FIVE, bounds, has_frames, sampled_times
+from chronosplat.edit.sampled import FIVE, NINETY_FIVE, bounds, has_frames, sampled_times
 from chronosplat.render import render
 from chronosplat.scenes import Gaussians3D, Scene
 
@@ -35,9 +35,9 @@ def contributions(scene: Scene, cameras: Cameras, times: Tensor, marks: Tensor |
     frames = torch.tensor(sampled_times(scene), dtype=torch.float64)
     rows = len(frames) if has_frames(scene) else 1
     sums = torch.zeros(2, rows, scene.num_gaussians, device=scene.device)
-    moment = (frames[None] - times[:, None].double().cpu()).abs().argmin(1) if rows > 1 else times.double().cpu()
-    for value in torch.unique(moment):
-        which = torch.nonzero(moment == value)[:, 0]
+    nearest = (frames[None] - times[:, None].double().cpu()).abs().argmin(1) if rows > 1 else times.double().cpu()
+    for value in torch.unique(nearest):
+        which = torch.nonzero(nearest == value)[:, 0]
         row, seconds = (int(value), float(frames[int(value)])) if rows > 1 else (0, float(value))
         fields = {name: t[0].detach() for name, t in scene.evaluate(torch.tensor([seconds], dtype=torch.float64)).items()}
         for some in which.split(VIEWS_PER_CALL):

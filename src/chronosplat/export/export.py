@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from chronosplat.events import Events, info
+from chronosplat.events import Events, info, logged
 from chronosplat.export.coordinates import in_world, oriented
 from chronosplat.export.numbered import numbered_file, remove_later
 from chronosplat.export.registry import NUMBERS, Format, Frames, Job, format_of, formats, visible
@@ -39,6 +39,7 @@ def export(
             into the origin, in the capture's units; ``capture`` keeps the capture's coordinates.
         times: seconds, or the number of evenly spaced ones; a scene of stored frames has its own times.
         options: the format's options (``formats()[suffix].options``).
+        events: receives notices, such as what the format loses, and progress; notices are logged by default.
         device: where images are rendered; None: where the scene is.
 
     Returns:
@@ -47,9 +48,9 @@ def export(
     Raises:
         InputError: an unknown format or up axis, an empty scene, times outside the scene, or a scene that the format cannot hold.
     """
-    events = events or Events()
+    events = events or Events(logged)
+    entry = target_format(path)
     path, numbered = _target(path)
-    entry = format_of(numbered or path)
     if scene.num_gaussians == 0:
         raise InputError("scene: has no Gaussians, nothing to export")
     scene = oriented(scene, entry.up if up == "auto" else up)
@@ -61,10 +62,16 @@ def export(
     if numbered is not None:
         _write_numbered(entry, scene, numbered, job)
         return path
-    content = _content(entry, scene, path, job, chosen=times != TIMES)
+    content = _content(entry, scene, path, job)
     with atomic_file(path) as fresh:
         entry.write(content, fresh, job)
     return path
+
+
+def target_format(path: str | Path) -> Format:
+    """Find the format of a file, a numbered sequence or a folder; see :func:`export`."""
+    path, numbered = _target(path)
+    return format_of(numbered or path)
 
 
 def _target(path: str | Path) -> tuple[Path, Path | None]:
@@ -104,17 +111,13 @@ def _options(entry: Format, options: Any) -> Any:
     return options or (entry.options() if entry.options else None)
 
 
-def _content(entry: Format, scene: Scene, path: Path, job: Job, chosen: bool) -> Any:
-    """What the format's writer takes.
-
-    Args:
-        chosen: whether the user chose the times.
-    """
+def _content(entry: Format, scene: Scene, path: Path, job: Job) -> Any:
+    """What the format's writer takes."""
     if entry.holds == "scene":
         return scene
     if entry.holds == "frames":
         return Frames(scene, job.times)
-    if len(job.times) == 1 and (scene.num_frames == 1 or chosen):
+    if len(job.times) == 1:
         return visible(scene.at(job.times[0]))
     if entry.holds == "motion":
         if scene.linear_form() is not None:
@@ -140,8 +143,8 @@ def _write_numbered(entry: Format, scene: Scene, numbered: Path, job: Job) -> No
     if entry.write_numbered is not None:
         entry.write_numbered(scene, numbered, job)
         return
-    if entry.holds not in ("moment", "motion", "frames"):
-        single = ", ".join(e.suffix for e in formats().values() if e.holds in ("moment", "motion"))
+    if entry.holds not in ("static", "motion", "frames"):
+        single = ", ".join(e.suffix for e in formats().values() if e.holds in ("static", "motion"))
         raise InputError(f"{numbered}: {entry.suffix} is one file for all times; numbered files: {single}")
     remove_later(numbered, len(job.times))
     frames = Frames(scene, job.times)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from chronosplat.cameras import Similarity
-from chronosplat.events import Events, info
+from chronosplat.events import Events, info, logged
 from chronosplat.export.coordinates import upright
 from chronosplat.export.export import times_file
 from chronosplat.export.frame_files import FrameFiles
@@ -33,7 +33,7 @@ def load_scene(path: str | Path, events: Events | None = None) -> Scene:
     Raises:
         InputError: the file is missing, damaged, of an unknown format, or of one that is only written.
     """
-    events, given = events or Events(), Path(path)
+    events, given = events or Events(logged), Path(path)
     if NUMBERS in given.name or given.is_dir():
         return _load_numbered(given, events)
     entry = _readable(given)

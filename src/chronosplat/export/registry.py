@@ -68,7 +68,7 @@ class Format:
     Attributes:
         suffix: the end of its file names, such as ``.compressed.ply``; the longest match counts.
         about: a short description.
-        holds: what the writer takes: ``moment`` a ``Gaussians3D``; ``motion`` a ``Gaussians4D`` in seconds, or a
+        holds: what the writer takes: ``static`` a ``Gaussians3D``; ``motion`` a ``Gaussians4D`` in seconds, or a
             ``Gaussians3D``; ``frames`` a ``Frames``; ``scene`` any ``Scene``. All are in the file's coordinates.
         write: ``write(content, path, job)``; the path is a temporary one that is renamed afterwards.
         read: ``read(path, events)`` returns a scene in the file's coordinates, or in its own world with ``up`` "capture".
@@ -81,7 +81,7 @@ class Format:
 
     suffix: str
     about: str
-    holds: Literal["moment", "motion", "frames", "scene"]
+    holds: Literal["static", "motion", "frames", "scene"]
     write: Callable[[Any, Path, Job], None]
     read: Callable[[Path, Events], Scene] | None = None
     options: type | None = None

@@ -87,7 +87,7 @@ def _quantile(values: Tensor, q: float) -> Tensor:
 
 
 def depth_maps(gaussians: Gaussians3D, box: Box, views: int, size: int, voxel: float) -> DepthMaps:
-    """Render a moment from an even spiral of cameras around a box.
+    """Render one time from an even spiral of cameras around a box.
 
     The depth is a soft minimum over the Gaussians that a pixel shows: the mean would lie behind the front surface wherever that lets
     a percent of the far side through.

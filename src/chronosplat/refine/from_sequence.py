@@ -148,7 +148,7 @@ def body_from_sequence(
     began, events, target = time.perf_counter(), events or Events(), str(scene.device) if device is None else device
     width, height = (size, size) if views is None else (views.cameras.width, views.cameras.height)
     rendered = sequence_views(scene, width, height, events, target)
-    config = replace(config, strategy="deform", front_facing=config.deform, dense=config.deform)  # smooth in time
+    config = replace(config, strategy="deform", front_facing=config.deform)  # every side of most timestamps is rendered
     if config.seconds is not None:
         config = replace(config, seconds=max(config.seconds - (time.perf_counter() - began), config.seconds / 2))
     every = rendered if views is None else joined(rendered, views)

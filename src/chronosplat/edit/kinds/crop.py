@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chronosplat.edit.moments import bounds, moments, voted
 from chronosplat.edit.registry import Edit, edit_kind
+from chronosplat.edit.sampled import bounds, sampled, voted
 from chronosplat.events import Events
 from chronosplat.scenes import Editable, Scene
 from chronosplat.shapes import InputError
@@ -41,7 +41,7 @@ class Crop(Edit):
 
     def apply(self, scene: Editable, events: Events) -> Scene:
         """Crop the scene."""
-        inside, opacities = zip(*((self._contains(still.means), still.opacities) for still in moments(scene)), strict=True)
+        inside, opacities = zip(*((self._contains(still.means), still.opacities) for still in sampled(scene)), strict=True)
         cropped = scene.select(voted(scene, torch.stack(inside) ^ self.outside, torch.stack(opacities)))
         if cropped.num_gaussians == 0:
             low, high = (" ".join(f"{value:.3g}" for value in corner.tolist()) for corner in bounds(scene))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from chronosplat.edit.clusters import cluster_shares
 from chronosplat.edit.contribution import contributions
-from chronosplat.edit.moments import FIVE, NINETY_FIVE, bounds, has_frames, moments, sampled_times
 from chronosplat.edit.registry import Edit, edit_kind
+from chronosplat.edit.sampled import FIVE, NINETY_FIVE, bounds, has_frames, sampled, sampled_times
 from chronosplat.edit.views import input_views
 from chronosplat.events import Events, info
 from chronosplat.scenes import Editable, Scene
@@ -47,7 +47,7 @@ class Floaters(Edit):
     def apply(self, scene: Editable, events: Events) -> Scene:
         """Remove the floaters."""
         low, high = bounds(scene, FIVE, NINETY_FIVE)
-        stills = [(still.means, still.opacities) for still in moments(scene)]
+        stills = [(still.means, still.opacities) for still in sampled(scene)]
         means, opacities = (torch.stack(parts) for parts in zip(*stills, strict=True))
         if not has_frames(scene):
             opacities, best = opacities.max(0, keepdim=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.edit.moments import sampled_times
 from chronosplat.edit.registry import Edit, edit_kind
+from chronosplat.edit.sampled import sampled_times
 from chronosplat.events import Events, info
 from chronosplat.export import load_scene
 from chronosplat.export.coordinates import in_world, placed

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from chronosplat.cameras import Similarity
-from chronosplat.edit.moments import moments
 from chronosplat.edit.registry import Edit, edit_kind
+from chronosplat.edit.sampled import sampled
 from chronosplat.events import Events, info
 from chronosplat.scenes import FAINT, Editable, Scene, quats_to_matrices
 
@@ -95,7 +95,7 @@ class Ground(Edit):
     def apply(self, scene: Editable, events: Events) -> Scene:
         """Move the scene to the ground."""
         up = scene.world.rotation[:, 1]
-        lowest = min(self._lowest(still.means.double() @ up.to(still.means.device), still.opacities) for still in moments(scene))
+        lowest = min(self._lowest(still.means.double() @ up.to(still.means.device), still.opacities) for still in sampled(scene))
         shift = float(scene.world.translation @ up) - lowest
         events.notice(info("ground", f"ground: moved by {shift:.3g} along the up axis"))
         return scene.moved(Similarity(translation=shift * up))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from chronosplat.edit.moments import sampled_times
 from chronosplat.edit.registry import Edit, edit_kind
+from chronosplat.edit.sampled import sampled_times
 from chronosplat.events import Events, info
 from chronosplat.scenes import FAINT, Editable, Scene, TimeMap, to_sequence
 from chronosplat.shapes import InputError

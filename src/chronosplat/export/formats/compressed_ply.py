@@ -124,4 +124,4 @@ def read(path: Path, events: Events) -> Gaussians3D:
 
 
 LOSES = "positions, sizes and rotations are rounded to 10 or 11 bits within 256 neighbours, colours and opacities to 8 bits"
-register(Format(".compressed.ply", "compressed PLY, for SuperSplat and web engines", "moment", write, read, loses=LOSES))
+register(Format(".compressed.ply", "compressed PLY, for SuperSplat and web engines", "static", write, read, loses=LOSES))

@@ -126,6 +126,6 @@ LOSES = "a mesh keeps the surface alone: soft, thin and see-through parts are lo
 _common: dict[str, Any] = {"options": MeshOptions, "group": "mesh", "up": "y", "loses": LOSES}
 register(
     Format(".mesh.glb", "surface with vertex colours, animated; extra mesh", "frames", write_glb, **_common),
-    Format(".obj", "surface with vertex colours at one time; extra mesh", "moment", write_obj, **_common),
-    Format(".mesh.ply", "surface with vertex colours at one time; extra mesh", "moment", write_ply, **_common),
+    Format(".obj", "surface with vertex colours at one time; extra mesh", "static", write_obj, **_common),
+    Format(".mesh.ply", "surface with vertex colours at one time; extra mesh", "static", write_ply, **_common),
 )

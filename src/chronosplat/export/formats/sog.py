@@ -171,4 +171,4 @@ def _pixels(path: Path, data: bytes, count: int) -> Array:
 
 
 LOSES = "positions are kept in 16 bits, rotations, sizes, colours and opacities in 8 bits"
-register(Format(".sog", "smallest, for SuperSplat and web engines", "moment", write, read, loses=LOSES))
+register(Format(".sog", "smallest, for SuperSplat and web engines", "static", write, read, loses=LOSES))

@@ -47,4 +47,4 @@ def read(path: Path, events: Events) -> Gaussians3D:
 
 
 LOSES = "colours, opacities and rotations are kept in 8 bits"
-register(Format(".splat", "32 bytes per splat, for web viewers", "moment", write, read, loses=LOSES))
+register(Format(".splat", "32 bytes per splat, for web viewers", "static", write, read, loses=LOSES))

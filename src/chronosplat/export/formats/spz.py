@@ -209,4 +209,4 @@ def _first_three(packed: Array) -> Array:
 
 
 LOSES = "positions are rounded to a grid of 1/4096 unit or finer, sizes to 3 %, rotations to 0.2 degrees, colours and opacities to 8 bits"
-register(Format(".spz", "compressed, by Niantic", "moment", write, read, SpzOptions, "spz", up="y", loses=LOSES))
+register(Format(".spz", "compressed, by Niantic", "static", write, read, SpzOptions, "spz", up="y", loses=LOSES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def load_depth_model(name: str) -> DepthModel:
     sign = 1.0 if getattr(model.model.config, "depth_estimation_type", "relative") == "metric" else -1.0  # relative: inverse depth
 
     def estimate(image: Tensor) -> Tensor:
-        found = model(Image.fromarray((image.clamp(0, 1) * 255 + 0.5).byte().numpy()))
-        return sign * torch.as_tensor(np.asarray(found["predicted_depth"]), dtype=torch.float32).reshape(image.shape[:2])  # type: ignore[index]
+        found: Any = model(Image.fromarray((image.clamp(0, 1) * 255 + 0.5).byte().numpy()))
+        return sign * torch.as_tensor(np.asarray(found["predicted_depth"]), dtype=torch.float32).reshape(image.shape[:2])
 
     return estimate

@@ -56,7 +56,8 @@ def optical_flow(frames: Frames) -> Flow:
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     moves, trusts = [], []
     for a, b, inside in zip(grays, grays[1:], frames.masks.float(), strict=False):
-        both_ways = (finder.calc(*pair, None) for pair in ((a, b), (b, a)))  # type: ignore[call-overload]
+        # OpenCV allocates the flow; its type stubs do not know that it may be missing
+        both_ways = (finder.calc(*pair, None) for pair in ((a, b), (b, a)))  # pyright: ignore[reportCallIssue, reportArgumentType]
         there, back = (torch.from_numpy(np.ascontiguousarray(move)).permute(2, 0, 1)[None] for move in both_ways)
         y, x = torch.meshgrid(torch.arange(large[1]) + 0.5, torch.arange(large[0]) + 0.5, indexing="ij")
         at = torch.stack([x, y], -1)[None] + there.permute(0, 2, 3, 1)

@@ -18,7 +18,7 @@ def sampled_times(scene: Scene, count: int = SAMPLES) -> list[float]:
     return scene.timestamps(count) or [0.0]
 
 
-def moments(scene: Scene) -> Iterator[Gaussians3D]:
+def sampled(scene: Scene) -> Iterator[Gaussians3D]:
     """Yield all N Gaussians at each sampled time, in the capture's world."""
     return (scene.at(seconds) for seconds in sampled_times(scene))
 
@@ -46,7 +46,7 @@ def voted(scene: Scene, inside: Tensor, opacities: Tensor) -> Tensor:
 def bounds(scene: Scene, low: float = 0.0, high: float = 1.0) -> tuple[Tensor, Tensor]:
     """Return the least and the most coordinates [3] of visible centres over time, or their quantiles."""
     lows, highs = [], []
-    for still in moments(scene):
+    for still in sampled(scene):
         means = still.means[still.opacities >= FAINT]
         if len(means):
             ordered = means.sort(0).values
