@@ -67,7 +67,7 @@ class Demo(DemoConfig):
         config = config_of(DemoConfig, self)
         with watched("making and reconstructing a capture") as events:
             result = run_demo(config, events)
-        say(f"look at {self.output / 'comparison.png'} and {self.output / 'reconstruction' / 'preview.mp4'}")
+        say(f"look at {self.output / 'comparison.png'} and {self.output / 'reconstruction' / 'viewer.html'}")
         self.common.give(asdict(result))
 
 

@@ -16,7 +16,7 @@ import torch
 
 from chronosplat.cameras import Similarity
 from chronosplat.events import Events
-from chronosplat.scenes import Gaussians3D, Scene
+from chronosplat.scenes import FAINT, Gaussians3D, Scene
 from chronosplat.shapes import InputError
 
 NUMBERS = "####"  # in a file name: one file per time, numbered
@@ -124,10 +124,7 @@ def format_of(path: str | Path) -> Format:
     return known[found]
 
 
-VISIBLE = 1 / 255  # a Gaussian fainter than this at a time is left out of its file
-
-
 def visible(gaussians: Gaussians3D) -> Gaussians3D:
     """The Gaussians that can be seen at all."""
-    keep = torch.nonzero(gaussians.opacities >= VISIBLE)[:, 0]
+    keep = torch.nonzero(gaussians.opacities >= FAINT)[:, 0]
     return gaussians.map(lambda t: t[keep])

@@ -74,6 +74,7 @@ class Motion:
         keys = len(stamps) if config.local > 0 and frequencies else 0
         self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
         self.shift, self.turn = (torch.zeros(frequencies + keys, len(self.nodes), 3, device=means.device) for _ in range(2))
+        self.keys_at_rest = spline_rows(stamps, stamps.new_tensor([rest]))
         self.openness = 1.0
 
     def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,8 +127,7 @@ class Motion:
         rows = (self._cosines(times) - self._cosines(rest)) * (self.scale * opened)
         if len(self.shift) == count:
             return rows
-        keys = spline_rows(self.stamps, times) - spline_rows(self.stamps, rest)
-        return torch.cat([rows, self.config.local * keys], 1)
+        return torch.cat([rows, self.config.local * (spline_rows(self.stamps, times) - self.keys_at_rest)], 1)
 
     def _cosines(self, times: Tensor) -> Tensor:
         first, last = self.span

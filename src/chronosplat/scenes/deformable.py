@@ -293,11 +293,10 @@ def _tangent_rows(knots: Tensor) -> Tensor:
     rows = knots.new_zeros(count, count)
     rows[0, 0], rows[0, 1] = -1 / steps[0], 1 / steps[0]
     rows[-1, -2], rows[-1, -1] = -1 / steps[-1], 1 / steps[-1]
-    for i in range(1, count - 1):
-        before, after = steps[i - 1], steps[i]
-        rows[i, i - 1] = -after / (before * (before + after))
-        rows[i, i] = (after - before) / (before * after)
-        rows[i, i + 1] = before / (after * (before + after))
+    i, before, after = torch.arange(1, count - 1, device=knots.device), steps[:-1], steps[1:]
+    rows[i, i - 1] = -after / (before * (before + after))
+    rows[i, i] = (after - before) / (before * after)
+    rows[i, i + 1] = before / (after * (before + after))
     return rows
 
 
