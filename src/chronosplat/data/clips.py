@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets import Lights, MovingMesh, PreparedSurface, rasterize_geometry
+from chronosplat.assets import Lights, MovingMesh, PreparedSurface, Surface, rasterize_geometry
 from chronosplat.assets.mesh import Floats, unit
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
@@ -53,12 +54,24 @@ def render_clip(
         the camera's axis (0 in the background), then the displacement of the surface per frame of the clip.
     """
     poses, placement = pose_clip(mesh, seconds)
+    return render_poses(mesh.surface, poses, placement, lambda frame: cameras, lights, samples)
+
+
+def render_poses(
+    surface: Surface,
+    poses: list[tuple[Floats, Floats]],
+    placement: Placement,
+    cameras: Callable[[int], Cameras],
+    lights: Lights | None = None,
+    samples: int = 2,
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Render poses from the cameras of their frame; see :func:`render_clip`."""
     placed = np.stack([placement.apply(p) for p, _ in poses])
     velocities: Floats = np.gradient(placed, axis=0) if len(poses) > 1 else np.zeros_like(placed)
-    surface = PreparedSurface(mesh.surface)
+    prepared = PreparedSurface(surface)
     rgba, geometry = [], []
     for frame, (_, normals) in enumerate(poses):
-        images = rasterize_geometry(surface, placed[frame], normals, cameras, velocities[frame], lights, samples)
+        images = rasterize_geometry(prepared, placed[frame], normals, cameras(frame), velocities[frame], lights, samples)
         rgba.append(images.rgba)
         geometry.append(np.concatenate([images.depth[..., None], images.motion], -1).astype(np.float16))
     return np.stack(rgba), np.stack(geometry)

@@ -1,0 +1,70 @@
+"""Renderers of clips: the package's rasteriser, and others that register themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chronosplat.assets import Lights, MovingMesh
+from chronosplat.assets.mesh import Floats
+from chronosplat.data.clips import Placement, render_poses
+from chronosplat.data.rigs import Rig
+from chronosplat.shapes import InputError
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One clip to render.
+
+    Attributes:
+        mesh: the moving object. path, animation: its file and the number of its animation; None for procedural objects.
+        seconds: [T] times in the animation. poses: T positions [P, 3] and normals [P, 3] at these times.
+        placement: from the object's world into the rig's.
+        samples: samples x samples per pixel.
+    """
+
+    mesh: MovingMesh
+    path: Path | None
+    animation: int | None
+    seconds: NDArray[np.float64]
+    poses: list[tuple[Floats, Floats]]
+    placement: Placement
+    rig: Rig
+    lights: Lights
+    samples: int
+
+
+# -> frames [T, V, H, W, 4] uint8 and geometry [T, V, H, W, 4] float16, or None where the renderer has none
+Renderer = Callable[[Shot], tuple[NDArray[np.uint8], NDArray[np.float16] | None]]
+RENDERERS: dict[str, Renderer] = {}
+
+
+def register_renderer(name: str) -> Callable[[Renderer], Renderer]:
+    """Register a renderer."""
+
+    def add(render: Renderer) -> Renderer:
+        RENDERERS[name] = render
+        return render
+
+    return add
+
+
+def renderer(name: str) -> Renderer:
+    """Return a renderer by name.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in RENDERERS:
+        raise InputError(f"renderer {name!r}: unknown; use one of {', '.join(RENDERERS)}")
+    return RENDERERS[name]
+
+
+@register_renderer("native")
+def render_native(shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
+    """Render with the package's rasteriser, on one thread."""
+    return render_poses(shot.mesh.surface, shot.poses, shot.placement, shot.rig.at, shot.lights, shot.samples)
