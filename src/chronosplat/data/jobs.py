@@ -1,0 +1,73 @@
+"""The work of a job: make one shard of a data set, from its plan alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from chronosplat.data.clip import Clip
+from chronosplat.data.engines import Job
+from chronosplat.data.make import asset_clips
+from chronosplat.data.plan import Plan, plan_at
+from chronosplat.data.shards import ShardRecord, finished_shard, shard_name, write_shard
+from chronosplat.data.store import Store
+
+
+def make_shard(job: Job) -> dict[str, Any]:
+    """Make a shard, unless it is finished, and return its summary.
+
+    Raises:
+        InputError: the store cannot be reached. A full disk raises OSError.
+    """
+    store, plan = Store.at(job.address), plan_at(job.address)
+    address = store.where(shard_name(job.index))
+    record = finished_shard(address)
+    if record is None:
+        omitted: list[list[str]] = []
+        notes = {"objects": [asset.uid for asset in plan.part(job.index)], "omitted": omitted}
+        record = write_shard(address, _clips(store, plan, job, omitted), plan.storage, notes)
+    forget_attempt(store, job.index)
+    return summary(record)
+
+
+def summary(record: ShardRecord) -> dict[str, Any]:
+    """Return the numbers of a shard: clips, frames, bytes, and what was omitted as [kind, what, reason]."""
+    omitted = record.notes.get("omitted", [])
+    frames = sum(entry.times * entry.views for entry in record.entries)
+    return {"clips": len(record.entries), "frames": frames, "bytes": record.size, "omitted": omitted}
+
+
+def _clips(store: Store, plan: Plan, job: Job, omitted: list[list[str]]) -> Iterator[Clip]:
+    """Make the clips of a shard one by one; a note in the store names the object that is being worked on."""
+    excluded = dict(job.excluded)
+    for asset in plan.part(job.index):
+        if asset.uid in excluded:
+            omitted.append(["failed", asset.uid, excluded[asset.uid]])
+            continue
+        with store.writing(attempt_name(job.index)) as file:
+            file.write(asset.uid.encode())
+        yield from asset_clips(asset, plan.recipe, cache_folder(), lambda *words: omitted.append(list(words)))
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloaded objects on this machine: $CHRONOSPLAT_CACHE, by default ~/.cache/chronosplat."""
+    return Path(os.environ.get("CHRONOSPLAT_CACHE", "~/.cache/chronosplat")).expanduser() / "objects"
+
+
+def attempt_name(index: int) -> str:
+    """Return the name of the note that says which object of a shard is being worked on."""
+    return f"{shard_name(index)}.attempt"
+
+
+def attempted(store: Store, index: int) -> str:
+    """Return the uid that a lost worker was working on; empty if unknown."""
+    return store.read(attempt_name(index)).decode(errors="replace") if store.exists(attempt_name(index)) else ""
+
+
+def forget_attempt(store: Store, index: int) -> None:
+    """Delete the note of a finished shard."""
+    with suppress(FileNotFoundError):
+        store.fs.rm_file(store.path(attempt_name(index)))
