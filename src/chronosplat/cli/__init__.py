@@ -23,7 +23,8 @@ VERBS = {
     "edit": ("edit", "EditScene", "crop, clean, move, retime, recolour, merge and decimate scenes"),
     "eval": ("evaluation", "Eval", "measure a model on captures, beside baselines"),
     "train": ("training", "Train", "train a 4D-LRM on procedural objects and .glb files"),
-    "data render": ("training", "DataRender", "render an animated .glb or a procedural object as a capture"),
+    "data render": ("data", "DataRender", "render animated .glb files to a data set of clips, or one of them as a capture"),
+    "data status": ("data", "DataStatus", "say how far a data set is, wherever it is being rendered"),
     "demo": ("scene", "Demo", "make a moving creature, reconstruct it, and compare"),
     "info": ("scene", "Info", "describe the installation, or a scene, weights or capture file"),
 }

@@ -110,12 +110,12 @@ class Lease:
         Raises:
             InputError: another run has taken over, because this one was silent for too long.
         """
-        now = time.time()
-        if now - self.state.updated < BEAT and self.state.workers:
-            return
-        self._check()
-        self.state = replace(self.state, updated=now, **changes)  # pyright: ignore[reportArgumentType]
-        self._write()
+        first = not self.state.workers
+        self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        if first or time.time() - self.state.updated >= BEAT:
+            self._check()
+            self.state = replace(self.state, updated=time.time())
+            self._write()
 
     def release(self, state: Literal["finished", "interrupted"], **changes: int | str) -> None:
         """End the run."""

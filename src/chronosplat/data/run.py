@@ -14,7 +14,7 @@ from chronosplat.data.lease import Lease, RunState, read_run
 from chronosplat.data.plan import PLAN, Plan, check_same, read_plan
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.sample import ShardOptions
-from chronosplat.data.shards import record_name, read_records, shard_name
+from chronosplat.data.shards import read_records, record_name, shard_name
 from chronosplat.data.sources import Query, find_assets
 from chronosplat.data.store import Store
 from chronosplat.events import Events, info, warning
@@ -144,9 +144,7 @@ def make_data_set(
     return totals
 
 
-def planned(
-    store: Store, source: str, recipe: Recipe, query: Query, storage: ShardOptions, skip: tuple[str, ...], events: Events
-) -> Plan:
+def planned(store: Store, source: str, recipe: Recipe, query: Query, storage: ShardOptions, skip: tuple[str, ...], events: Events) -> Plan:
     """Return the plan of the data set that was begun, or a new one.
 
     Raises:
@@ -206,7 +204,9 @@ class _Run:
     def _tell(self) -> None:
         seconds = max(time.time() - self.began, 1e-3)
         left = seconds / self.made * (self.plan.shards - self.totals.shards) if self.made else 0
-        note = f"{self.totals.clips} clips, {self.clips / seconds:.2f} a second, {in_words(left)} left" if self.made else self.engine.workers
+        note = (
+            f"{self.totals.clips} clips, {self.clips / seconds:.2f} a second, {in_words(left)} left" if self.made else self.engine.workers
+        )
         self.events.progress("shards", self.totals.shards, self.plan.shards, note)
         numbers = {"done": self.totals.shards, "total": self.plan.shards, "clips": self.clips, "shards_made": self.made}
         self.lease.beat(workers=self.engine.workers, **numbers)
