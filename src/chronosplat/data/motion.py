@@ -63,7 +63,7 @@ class DriftingMesh:
     def vertices(self, seconds: float) -> tuple[Floats, Floats]:
         """Return positions and normals at a time."""
         positions, normals = self.still.vertices(0.0)
-        return positions + self.direction * np.float32(seconds / self.duration), normals
+        return (positions + self.direction * (seconds / self.duration)).astype(np.float32), normals
 
 
 def drifting(mesh: MovingMesh, seconds: float, rng: np.random.Generator) -> DriftingMesh:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chronosplat.data.sources import folder, listing, objaverse, procedural, rigged, texverse
 from chronosplat.data.sources.asset import SOURCES, Asset, Query, register_source, unique
-from chronosplat.data.sources.fetch import fetch
+from chronosplat.data.sources.files import fetch
 from chronosplat.events import Events
 from chronosplat.shapes import InputError
 

@@ -11,7 +11,7 @@ import csv
 from pathlib import Path
 
 from chronosplat.data.sources.asset import Asset, Query, register_source
-from chronosplat.data.sources.fetch import hub_file, hub_names
+from chronosplat.data.sources.files import hub_file, hub_names
 from chronosplat.data.sources.folder import safe_uid
 from chronosplat.events import Events, warning
 from chronosplat.shapes import InputError
