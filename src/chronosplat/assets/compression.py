@@ -19,6 +19,7 @@ DRACO = "KHR_draco_mesh_compression"
 MESHOPT = ("KHR_meshopt_compression", "EXT_meshopt_compression")
 BASIS = "KHR_texture_basisu"
 BASIS_REMEDY = "convert its textures to PNG, JPEG or WebP"
+RATIO_MOST = 1024  # the vertex codec spends at least 2 bits on a byte plane of 256 vertices
 INSTALL = "run: pip install 'chronosplat[data]'"
 MODES, FILTERS = ("ATTRIBUTES", "TRIANGLES", "INDICES"), ("NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL", "COLOR")
 
@@ -53,7 +54,6 @@ def unpack_meshopt(file: GltfFile, index: int, length: int, packed: dict[str, An
         UnavailableError: meshopt is not installed.
     """
     name = f"buffer view {index}"
-    meshopt = decoder("meshopt", file, "meshopt")
     count, stride = file.natural(packed["count"], "count"), file.natural(packed["byteStride"], "byteStride")
     mode, kind = packed["mode"], packed.get("filter", "NONE")
     if count * stride != length or mode not in MODES or kind not in FILTERS:
@@ -61,6 +61,9 @@ def unpack_meshopt(file: GltfFile, index: int, length: int, packed: dict[str, An
     if not count:
         return b""
     data = file.part(packed, f"the compressed {name}")
+    if length > RATIO_MOST * len(data):
+        raise file.error(f"damaged: {name} states {length} bytes, more than its {len(data)} compressed bytes can hold")
+    meshopt = decoder("meshopt", file, "meshopt")
     try:
         return meshopt.decode_gltf_buffer(bytes(data), count, stride, mode, kind).tobytes()
     except (ValueError, RuntimeError) as error:

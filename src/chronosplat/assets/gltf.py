@@ -183,8 +183,8 @@ class GltfFile:
             if packed is None:
                 self._views[index] = self.part(view, f"buffer view {index}")
             else:
-                self._hold(self.natural(view["byteLength"], "byteLength"))
-                self._views[index] = compression.unpack_meshopt(self, index, view["byteLength"], packed)
+                self._views[index] = compression.unpack_meshopt(self, index, self.natural(view["byteLength"], "byteLength"), packed)
+                self._hold(len(self._views[index]))
         return self._views[index], view.get("byteStride")
 
     def _elements(self, view: int, offset: int, component: int, width: int, count: int) -> Array:

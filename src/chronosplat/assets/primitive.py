@@ -105,7 +105,9 @@ def repaired_weights(weights: Array, repairs: Repairs) -> Floats:
     repairs.add("vertices with negative skin weights repaired", int((finite & (weights < 0)).any(1).sum()))
     weights = np.where(finite & (weights > 0), weights, 0.0)
     total = weights.sum(1)
-    repairs.add("vertices with skin weights that do not sum to one; normalised", int((finite.all(1) & (np.abs(total - 1) > LOOSE_SUM)).sum()))
+    repairs.add(
+        "vertices with skin weights that do not sum to one; normalised", int((finite.all(1) & (np.abs(total - 1) > LOOSE_SUM)).sum())
+    )
     weights[~(total > 0), 0] = 1
     weights /= weights.max(1, keepdims=True)  # so that the sum of very large ones is finite
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
