@@ -15,8 +15,9 @@ import numpy as np
 
 from chronosplat.assets.animation import Channel, Skeleton, read_channels
 from chronosplat.assets.gltf import Array, GltfFile
-from chronosplat.assets.materials import TextureTable, base_texture, read_material, texture_coordinates
-from chronosplat.assets.mesh import Floats, Surface, unit, vertex_normals
+from chronosplat.assets.materials import TextureTable, coordinate_sets, read_material, texture_coordinates
+from chronosplat.assets.mesh import Floats, Part, Surface, unit, vertex_normals
+from chronosplat.assets.parts import dominant_joints
 from chronosplat.shapes import InputError
 
 log = logging.getLogger("chronosplat")
@@ -53,6 +54,8 @@ class _Parts:
     weights: list[Array] = field(default_factory=list)
     faces: list[Array] = field(default_factory=list)
     face_materials: list[Array] = field(default_factory=list)
+    face_parts: list[Array] = field(default_factory=list)
+    parts: dict[Part, int] = field(default_factory=dict)
     morphs: list[_Morph] = field(default_factory=list)
     count: int = 0
 
@@ -106,8 +109,8 @@ class GltfModel:
         for node in self.skeleton.order:
             if "mesh" in nodes[node]:
                 mesh = self.file.items("meshes")[nodes[node]["mesh"]]
-                for primitive in mesh["primitives"]:
-                    self._add_primitive(parts, node, mesh, primitive, materials)
+                for number, primitive in enumerate(mesh["primitives"]):
+                    self._add_primitive(parts, node, mesh, number, primitive, materials)
         if not sum(len(faces) for faces in parts.faces):
             raise self.file.error("has no triangles to render")
         influences = max(j.shape[1] for j in parts.joints)
@@ -116,17 +119,20 @@ class GltfModel:
         self._weights = np.concatenate([pad(w) for w in parts.weights]).astype(np.float32)
         self._positions, self._normals = np.concatenate(parts.positions), np.concatenate(parts.normals)
         self._morphs = parts.morphs
+        sets = max(uv.shape[1] for uv in parts.uvs)
         self.surface = Surface(
             faces=np.concatenate(parts.faces).astype(np.int32),
             face_materials=np.concatenate(parts.face_materials).astype(np.int32),
-            uvs=np.concatenate(parts.uvs).astype(np.float32),
+            uvs=np.concatenate([np.pad(uv, ((0, 0), (0, sets - uv.shape[1]))) for uv in parts.uvs]).astype(np.float32),
             colors=np.concatenate(parts.colors).astype(np.float32),
             materials=tuple(read_material(m, table) for m in materials),
             textures=tuple(table.textures),
+            face_parts=np.concatenate(parts.face_parts).astype(np.int32),
+            parts=tuple(parts.parts),
         )
 
     def _add_primitive(
-        self, parts: _Parts, node: int, mesh: dict[str, Any], primitive: dict[str, Any], materials: list[dict[str, Any]]
+        self, parts: _Parts, node: int, mesh: dict[str, Any], number: int, primitive: dict[str, Any], materials: list[dict[str, Any]]
     ) -> None:
         attributes = primitive["attributes"]
         faces = self._faces(primitive)
@@ -141,7 +147,7 @@ class GltfModel:
         normals = None
         if "NORMAL" in attributes:
             normals = np.nan_to_num(self.file.attribute(attributes, "NORMAL", count), nan=0.0, posinf=0.0, neginf=0.0)
-        uvs = [texture_coordinates(self.file, attributes, t, count) for t in (base_texture(material), material.get("emissiveTexture"))]
+        uvs = [texture_coordinates(self.file, attributes, reference, count) for reference in coordinate_sets(material)[0]]
         joints, weights = self._skinning(node, attributes, count)
         if self._mirrored(node, weights):  # a mirrored node reverses the winding (glTF 2.0, section 3.7.4)
             faces = faces[:, ::-1]
@@ -156,6 +162,8 @@ class GltfModel:
         parts.weights.append(weights)
         parts.faces.append(faces + parts.count)
         parts.face_materials.append(np.full(len(faces), index))
+        moved_by = [Part(node, number, self._palette[joint][0]) for joint in dominant_joints(faces, joints, weights)]
+        parts.face_parts.append(np.array([parts.parts.setdefault(part, len(parts.parts)) for part in moved_by], np.int32))
         parts.count += count
 
     def _mirrored(self, node: int, weights: Array) -> bool:
