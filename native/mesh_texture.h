@@ -65,16 +65,27 @@ INLINE Neighbours neighbours(float u, int wrap, int n) {
     return {first < 0 ? 0 : first, second < n ? second : n - 1, at - low};
 }
 
+// A texel in linear light, alpha last; linear ones are still times 255.
+template <bool SRGB> INLINE vfloat4 texel(const uint8_t* p, const Encoding& code) {
+    if constexpr (SRGB) {
+        const float *color = code.decoded[1], *alpha = code.decoded[0];
+        return vfloat4{color[p[0]], color[p[1]], color[p[2]], alpha[p[3]]};
+    }
+    typedef uint8_t vbyte4 __attribute__((vector_size(4)));
+    vbyte4 bytes;
+    memcpy(&bytes, p, 4);
+    return __builtin_convertvector(bytes, vfloat4);
+}
+
 // Bilinear lookup in one level of `texels`.
-INLINE void bilinear(const uint8_t* texels, int width, int height, const MeshTexture& t, const Encoding& code, float u, float v, float out[4]) {
+template <bool SRGB> INLINE vfloat4 bilinear(const uint8_t* texels, int width, int height, const MeshTexture& t, const Encoding& code, float u, float v) {
     Neighbours x = neighbours(u, t.wrap_u, width), y = neighbours(v, t.wrap_v, height);
-    const uint8_t *a = texels + 4 * ((int64_t)y.first * width + x.first), *b = texels + 4 * ((int64_t)y.first * width + x.second);
-    const uint8_t *c = texels + 4 * ((int64_t)y.second * width + x.first), *d = texels + 4 * ((int64_t)y.second * width + x.second);
+    const uint8_t *upper = texels + 4 * (int64_t)y.first * width, *lower = texels + 4 * (int64_t)y.second * width;
+    vfloat4 a = texel<SRGB>(upper + 4 * (int64_t)x.first, code), b = texel<SRGB>(upper + 4 * (int64_t)x.second, code);
+    vfloat4 c = texel<SRGB>(lower + 4 * (int64_t)x.first, code), d = texel<SRGB>(lower + 4 * (int64_t)x.second, code);
     float w00 = (1 - x.share) * (1 - y.share), w01 = x.share * (1 - y.share), w10 = (1 - x.share) * y.share, w11 = x.share * y.share;
-    const float* color = code.decoded[t.srgb != 0];
-    for (int k = 0; k < 3; k++) out[k] = w00 * color[a[k]] + w01 * color[b[k]] + w10 * color[c[k]] + w11 * color[d[k]];
-    const float* alpha = code.decoded[0];
-    out[3] = w00 * alpha[a[3]] + w01 * alpha[b[3]] + w10 * alpha[c[3]] + w11 * alpha[d[3]];
+    vfloat4 value = w00 * a + w01 * b + w10 * c + w11 * d;
+    return SRGB ? value : value * (1.f / 255);
 }
 
 INLINE Color nearest(const uint8_t* texels, const MeshTexture& t, const Encoding& code, float u, float v) {
@@ -98,30 +109,35 @@ INLINE float log2_of(float x) {
     return (float)exponent + 2.8853900817779268f * t * series;
 }
 
-// Trilinear lookup. `dx` and `dy` are the steps of (u, v) across the footprint; without them the full size is read.
+// Lookup at a level between two of the texture's.
+template <bool SRGB> static Color trilinear(const MeshTexture& t, const uint8_t* texels, const Encoding& code, float u, float v, float level) {
+    int most = t.levels - 1, whole = level < most ? (int)level : most, width = t.width, height = t.height;
+    for (int k = 0; k < whole; k++) {
+        texels += 4 * (int64_t)width * height;
+        width = width > 1 ? width / 2 : 1, height = height > 1 ? height / 2 : 1;
+    }
+    vfloat4 out = bilinear<SRGB>(texels, width, height, t, code, u, v);
+    float share = level - whole;
+    if (whole < most && share > 0) {
+        texels += 4 * (int64_t)width * height;
+        vfloat4 next = bilinear<SRGB>(texels, width > 1 ? width / 2 : 1, height > 1 ? height / 2 : 1, t, code, u, v);
+        out += share * (next - out);
+    }
+    return {out[0], out[1], out[2], out[3]};
+}
+
+// The texture at (u, v). `dx` and `dy` are the steps of (u, v) across the footprint; without them the full size is read.
 static Color texture_at(const MeshScene& s, const Encoding& code, int index, const float uv[2], const float* dx, const float* dy) {
     const MeshTexture& t = s.texture[index];
     const uint8_t* texels = s.texels + 4 * t.offset;
-    float level = 0, out[4], next[4];
+    float level = 0;
     if (dx) {
         float ux = dx[0] * t.width, vx = dx[1] * t.height, uy = dy[0] * t.width, vy = dy[1] * t.height;
         float across = ux * ux + vx * vx, down = uy * uy + vy * vy, longest = across > down ? across : down;
         if (longest > 1) level = longest < 1e30f ? 0.5f * log2_of(longest) : 1e3f;
         if (level == 0 && t.nearest) return nearest(texels, t, code, uv[0], uv[1]);
     }
-    int most = t.levels - 1, whole = level < most ? (int)level : most, width = t.width, height = t.height;
-    for (int k = 0; k < whole; k++) {
-        texels += 4 * (int64_t)width * height;
-        width = width > 1 ? width / 2 : 1, height = height > 1 ? height / 2 : 1;
-    }
-    bilinear(texels, width, height, t, code, uv[0], uv[1], out);
-    float share = level - whole;
-    if (whole < most && share > 0) {
-        texels += 4 * (int64_t)width * height;
-        bilinear(texels, width > 1 ? width / 2 : 1, height > 1 ? height / 2 : 1, t, code, uv[0], uv[1], next);
-        for (int k = 0; k < 4; k++) out[k] += share * (next[k] - out[k]);
-    }
-    return {out[0], out[1], out[2], out[3]};
+    return t.srgb ? trilinear<true>(t, texels, code, uv[0], uv[1], level) : trilinear<false>(t, texels, code, uv[0], uv[1], level);
 }
 
 }  // namespace CHRONOSPLAT_ISA

@@ -133,9 +133,9 @@ def read_material(material: Reference, table: TextureTable) -> Material:
 
 def dielectric(extensions: Reference) -> tuple[float, float, float]:
     """Return the reflectance of the non-metallic part (KHR_materials_ior, KHR_materials_specular; textures are ignored)."""
-    ior = float(extensions.get("KHR_materials_ior", {}).get("ior", 1.5))
-    specular = extensions.get("KHR_materials_specular", {})
-    level = ((ior - 1) / (ior + 1)) ** 2 * float(specular.get("specularFactor", 1.0)) if ior > 0 else 1.0
+    ior, specular = extensions.get("KHR_materials_ior", {}).get("ior"), extensions.get("KHR_materials_specular", {})
+    plain = 0.04 if ior is None else ((float(ior) - 1) / (float(ior) + 1)) ** 2
+    level = plain * float(specular.get("specularFactor", 1.0))
     r, g, b = (min(level * float(c), 1.0) for c in specular.get("specularColorFactor", (1, 1, 1)))
     return r, g, b
 

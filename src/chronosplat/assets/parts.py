@@ -13,7 +13,8 @@ def dominant_joints(faces: NDArray[np.integer], joints: NDArray[np.integer], wei
         joints, weights: [P, K] of the vertices.
     """
     count = len(faces)
-    candidates, amounts = joints[faces].reshape(count, -1), weights[faces].reshape(count, -1)
+    width = 3 * joints.shape[1]
+    candidates, amounts = joints[faces].reshape(count, width), weights[faces].reshape(count, width)
     best, most = candidates[:, 0].copy(), np.full(count, -1.0)
     for k in range(candidates.shape[1]):
         total = (amounts * (candidates == candidates[:, k : k + 1])).sum(1)
