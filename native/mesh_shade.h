@@ -209,8 +209,10 @@ static Color shade_pbr(const Stage& stage, const View& view, const MeshMaterial&
     float mirror = 2 * nv * n[1] - eye[1], reach = 1 - alpha / 3;
     Color shadow = slot(stage, m, SLOT_OCCLUSION, p, footprint);
     float open = 1 + m.occlusion * (shadow.r - 1);
+    float gain[3], albedo = scale + offset;  // light that a rough surface scatters more than once (Fdez-Aguera 2019)
     for (int k = 0; k < 3; k++) {
-        float reflected = f0[k] * scale + offset, middle = 0.5f * (s.sky[k] + s.ground[k]), tilt = 0.5f * (s.sky[k] - s.ground[k]);
+        gain[k] = 1 + f0[k] * (1 / albedo - 1);
+        float reflected = (f0[k] * scale + offset) * gain[k], middle = 0.5f * (s.sky[k] + s.ground[k]), tilt = 0.5f * (s.sky[k] - s.ground[k]);
         out[k] = open * ((1 - reflected) * diffuse[k] * sky_diffuse(s, k, n[1]) + reflected * (middle + tilt * reach * mirror));
     }
     for (int i = 0; i < s.lights; i++) {
@@ -223,7 +225,7 @@ static Color shade_pbr(const Stage& stage, const View& view, const MeshMaterial&
         float x = 1 - vh, fifth = x * x * x * x * x;
         for (int k = 0; k < 3; k++) {
             float fresnel = f0[k] + (1 - f0[k]) * fifth;
-            out[k] += s.light_colors[3 * i + k] * nl * ((1 - fresnel) * diffuse[k] + fresnel * lobe);
+            out[k] += s.light_colors[3 * i + k] * nl * ((1 - fresnel) * diffuse[k] + fresnel * gain[k] * lobe);
         }
     }
     return with_emission(stage, m, p, {out[0], out[1], out[2], c.a}, footprint);

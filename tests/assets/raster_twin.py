@@ -175,7 +175,8 @@ def shade(scene: Scene, face: int, pixel: Array) -> Array:
     above, below = sky(lights)
     r = np.array([1 - roughness, 0.0425 - 0.0275 * roughness, 1.04 - 0.572 * roughness, 0.022 * roughness - 0.04])
     bend = min(r[0] ** 2, 2 ** (-9.28 * nv)) * r[0] + r[1]
-    reflected = f0 * (r[2] - 1.04 * bend) + r[3] + 1.04 * bend
+    gain = 1 + f0 * (1 / (r[2] + r[3]) - 1)
+    reflected = gain * (f0 * (r[2] - 1.04 * bend) + r[3] + 1.04 * bend)
     mirror = 2 * nv * n[1] - view[1]
     shadow = 1 + m.occlusion * (slot(scene, face, 4, pixel, 1.0)[0] - 1)
     middle, tilt = (above + below) / 2, (above - below) / 2
@@ -190,7 +191,7 @@ def shade(scene: Scene, face: int, pixel: Array) -> Array:
         smith = nl * np.sqrt(nv**2 * (1 - alpha2) + alpha2) + nv * np.sqrt(nl**2 * (1 - alpha2) + alpha2)
         fresnel = f0 + (1 - f0) * (1 - np.clip(dot(view, half), 0, 1)) ** 5
         irradiance = np.pi * energy * nl
-        out = out + irradiance * ((1 - fresnel) * diffuse / np.pi + fresnel * distribution * 0.5 / smith)
+        out = out + irradiance * ((1 - fresnel) * diffuse / np.pi + fresnel * gain * distribution * 0.5 / smith)
     return np.array([*np.clip(out + emission, 0, 1), opacity])
 
 

@@ -70,12 +70,10 @@ def test_images_equal_those_of_the_twin(modes: tuple[int, ...], samples: int, li
     scene = raster_twin.Scene(surface, positions.astype(float), normals.astype(float), cameras, LIGHTS[lights], samples)
     expected = raster_twin.render(scene)
     assert (expected.rgba[..., 3] > 0).mean() > 0.2
-    # a sample within rounding of an edge, or two surfaces within rounding of each other, may fall either way
-    alike = np.abs(found.rgba[0] / 255.0 - expected.rgba).max(-1) <= 1.01 / 255
-    assert alike.mean() >= 0.995
-    np.testing.assert_allclose(found.depth[0][alike], expected.depth[alike], atol=2e-4)
-    np.testing.assert_allclose(found.normals[0][alike], expected.normals[alike], atol=2e-3)
-    assert np.array_equal(found.parts[0][alike], expected.parts[alike])
+    assert np.abs(found.rgba[0] / 255.0 - expected.rgba).max() <= 0.6 / 255
+    np.testing.assert_allclose(found.depth[0], expected.depth, atol=1e-5)
+    np.testing.assert_allclose(found.normals[0], expected.normals, atol=3e-5)
+    assert np.array_equal(found.parts[0], expected.parts)
 
 
 def test_faces_across_the_near_plane_are_clipped() -> None:

@@ -12,7 +12,8 @@ Color = tuple[float, float, float]
 PROBES = 256  # directions in which the brightest surface is searched
 
 
-# L4GM's four suns (key, fill, rim, bottom) in +Y-up axes; Blender's sun energy divided by pi is the Lambert factor.
+# L4GM's four suns (key, fill, rim, bottom) in +Y-up axes; Blender's sun energy divided by pi is the Lambert factor. The rim's
+# angles in L4GM's script, (-45, 0, -225) degrees, put it where the key is; here it stands behind, as a rim does.
 L4GM_DIRECTIONS = unit(np.array([(-0.5, 0.7071, 0.5), (0.5, 0.7071, -0.5), (-0.5, 0.7071, -0.5), (0.0, -1.0, 0.0)]))
 L4GM_ENERGIES = np.array([4, 3, 4, 2], np.float32) / np.float32(np.pi)
 
@@ -38,7 +39,7 @@ class Lights:
     def colors(self) -> Floats:
         """``energies`` as [L, 3]."""
         energies = np.asarray(self.energies, np.float32)
-        return np.ascontiguousarray(np.broadcast_to(energies.reshape(len(energies), -1), (len(energies), 3)))
+        return np.ascontiguousarray(np.broadcast_to(energies[:, None] if energies.ndim == 1 else energies, (len(energies), 3)))
 
     def scaled(self, factor: float) -> Lights:
         """Return the rig with all radiance multiplied by ``factor``."""
