@@ -15,8 +15,9 @@ import numpy as np
 from chronosplat.assets.animation import Channel, Skeleton, read_channels
 from chronosplat.assets.compression import unpack_draco
 from chronosplat.assets.gltf import Array, GltfFile
-from chronosplat.assets.materials import TextureTable, base_texture, read_material, texture_coordinates
-from chronosplat.assets.mesh import Floats, Surface, unit
+from chronosplat.assets.materials import TextureTable, coordinate_sets, read_material, texture_coordinates
+from chronosplat.assets.mesh import Floats, Part, Surface, unit
+from chronosplat.assets.parts import dominant_joints
 from chronosplat.assets.primitive import Morph, check_size, read_morph, rest_normals, skin_weights, triangles
 from chronosplat.assets.repairs import Repairs
 from chronosplat.events import Events, logged
@@ -45,6 +46,8 @@ class _Parts:
     weights: list[Array] = field(default_factory=list)
     faces: list[Array] = field(default_factory=list)
     face_materials: list[Array] = field(default_factory=list)
+    face_parts: list[Array] = field(default_factory=list)
+    parts: dict[Part, int] = field(default_factory=dict)
     morphs: list[Morph] = field(default_factory=list)
     count: int = 0
 
@@ -108,8 +111,8 @@ class GltfModel:
         for node in self.skeleton.order:
             if "mesh" in nodes[node]:
                 mesh = self.file.items("meshes")[nodes[node]["mesh"]]
-                for primitive in mesh["primitives"]:
-                    self._add_primitive(parts, node, mesh, primitive, materials, repairs)
+                for number in range(len(mesh["primitives"])):
+                    self._add_primitive(parts, node, mesh, number, materials, repairs)
         if not sum(len(faces) for faces in parts.faces):
             raise self.file.error("has no triangles to render")
         influences = max(j.shape[1] for j in parts.joints)
@@ -118,18 +121,22 @@ class GltfModel:
         self._weights = np.concatenate([pad(w) for w in parts.weights]).astype(np.float32)
         self._positions, self._normals = np.concatenate(parts.positions), np.concatenate(parts.normals)
         self._morphs = parts.morphs
+        sets = max(uv.shape[1] for uv in parts.uvs)
         self.surface = Surface(
             faces=np.concatenate(parts.faces).astype(np.int32),
             face_materials=np.concatenate(parts.face_materials).astype(np.int32),
-            uvs=np.concatenate(parts.uvs).astype(np.float32),
+            uvs=np.concatenate([np.pad(uv, ((0, 0), (0, sets - uv.shape[1]))) for uv in parts.uvs]).astype(np.float32),
             colors=np.concatenate(parts.colors).astype(np.float32),
             materials=tuple(read_material(m, table) for m in materials),
             textures=tuple(table.textures),
+            face_parts=np.concatenate(parts.face_parts).astype(np.int32),
+            parts=tuple(parts.parts),
         )
 
     def _add_primitive(
-        self, parts: _Parts, node: int, mesh: dict[str, Any], primitive: dict[str, Any], materials: list[dict[str, Any]], repairs: Repairs
+        self, parts: _Parts, node: int, mesh: dict[str, Any], number: int, materials: list[dict[str, Any]], repairs: Repairs
     ) -> None:
+        primitive = mesh["primitives"][number]
         attributes = primitive["attributes"]
         unpack_draco(self.file, primitive)
         faces = triangles(self.file, primitive)
@@ -140,7 +147,7 @@ class GltfModel:
         index = primitive.get("material", len(materials) - 1)
         material = materials[index]
         normals = rest_normals(self.file, attributes, positions, faces, repairs)
-        uvs = [texture_coordinates(self.file, attributes, t, count) for t in (base_texture(material), material.get("emissiveTexture"))]
+        uvs = [texture_coordinates(self.file, attributes, reference, count) for reference in coordinate_sets(material)[0]]
         joints, weights = self._skinning(node, attributes, count, repairs)
         if self._mirrored(node, weights):  # a mirrored node reverses the winding (glTF 2.0, section 3.7.4)
             faces = faces[:, ::-1]
@@ -155,6 +162,8 @@ class GltfModel:
         parts.weights.append(weights)
         parts.faces.append(faces + parts.count)
         parts.face_materials.append(np.full(len(faces), index))
+        moved_by = [Part(node, number, self._palette[joint][0]) for joint in dominant_joints(faces, joints, weights)]
+        parts.face_parts.append(np.array([parts.parts.setdefault(part, len(parts.parts)) for part in moved_by], np.int32))
         parts.count += count
 
     def _mirrored(self, node: int, weights: Array) -> bool:
