@@ -77,14 +77,14 @@ struct Painter {
     Color shade(const Group& g, float sign, int X, int Y) {
         const MeshMaterial& m = stage.s.material[stage.s.face_materials[g.face]];
         if (stage.s.shading == SHADING_PBR) return shade_pbr(stage, view, m, g.point, g.normal, sign, (float)frame.S);
-        if (m.alpha_mode == 2) return shade_lambert(stage, view, m, g.point);
+        if (m.alpha_mode == 2) return shade_lambert(stage, view, m, g.point, (float)frame.S);
         Color sum{0, 0, 0, 1};
         int shaded = 0;
         for (int i = 0; i < frame.S * frame.S; i++) {
             Point p;
             if (pixel.of_sample[i] < 0 || &pixel.groups[pixel.of_sample[i]] != &g) continue;
             if (!locate(stage, view, g.face, X + i % frame.S + 0.5f, Y + i / frame.S + 0.5f, p)) continue;
-            Color one = shade_lambert(stage, view, m, p);
+            Color one = shade_lambert(stage, view, m, p, 0);
             sum.r += one.r, sum.g += one.g, sum.b += one.b, shaded++;
         }
         if (shaded) sum.r /= shaded, sum.g /= shaded, sum.b /= shaded;

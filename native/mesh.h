@@ -8,7 +8,7 @@
 extern "C" {
 
 enum MeshShading {
-    SHADING_LAMBERT = 0,  // diffuse only, every sample shaded, textures at full size
+    SHADING_LAMBERT = 0,  // diffuse only, every opaque sample shaded, textures at full size
     SHADING_PBR = 1,      // metallic-roughness, every face shaded once per pixel, mip-mapped textures and normal maps
 };
 

@@ -99,9 +99,9 @@ INLINE float sky_diffuse(const MeshScene& s, int k, float up) {
 }
 
 // Lambertian shading, the normal on the side of the eye.
-static Color shade_lambert(const Stage& stage, const View& view, const MeshMaterial& m, const Point& p) {
+static Color shade_lambert(const Stage& stage, const View& view, const MeshMaterial& m, const Point& p, float footprint) {
     const MeshScene& s = stage.s;
-    Color c = base_color(stage, m, p, 0);
+    Color c = base_color(stage, m, p, footprint);
     if (!m.unlit) {
         float n[3], at[3];
         interpolate<3>(s.normals, p.v, p.w, n);
@@ -116,7 +116,7 @@ static Color shade_lambert(const Stage& stage, const View& view, const MeshMater
         }
         c = {c.r * light[0], c.g * light[1], c.b * light[2], c.a};
     }
-    return with_emission(stage, m, p, c, 0);
+    return with_emission(stage, m, p, c, footprint);
 }
 
 // 2^x for x in [-126, 0]: degree-5 minimax on the fraction.

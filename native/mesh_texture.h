@@ -127,17 +127,32 @@ template <bool SRGB> static Color trilinear(const MeshTexture& t, const uint8_t*
 }
 
 // The texture at (u, v). `dx` and `dy` are the steps of (u, v) across the footprint; without them the full size is read.
+// Where a colour's footprint is longer than wide, up to four lookups lie along it. Levels are half a step sharper than the
+// footprint, as lookups blur too (docs/rasteriser.md, "Textures").
 static Color texture_at(const MeshScene& s, const Encoding& code, int index, const float uv[2], const float* dx, const float* dy) {
     const MeshTexture& t = s.texture[index];
+    const int most = t.srgb ? 4 : 1;
     const uint8_t* texels = s.texels + 4 * t.offset;
-    float level = 0;
-    if (dx) {
-        float ux = dx[0] * t.width, vx = dx[1] * t.height, uy = dy[0] * t.width, vy = dy[1] * t.height;
-        float across = ux * ux + vx * vx, down = uy * uy + vy * vy, longest = across > down ? across : down;
-        if (longest > 1) level = longest < 1e30f ? 0.5f * log2_of(longest) : 1e3f;
-        if (level == 0 && t.nearest) return nearest(texels, t, code, uv[0], uv[1]);
+    auto look = [&](float u, float v, float level) {
+        return t.srgb ? trilinear<true>(t, texels, code, u, v, level) : trilinear<false>(t, texels, code, u, v, level);
+    };
+    if (!dx) return look(uv[0], uv[1], 0);
+    float ux = dx[0] * t.width, vx = dx[1] * t.height, uy = dy[0] * t.width, vy = dy[1] * t.height;
+    float across = ux * ux + vx * vx, down = uy * uy + vy * vy, longest = across > down ? across : down;
+    if (!(longest > 1)) return t.nearest ? nearest(texels, t, code, uv[0], uv[1]) : look(uv[0], uv[1], 0);
+    if (!(longest < 1e30f)) return look(uv[0], uv[1], 1e3f);
+    float area = std::fabs(ux * vy - vx * uy), ratio = longest / (area > 1 ? area : 1);  // length over width; a texel is wide enough
+    int taps = ratio < most ? (int)(ratio + 0.75f) : most;
+    float level = 0.5f * log2_of(longest / (taps * taps)) - 0.5f;
+    level = level > 0 ? level : 0;
+    const float* step = across > down ? dx : dy;
+    Color sum{0, 0, 0, 0};
+    for (int k = 0; k < taps; k++) {
+        float at = (k + 0.5f) / taps - 0.5f;
+        Color c = look(uv[0] + at * step[0], uv[1] + at * step[1], level);
+        sum = {sum.r + c.r, sum.g + c.g, sum.b + c.b, sum.a + c.a};
     }
-    return t.srgb ? trilinear<true>(t, texels, code, uv[0], uv[1], level) : trilinear<false>(t, texels, code, uv[0], uv[1], level);
+    return {sum.r / taps, sum.g / taps, sum.b / taps, sum.a / taps};
 }
 
 }  // namespace CHRONOSPLAT_ISA

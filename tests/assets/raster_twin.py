@@ -114,11 +114,18 @@ def slot(scene: Scene, face: int, which: int, pixel: Array, footprint: float) ->
     if footprint == 0:
         return lookup(texture, levels[0], uv)
     size = np.array(levels[0].shape[1::-1])
-    longest = max(np.linalg.norm((right - uv) * size), np.linalg.norm((below - uv) * size)) / step * footprint
-    at = min(max(np.log2(max(longest, 1e-30)), 0), len(levels) - 1)
+    steps = np.array([right - uv, below - uv]) / step * footprint  # of (u, v) across the footprint
+    lengths = np.linalg.norm(steps * size, axis=1)
+    longest = lengths.max()
+    if longest <= 1:
+        return lookup(texture, levels[0], uv)
+    width = max(abs(np.linalg.det(steps * size)), 1) / longest
+    taps = int(min(longest / width + 0.75, 4)) if texture.srgb else 1
+    places = [uv + steps[lengths.argmax()] * ((k + 0.5) / taps - 0.5) for k in range(taps)]
+    at = min(max(np.log2(longest / taps) - 0.5, 0), len(levels) - 1)
     low = min(int(at), len(levels) - 1)
     high = min(low + 1, len(levels) - 1)
-    return (1 - at + low) * lookup(texture, levels[low], uv) + (at - low) * lookup(texture, levels[high], uv)
+    return np.mean([(1 - at + low) * lookup(texture, levels[low], p) + (at - low) * lookup(texture, levels[high], p) for p in places], 0)
 
 
 def base_color(scene: Scene, face: int, pixel: Array, footprint: float) -> Array:
