@@ -158,7 +158,8 @@ class GltfFile:
             raise self.error(f"needs {uri[:80]} in the same folder, which is missing")
         return mapped(file)
 
-    def _buffer(self, index: int) -> Bytes:
+    def buffer(self, index: int) -> Bytes:
+        """Return the bytes of a buffer."""
         if index not in self._buffers:
             buffer = self.items("buffers")[index]
             data, length = self._resource(buffer["uri"]) if "uri" in buffer else self._binary, buffer["byteLength"]
@@ -169,7 +170,7 @@ class GltfFile:
 
     def part(self, view: dict[str, Any], name: str) -> Bytes:
         """Return the bytes of a buffer that ``view`` names by its buffer, byteOffset and byteLength."""
-        data = self._buffer(view["buffer"])
+        data = self.buffer(view["buffer"])
         start, length = self.natural(view.get("byteOffset", 0), "byteOffset"), self.natural(view["byteLength"], "byteLength")
         if start + length > len(data):
             raise self.error(f"damaged: {name} ends at byte {start + length} of a buffer of {len(data)} bytes")
@@ -270,13 +271,17 @@ class GltfFile:
             raise self.error(f"{what} holds {bad} NaN or infinite values")
         return values
 
+    def encoded_image(self, index: int) -> Bytes:
+        """Return an image as the file holds it."""
+        image = self.items("images")[index]
+        return self.view(image["bufferView"])[0] if "bufferView" in image else self._resource(image["uri"])
+
     def image(self, index: int) -> Image.Image:
         """Decode an image to RGBA."""
-        image = self.items("images")[index]
         self._images += 1
         if self._images > IMAGES_MOST:
             raise self.error(f"uses more than {IMAGES_MOST} images")
-        data = self.view(image["bufferView"])[0] if "bufferView" in image else self._resource(image["uri"])
+        data = self.encoded_image(index)
         if compression.is_basis(data):
             raise self.error(f"image {index} is a Basis texture, which is not decoded; {compression.BASIS_REMEDY}")
         try:
