@@ -10,7 +10,6 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +185,7 @@ def test_a_damaged_clip_is_named_by_the_stream(tmp_path: Path) -> None:
     address = data_set(tmp_path, clips=2)
     file = tmp_path / "shard-000000.tar"
     file.write_bytes(file.read_bytes()[:600])
-    with pytest.raises(InputError, match="is damaged .*data verify"):
+    with pytest.raises(InputError, match=r"is damaged .*data verify"):
         take(SampleStream(ClipSet(address), DRAW, StreamOptions(batch=2)), 1)
 
 

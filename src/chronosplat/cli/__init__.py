@@ -24,6 +24,9 @@ VERBS = {
     "eval": ("evaluation", "Eval", "measure a model on captures, beside baselines"),
     "train": ("training", "Train", "train a 4D-LRM on procedural objects and .glb files"),
     "data render": ("training", "DataRender", "render an animated .glb or a procedural object as a capture"),
+    "data pack": ("shards", "Pack", "pack captures and other layouts into shards, or shards into other layouts"),
+    "data inspect": ("shards", "Inspect", "describe a data set: statistics and a contact sheet"),
+    "data verify": ("shards", "Verify", "find damaged shards and the clips that are lost"),
     "demo": ("scene", "Demo", "make a moving creature, reconstruct it, and compare"),
     "info": ("scene", "Info", "describe the installation, or a scene, weights or capture file"),
 }
