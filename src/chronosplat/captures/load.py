@@ -1,4 +1,4 @@
-"""``load_capture``: load a folder, a transforms JSON or a video, subsampled and resized while it is decoded."""
+"""``load_capture``: load a folder (of any layout), a transforms JSON or a video, subsampled and resized while it is decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from chronosplat.captures.decode import SUFFIXES
 from chronosplat.captures.object_video import VideoOptions
-from chronosplat.captures.transforms import find_json, has_split, load_transforms
+from chronosplat.captures.registry import layout_of, layouts
+from chronosplat.captures.transforms import find_json, has_split, load_described, load_transforms, transforms_file
 from chronosplat.captures.video import MAX_FRAMES, load_image, load_video
 from chronosplat.captures.views import Views, evenly
 from chronosplat.events import Notice, info
@@ -81,7 +82,9 @@ def load_capture(
         check_memory(counted[0], new)
         return new
 
-    if path.is_dir() or path.suffix.lower() == ".json":
+    if path.is_dir() and transforms_file(path, split) is None:
+        views = load_described(layout_of(path, split).describe(path, split), split, choose, resize)
+    elif path.is_dir() or path.suffix.lower() == ".json":
         file = find_json(path, split) if path.is_dir() else path
         views = load_transforms(file, split, choose, resize)
     elif is_video(path):
@@ -136,6 +139,11 @@ def fitted_size(width: int, height: int, size: int | None = None) -> tuple[int, 
 
 def _rounded(old: tuple[int, int], new: tuple[int, int]) -> Notice:
     return info("resized", f"images resized from {old[0]}x{old[1]} to {new[0]}x{new[1]}, divisible by {MULTIPLE}")
+
+
+def is_capture(path: Path) -> bool:
+    """Whether a folder holds a capture."""
+    return path.is_dir() and (transforms_file(path, "train") is not None or any(layout.splits(path) for layout in layouts()))
 
 
 def is_video(path: Path) -> bool:

@@ -23,6 +23,7 @@ from torch import Tensor
 from chronosplat.cameras import Cameras
 from chronosplat.captures.background import border_pixels, remove_background, uniform_background, uniform_notice
 from chronosplat.captures.object_image import has_alpha, opened_image
+from chronosplat.captures.registry import Described, layouts
 from chronosplat.captures.views import Views, collected, resize_premultiplied
 from chronosplat.events import Notice, info
 from chronosplat.shapes import InputError
@@ -40,14 +41,21 @@ def find_json(folder: Path, split: str) -> Path:
     Raises:
         InputError: neither exists.
     """
-    for name in (f"transforms_{split}.json", "transforms.json"):
-        if (folder / name).is_file():
-            return folder / name
-    raise InputError(f"{folder}: no capture in it; expected transforms_{split}.json or transforms.json, or give a video file")
+    path = transforms_file(folder, split)
+    if path is None:
+        raise InputError(f"{folder}: no capture in it; expected transforms_{split}.json or transforms.json, or give a video file")
+    return path
+
+
+def transforms_file(folder: Path, split: str) -> Path | None:
+    """Return a folder's transforms file of a split, if it has one."""
+    return next((folder / name for name in (f"transforms_{split}.json", "transforms.json") if (folder / name).is_file()), None)
 
 
 def has_split(path: Path, split: str) -> bool:
-    """Whether a capture has a split: a transforms file, or nerfstudio's list of file names."""
+    """Whether a capture has a split: a transforms file, nerfstudio's list of file names, or what its layout says."""
+    if path.is_dir() and transforms_file(path, split) is None:
+        return any(split in layout.splits(path) for layout in layouts())
     if path.is_dir() and (path / f"transforms_{split}.json").is_file():
         return True
     common = path / "transforms.json" if path.is_dir() else path
@@ -57,7 +65,14 @@ def has_split(path: Path, split: str) -> bool:
 def load_transforms(
     path: Path, split: str, choose: Callable[[int], list[int]] | None = None, resize: Callable[[Size], Size] | None = None
 ) -> Views:
-    """Load a capture.
+    """Load a transforms file; see :func:`load_described`."""
+    return load_described(Described(_read_json(path), path), split, choose, resize)
+
+
+def load_described(
+    capture: Described, split: str, choose: Callable[[int], list[int]] | None = None, resize: Callable[[Size], Size] | None = None
+) -> Views:
+    """Load a capture from its description.
 
     Args:
         choose: maps the number of frames to the indices to read; None reads all.
@@ -67,13 +82,13 @@ def load_transforms(
         InputError: invalid JSON, no frames, missing or non-rigid poses, invalid numbers, missing or non-positive intrinsics, or
             images that are missing, undecodable or of different sizes.
     """
-    meta = _read_json(path)
+    path, meta = capture.path, capture.meta
     every = _frames_of_split(path, meta, split)
     chosen = range(len(every)) if choose is None else choose(len(every))
     frames = {index: every[index] for index in chosen}
     files = {index: _image_file(path, index, frame) for index, frame in frames.items()}
     poses = torch.tensor(np.stack([_pose(path, index, frame) for index, frame in frames.items()]))
-    notices: list[Notice] = []
+    notices = list(capture.notices)
     times = _times(path, meta, frames, notices)
     if any(frame.get(k, meta.get(k)) for frame in frames.values() for k in DISTORTION):
         notices.append(info("distortion-ignored", f"{path.name}: lens distortion is ignored; undistort the images for exact results"))
@@ -83,7 +98,8 @@ def load_transforms(
     pixels = collected((reader.read(index, new) for index in frames), torch.empty(len(frames), new[1], new[0], 4, dtype=torch.uint8))
     Ks = torch.stack([_intrinsics(path, index, meta, frame, *reader.size) for index, frame in frames.items()])
     cameras = Cameras.from_opengl_c2w(poses, Ks, *reader.size).to(dtype=torch.float32).resized(*new)
-    return Views(pixels=pixels, cameras=cameras, times=times, up=torch.tensor([0.0, 0.0, 1.0]), notices=tuple(notices))
+    up = None if capture.up is None else torch.tensor(capture.up)
+    return Views(pixels=pixels, cameras=cameras, times=times, up=up, notices=tuple(notices))
 
 
 def load_cameras(path: Path, split: str = "train") -> tuple[Cameras, Tensor | None]:

@@ -25,6 +25,9 @@ VERBS = {
     "train": ("training", "Train", "train a 4D-LRM on procedural objects and .glb files"),
     "data render": ("data", "DataRender", "render animated .glb files to a data set of clips, or one of them as a capture"),
     "data status": ("data", "DataStatus", "say how far a data set is, wherever it is being rendered"),
+    "data pack": ("shards", "Pack", "pack captures and other layouts into shards, or shards into other layouts"),
+    "data inspect": ("shards", "Inspect", "describe a data set: statistics and a contact sheet"),
+    "data verify": ("shards", "Verify", "find damaged shards and the clips that are lost"),
     "demo": ("scene", "Demo", "make a moving creature, reconstruct it, and compare"),
     "info": ("scene", "Info", "describe the installation, or a scene, weights or capture file"),
 }

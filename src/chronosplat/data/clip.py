@@ -29,7 +29,7 @@ class ClipInfo:
         viewmats: [T, V, 4, 4] float32, world to camera, OpenCV axes; [V, 4, 4] of cameras that stand still is accepted too.
         Ks: [T, V, 3, 3] float32, pixels; [V, 3, 3] is accepted too.
         width, height: of the images, in pixels.
-        seconds: [T] float64, in the animation's time, strictly monotonic (a clip may run backwards).
+        seconds: [T] float64, in the animation's time, never turning round (a clip may run backwards).
         groups: view indices by name: ``fixed`` (L4GM's ring), ``random``, ``canonical`` (front, right, back, left), ``moving``.
         facts: plain JSON: source, licence, attribution, placement, lights, renderer.
 
@@ -51,8 +51,8 @@ class ClipInfo:
             raise InputError(f"clip {self.key[:80]!r}: expected a key of 1 to 80 lower-case letters, digits, _ and -")
         seconds = np.asarray(self.seconds, np.float64)
         steps = np.diff(seconds)
-        if seconds.ndim != 1 or not len(seconds) or not np.isfinite(seconds).all() or not ((steps > 0).all() or (steps < 0).all()):
-            raise InputError(f"clip {self.key}: seconds: expected finite numbers that only rise or only fall, got {_short(seconds)}")
+        if seconds.ndim != 1 or not len(seconds) or not np.isfinite(seconds).all() or not ((steps >= 0).all() or (steps <= 0).all()):
+            raise InputError(f"clip {self.key}: seconds: expected finite numbers that never turn round, got {_short(seconds)}")
         viewmats, Ks = (_per_time(self.key, name, value, len(seconds)) for name, value in (("viewmats", self.viewmats), ("Ks", self.Ks)))
         if viewmats.shape[1] != Ks.shape[1]:
             raise InputError(f"clip {self.key}: {viewmats.shape[1]} viewmats but {Ks.shape[1]} Ks")

@@ -67,18 +67,14 @@ class StoredClip(ClipInfo):
 
     Attributes:
         data: the tar members. members: where each one's content is, by the part of its name after the key.
-        where: its address for messages.
+        where: its address for messages. has_geometry: whether depth and motion are known.
     """
 
     data: bytes | memoryview
     members: dict[str, tuple[int, int]]
     where: str
+    has_geometry: bool
     _animations: dict[int, Animation] = field(default_factory=dict, repr=False)
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether depth and motion are known."""
-        return "000.npz" in self.members
 
     def read(self, times: Sequence[int], views: Sequence[int]) -> NDArray[np.uint8]:
         """Decode the images of F (time, view) pairs, [F, H, W, 4].
@@ -100,6 +96,8 @@ class StoredClip(ClipInfo):
         Raises:
             InputError: the clip has none, or one does not decode.
         """
+        if not self.has_geometry:
+            raise InputError(f"{self.where}: clip {self.key} has no geometry")
         out = np.zeros((len(times), self.height, self.width, 4), np.float16)
         for image, time, view in zip(out, times, views, strict=True):
             left, top, w, h = rect = self._animation(view).frames[time].rect
@@ -169,7 +167,8 @@ def parse_sample(data: bytes | memoryview, where: str) -> StoredClip:
             "seconds": np.array(meta["seconds"], float),
         }
         inner = {name.removeprefix(f"{key}."): span for name, span in members.items()}
-        return StoredClip(key=key, **described, groups=meta["groups"], facts=meta["facts"], data=data, members=inner, where=where)
+        described |= {"groups": meta["groups"], "facts": meta["facts"], "has_geometry": meta["geometry"] is True}
+        return StoredClip(key=key, **described, data=data, members=inner, where=where)
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError) as error:
@@ -195,10 +194,11 @@ def tar_members(data: bytes | memoryview, where: str) -> Iterator[tuple[str, int
         if not MEMBER.fullmatch(name):
             raise InputError(f"{where}: member {name[:100]!r}: expected a name such as KEY.json or KEY.000.webp")
         start = position + BLOCK
-        if start + size > len(data):
-            raise InputError(f"{where}: {name} is cut off: {size} bytes, {len(data) - start} are left")
+        padded = -(-size // BLOCK) * BLOCK
+        if start + padded > len(data):
+            raise InputError(f"{where}: {name} is cut off: {padded} bytes, {len(data) - start} are left")
         yield name, start, start + size
-        position = start + (size + BLOCK - 1) // BLOCK * BLOCK
+        position = start + padded
 
 
 def _checksum(header: bytes) -> int:
@@ -223,8 +223,8 @@ def _described(clip: Clip) -> dict[str, Any]:
             raise InputError(f"clip {clip.key}: view {view}: expected a pinhole camera without skew, and rigid viewmats")
         intrinsics = Ks[:, [0, 1, 0, 1], [0, 1, 2, 2]]
         views.append({"poses": _rows(poses[:, :3].reshape(-1, 12)), "intrinsics": _rows(intrinsics)})
-    head = {"version": VERSION, "key": clip.key, "size": [clip.width, clip.height], "seconds": clip.seconds.tolist()}
-    return {**head, "views": views, "groups": clip.groups, "facts": clip.facts}
+    head = {"version": VERSION, "key": clip.key, "size": [clip.width, clip.height], "geometry": clip.geometry is not None}
+    return {**head, "seconds": clip.seconds.tolist(), "views": views, "groups": clip.groups, "facts": clip.facts}
 
 
 def _rows(values: NDArray[np.float32]) -> list[list[float]]:

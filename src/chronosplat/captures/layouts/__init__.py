@@ -1,0 +1,1 @@
+"""One file per layout. Each registers itself (``captures/registry.py``)."""
