@@ -130,9 +130,9 @@ class DataRender:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """Say how far a data set is, wherever it is being rendered: shards, clips, rate, time left, and what was left out and why.
+    """Say how far a data set is, wherever it is being rendered.
 
-    Examples:
+    Prints shards, clips, rate and time left, and what was left out and why. Examples:
       chronosplat data status clips/
       chronosplat data status s3://bucket/clips --json
     """

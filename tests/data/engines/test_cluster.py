@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[3]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the tests' own cluster
 PATHS = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 ENVIRONMENT = os.environ | TOKEN | PATHS | {"RAY_USAGE_STATS_ENABLED": "0"}
-RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "12", "--objects", "1", "--rig", "studio", "--views", "24"]
-RENDER += ["--size", "96", "--frames", "24"]
+RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "12", "--objects", "1", "--rig", "studio", "--views", "12"]
+RENDER += ["--size", "64", "--frames", "24"]
 
 
 def free_port() -> int:
@@ -68,9 +68,11 @@ def test_a_cluster_that_loses_a_node_writes_the_same_bytes(tmp_path: Path) -> No
     worker = ("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory)
     with node("--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", *memory):
         wait_for_nodes(port, 1)
-        with node(*worker) as doomed, node(*worker):
-            wait_for_nodes(port, 3)
-            finished = render_and_kill(tmp_path / "ray", port, doomed)
+        with node(*worker) as doomed:
+            wait_for_nodes(port, 2)  # two that begin together on one machine get in each other's way
+            with node(*worker):
+                wait_for_nodes(port, 3)
+                finished = render_and_kill(tmp_path / "ray", port, doomed)
     assert 2 <= finished < 12, "the node was not killed in the middle"
     local = render(tmp_path / "local", "--workers", "1")
     local.communicate(timeout=240)
@@ -87,7 +89,8 @@ def render_and_kill(output: Path, port: int, doomed: subprocess.Popen[bytes]) ->
     kill(doomed)
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, err.decode()
-    assert json.loads(out)["clips"] == 12
+    # Ray itself prints that a node was lost
+    assert json.loads(out.splitlines()[-1])["clips"] == 12
     return finished
 
 
