@@ -1,4 +1,4 @@
-"""Verbs that make data and train on it."""
+"""Verbs that train."""
 
 from __future__ import annotations
 
@@ -9,40 +9,11 @@ from typing import Annotated, ClassVar
 import tyro
 from rich.progress import Progress, TextColumn
 
-from chronosplat.cli.common import Common, Input, Interrupted, Output, Shared, config_of, console, say, watched
+from chronosplat.cli.common import Common, Interrupted, Output, Shared, config_of, console
 from chronosplat.data.bank import BankRecipe
-from chronosplat.data.render import CaptureRig, render_capture
 from chronosplat.events import Events, interruptible
 from chronosplat.train.config import TrainConfig
 from chronosplat.train.loop import Trainer
-
-
-@dataclass(frozen=True)
-class DataRender(CaptureRig):
-    """Render an animated glTF model, or a procedural object, as a capture in the D-NeRF form.
-
-    16 fixed views on a ring and random ones (radius 1.5, fovy 49.1 degrees), each at all times, split into
-    train (fixed) and test (random). Examples:
-      chronosplat data render model.glb -o fox/ --clip Run
-      chronosplat data render procedural:creature -o creature/ --seed 7
-    """
-
-    model: Input = field(kw_only=True)
-    """A .glb or .gltf file, or procedural:FAMILY."""
-    output: Output = field(kw_only=True)
-    """The capture's folder."""
-    clip: str = ""
-    """Name or number of the animation; the first by default."""
-    common: Shared = field(default_factory=Common)
-
-    def run(self) -> None:
-        """Run the verb."""
-        self.common.prepare()
-        rig = CaptureRig(**{name: getattr(self, name) for name in CaptureRig.__dataclass_fields__})
-        with watched("rendering a capture") as events:
-            count = render_capture(self.model, self.clip or None, rig, self.output, events)
-        say(f"{count} images in {self.output}")
-        self.common.give({"output": str(self.output), "images": count})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,17 +11,19 @@ from typing import Any
 
 from chronosplat.data.clip import Clip
 from chronosplat.data.engines import Job
+from chronosplat.data.lease import apart
 from chronosplat.data.make import asset_clips
 from chronosplat.data.plan import Plan, plan_at
 from chronosplat.data.shards import ShardRecord, finished_shard, shard_name, write_shard
 from chronosplat.data.store import Store
+from chronosplat.shapes import InputError
 
 
 def make_shard(job: Job) -> dict[str, Any]:
     """Make a shard, unless it is finished, and return its summary.
 
     Raises:
-        InputError: the store cannot be reached. A full disk raises OSError.
+        InputError: the store cannot be reached, or the disk is full.
     """
     store, plan = Store.at(job.address), plan_at(job.address)
     address = store.where(shard_name(job.index))
@@ -28,7 +31,12 @@ def make_shard(job: Job) -> dict[str, Any]:
     if record is None:
         omitted: list[list[str]] = []
         notes = {"objects": [asset.uid for asset in plan.part(job.index)], "omitted": omitted}
-        record = write_shard(address, _clips(store, plan, job, omitted), plan.storage, notes)
+        try:
+            record = write_shard(address, _clips(store, plan, job, omitted), plan.storage, notes)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(f"{address}: the disk is full; free some space and run the same command, no half shard was left") from error
     forget_attempt(store, job.index)
     return summary(record)
 
@@ -42,12 +50,12 @@ def summary(record: ShardRecord) -> dict[str, Any]:
 
 def _clips(store: Store, plan: Plan, job: Job, omitted: list[list[str]]) -> Iterator[Clip]:
     """Make the clips of a shard one by one; a note in the store names the object that is being worked on."""
-    excluded = dict(job.excluded)
+    excluded, notes = dict(job.excluded), apart(store)  # the shard's transaction is open
     for asset in plan.part(job.index):
         if asset.uid in excluded:
             omitted.append(["failed", asset.uid, excluded[asset.uid]])
             continue
-        with store.writing(attempt_name(job.index)) as file:
+        with notes.writing(attempt_name(job.index)) as file:
             file.write(asset.uid.encode())
         yield from asset_clips(asset, plan.recipe, cache_folder(), lambda *words: omitted.append(list(words)))
 

@@ -6,10 +6,15 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+import fsspec
+
+from chronosplat.data.plan import PLAN
 from chronosplat.data.store import Store
 from chronosplat.shapes import InputError
 
@@ -75,8 +80,14 @@ def read_run(store: Store) -> RunState | None:
         return None
 
 
+def apart(store: Store) -> Store:
+    """Return the same folder through a file system object of its own, because transactions belong to the object."""
+    fs, root = fsspec.url_to_fs(store.address, skip_instance_cache=True)
+    return Store(fs, root.rstrip("/"), store.address)
+
+
 class Lease:
-    """The right to write a data set.
+    """The right to write a data set. A thread gives signs of life until it is released.
 
     Raises:
         InputError: another run has it.
@@ -84,40 +95,59 @@ class Lease:
 
     def __init__(self, store: Store) -> None:
         now = time.time()
-        self.store, self.state = store, RunState(secrets.token_hex(8), socket.gethostname(), os.getpid(), now, now)
+        self.store, self.state = apart(store), RunState(secrets.token_hex(8), socket.gethostname(), os.getpid(), now, now)
+        self.taken_by: RunState | None = None
+        self._released = threading.Event()
         self._check()
         self._write()
         time.sleep(SETTLE)
         self._check()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _other(self) -> RunState | None:
+        other = read_run(self.store)
+        return other if other is not None and other.is_alive and other.token != self.state.token else None
 
     def _check(self) -> None:
-        other = read_run(self.store)
-        if other is not None and other.is_alive and other.token != self.state.token:
-            self._refuse(other)
-
-    def _refuse(self, other: RunState) -> None:
-        age = time.time() - other.updated
-        problem = f"{self.store.address}: another run writes there (process {other.pid} on {other.host}, last sign of life {age:.0f} s ago)"
-        raise InputError(f"{problem}; wait for it, end it, or choose another output")
+        other = self.taken_by or self._other()
+        if other is not None:
+            who = f"process {other.pid} on {other.host}, last sign of life {time.time() - other.updated:.0f} s ago"
+            raise InputError(f"{self.store.address}: another run writes there ({who}); wait for it, end it, or choose another output")
 
     def _write(self) -> None:
         with self.store.writing(RUN) as file:
             file.write(json.dumps(asdict(self.state)).encode())
 
-    def beat(self, **changes: int | str) -> None:
-        """Give a sign of life with the progress, if the last one is some seconds old.
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT):
+            with suppress(InputError, OSError):  # the store may be away for a moment
+                self.taken_by = self._other()
+                if self.taken_by is not None:
+                    return
+                self.state = replace(self.state, updated=time.time())
+                self._write()
+
+    def tell(self, **changes: int | str) -> None:
+        """Note the progress for the next sign of life.
 
         Raises:
             InputError: another run has taken over, because this one was silent for too long.
         """
-        now = time.time()
-        if now - self.state.updated < BEAT and self.state.workers:
-            return
-        self._check()
-        self.state = replace(self.state, updated=now, **changes)  # pyright: ignore[reportArgumentType]
-        self._write()
+        self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        if self.taken_by is not None:
+            self._check()
 
-    def release(self, state: Literal["finished", "interrupted"], **changes: int | str) -> None:
-        """End the run."""
-        self.state = replace(self.state, updated=time.time(), state=state, **changes)  # pyright: ignore[reportArgumentType]
+    def release(self, state: Literal["finished", "interrupted"]) -> None:
+        """End the run, or, if it has not begun to write, undo that it was there."""
+        self._released.set()
+        self._thread.join()
+        if self.taken_by is not None:
+            return
+        if not self.store.exists(PLAN):
+            self.store.fs.rm_file(self.store.path(RUN))
+            if self.store.folder is not None and not any(self.store.folder.iterdir()):
+                self.store.folder.rmdir()
+            return
+        self.state = replace(self.state, updated=time.time(), state=state)
         self._write()

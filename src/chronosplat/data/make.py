@@ -54,10 +54,10 @@ def asset_clips(asset: Asset, recipe: Recipe, cache: Path, omit: Omit) -> Iterat
             except Exception as error:
                 omit("failed", f"{what}, clip {window.index}", reason(error))
                 continue
-            if isinstance(clip, float):
-                omit("skipped", f"{what}, clip {window.index}", f"it moves by {clip:.4f}, less than {recipe.motion:g}")
-            else:
+            if isinstance(clip, Clip):
                 yield clip
+            else:
+                omit("skipped", f"{what}, clip {window.index}", f"it moves by {clip:.4f}, less than {recipe.motion:g}")
 
 
 def reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from chronosplat.assets import GltfModel, MovingMesh
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.data.licences import OWN, is_allowed
 from chronosplat.data.sources.asset import Asset
-from chronosplat.data.sources.fetch import fetch
+from chronosplat.data.sources.files import fetch
 from chronosplat.shapes import InputError
 
 PROCEDURAL = "procedural:"
@@ -93,7 +93,7 @@ def check_licence(asset: Asset, licences: tuple[str, ...], final: bool = True) -
     """
     if (asset.licence or final) and not is_allowed(asset.licence, licences):
         stated = f"licence {asset.licence!r} is not allowed" if asset.licence else "states no licence"
-        raise InputError(f"{asset.uid}: {stated}; allowed: {', '.join(licences)}")
+        raise InputError(f"{stated}; allowed: {', '.join(licences) or 'none'}")
 
 
 def completed(asset: Asset, extras: object) -> Asset:

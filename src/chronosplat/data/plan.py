@@ -54,7 +54,7 @@ class Plan:
         """
         try:
             meta = json.loads(text)
-            recipe, storage = _known(Recipe, meta["recipe"]), ShardOptions(**meta["storage"])
+            recipe, storage = _recipe(meta["recipe"]), ShardOptions(**meta["storage"])
             return Plan(meta["source"], recipe, storage, tuple(Asset.from_dict(entry) for entry in meta["assets"]))
         except InputError:
             raise
@@ -62,12 +62,12 @@ class Plan:
             raise InputError(f"{where}: not the plan of a data set ({error!r}); choose another output folder") from error
 
 
-def _known(kind: type[Recipe], values: dict[str, Any]) -> Recipe:
+def _recipe(values: dict[str, Any]) -> Recipe:
     """Build a recipe from JSON, where tuples are lists."""
-    names = {f.name for f in fields(kind)}
-    if unknown := values.keys() - names:
+    if unknown := values.keys() - {f.name for f in fields(Recipe)}:
         raise InputError(f"recipe: unknown {', '.join(sorted(unknown))}; a newer chronosplat began this data set")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    values["licences"] = tuple(values["licences"])
+    return Recipe(**values)
 
 
 def read_plan(store: Store) -> Plan | None:
@@ -103,4 +103,6 @@ def check_same(found: Plan, wanted: Plan, address: str) -> None:
         pairs += [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(one)]
     for name, was, now in pairs:
         if was != now:
-            raise InputError(f"{address}: holds a data set with {name} {was}, not {now}; choose another output, or continue with its options")
+            raise InputError(
+                f"{address}: holds a data set with {name} {was}, not {now}; choose another output, or continue with its options"
+            )

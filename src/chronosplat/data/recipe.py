@@ -39,7 +39,7 @@ class Recipe:
     lights: Literal["paper", "random"] = "paper"
     """L4GM's four suns, or random lights that are drawn per clip."""
     motion: float = 0.01
-    """Skip clips that move less: mean displacement of the surface in half a second, in units of the object's size."""
+    """Skip clips whose surface moves less in half a second, on average, in units of the object's size."""
     static: Literal["skip", "drift"] = "skip"
     """Objects without animations: skip them, or move them a little along one random direction (4D-LRM)."""
     geometry: bool = False
@@ -55,7 +55,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         limits = [("size", self.size, *SIZES), ("samples", self.samples, 1, 64), ("frames", self.frames, 1, FRAMES_MOST)]
-        limits += [("fps", self.fps, 1e-3, 1e4), ("clips", self.clips, 0, 10**6), ("views", self.views, 0 if self.rig == "l4gm" else 1, 4096)]
+        limits += [
+            ("fps", self.fps, 1e-3, 1e4),
+            ("clips", self.clips, 0, 10**6),
+            ("views", self.views, 0 if self.rig == "l4gm" else 1, 4096),
+        ]
         limits += [("motion", self.motion, 0, 10), ("objects", self.objects, 1, 10**6)]
         for name, value, low, high in limits:
             if not low <= value <= high:

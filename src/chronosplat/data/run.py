@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -10,11 +11,11 @@ from typing import Any
 from chronosplat.data.engines import Engine, Job, Outcome, Workers, start_engine
 from chronosplat.data.holdout import held_out
 from chronosplat.data.jobs import attempted, make_shard, summary
-from chronosplat.data.lease import Lease, RunState, read_run
+from chronosplat.data.lease import RUN, Lease, RunState, read_run
 from chronosplat.data.plan import PLAN, Plan, check_same, read_plan
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.sample import ShardOptions
-from chronosplat.data.shards import record_name, read_records, shard_name
+from chronosplat.data.shards import read_records, record_name, shard_name
 from chronosplat.data.sources import Query, find_assets
 from chronosplat.data.store import Store
 from chronosplat.events import Events, info, warning
@@ -52,7 +53,7 @@ class Totals:
 def _general(reason: str) -> str:
     """Return a reason without the path before it and the numbers in it, so that equal ones count together."""
     text = reason.split(": ", 1)[1] if ": " in reason and "/" in reason.split(": ", 1)[0] else reason
-    return " ".join("N" if any(c.isdigit() for c in word) else word for word in text.split())
+    return re.sub(r"(?<![\w.])\d[\d.]*(?!\w)", "N", text)
 
 
 @dataclass(frozen=True)
@@ -115,49 +116,54 @@ def make_data_set(
         The numbers of the whole data set. After a cancellation, those of what was finished.
 
     Raises:
-        InputError: a source or an option is wrong, another data set or another run is there, the store cannot be reached, or
-            workers were lost repeatedly. A full disk raises OSError.
+        InputError: a source or an option is wrong, another data set or another run is there, the store cannot be reached, the
+            disk is full, or workers were lost repeatedly.
         UnavailableError: the engine is not installed or not reachable.
     """
     events, store = events or Events(), Store.at(address)
-    plan = planned(store, source, recipe, query, storage, skip, events)
-    lease = Lease(store)
-    end = "interrupted"
-    totals = Totals()
+    check_place(store)
+    lease, totals = Lease(store), Totals()
     try:
-        if read_plan(store) is None:
-            with store.writing(PLAN) as file:
-                file.write(plan.to_json().encode())
+        plan = planned(store, source, recipe, query, storage, skip, events)
         before = finished(store)
         for numbers in before.values():
             totals.add(numbers)
         todo = [i for i in range(plan.shards) if shard_name(i) not in before]
+        lease.tell(done=totals.shards, total=plan.shards)
         if todo:
             engine = start_engine(make_shard, workers)
             try:
                 _Run(store, plan, lease, engine, events, totals).work(todo)
             finally:
                 engine.close()
-        end = "finished" if totals.shards == plan.shards else "interrupted"
     finally:
-        lease.release(end, done=totals.shards)
+        lease.release("finished" if totals.shards and totals.shards == lease.state.total else "interrupted")
     return totals
 
 
-def planned(
-    store: Store, source: str, recipe: Recipe, query: Query, storage: ShardOptions, skip: tuple[str, ...], events: Events
-) -> Plan:
-    """Return the plan of the data set that was begun, or a new one.
+def check_place(store: Store) -> None:
+    """Refuse a folder that holds something else than a data set.
 
     Raises:
-        InputError: another data set, or something else, is at the address; or no objects are left.
+        InputError: naming it.
+    """
+    folder = store.folder
+    if folder is None or not folder.exists() or (folder / PLAN).is_file() or (folder / RUN).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(f"{store.address}: holds files of something else", "choose a new folder as {output}", output=...)
+
+
+def planned(store: Store, source: str, recipe: Recipe, query: Query, storage: ShardOptions, skip: tuple[str, ...], events: Events) -> Plan:
+    """Return the plan of the data set that was begun, or write a new one.
+
+    Raises:
+        InputError: another data set is at the address, or no objects are left.
     """
     found = read_plan(store)
     if found is not None:
         check_same(found, Plan(source, recipe, storage, ()), store.address)
         return found
-    if store.folder is not None and store.folder.exists() and (not store.folder.is_dir() or any(store.folder.iterdir())):
-        raise InputError(f"{store.address}: holds files of something else", "choose a new folder as {output}", output=...)
     out = held_out(skip)
     assets = find_assets(source, query, events)
     kept = tuple(asset for asset in assets if asset.uid not in out)
@@ -165,7 +171,10 @@ def planned(
         events.notice(info("held-out", f"{dropped} objects are left out: they belong to published benchmarks or to a skip list"))
     if not kept:
         raise InputError(f"{source}: all {len(assets)} objects are held out; nothing is left to render")
-    return Plan(source, recipe, storage, kept)
+    plan = Plan(source, recipe, storage, kept)
+    with store.writing(PLAN) as file:
+        file.write(plan.to_json().encode())
+    return plan
 
 
 class _Run:
@@ -206,10 +215,12 @@ class _Run:
     def _tell(self) -> None:
         seconds = max(time.time() - self.began, 1e-3)
         left = seconds / self.made * (self.plan.shards - self.totals.shards) if self.made else 0
-        note = f"{self.totals.clips} clips, {self.clips / seconds:.2f} a second, {in_words(left)} left" if self.made else self.engine.workers
+        note = (
+            f"{self.totals.clips} clips, {self.clips / seconds:.2f} a second, {in_words(left)} left" if self.made else self.engine.workers
+        )
         self.events.progress("shards", self.totals.shards, self.plan.shards, note)
         numbers = {"done": self.totals.shards, "total": self.plan.shards, "clips": self.clips, "shards_made": self.made}
-        self.lease.beat(workers=self.engine.workers, **numbers)
+        self.lease.tell(workers=self.engine.workers, **numbers)
 
     def _again(self, outcome: Outcome) -> Job:
         """Return the job of a lost worker to be done again; without the object that lost it three times."""

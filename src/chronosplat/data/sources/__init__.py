@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chronosplat.data.sources import folder, listing, objaverse, procedural, rigged, texverse
 from chronosplat.data.sources.asset import SOURCES, Asset, Query, register_source, unique
-from chronosplat.data.sources.fetch import fetch
+from chronosplat.data.sources.files import fetch
 from chronosplat.events import Events
 from chronosplat.shapes import InputError
 
@@ -23,7 +23,9 @@ def find_assets(source: str, query: Query, events: Events | None = None) -> list
     name, _, place = source.partition(":")
     if name not in SOURCES or Path(source).exists():
         name, place = "list" if Path(source).suffix.lower() in listing.SUFFIXES and not Path(source).is_dir() else "folder", source
-    found = unique(SOURCES[name](Query(place, query.animated, query.limit, query.licences, query.recommended), events or Events()), query.limit)
+    found = unique(
+        SOURCES[name](Query(place, query.animated, query.limit, query.licences, query.recommended), events or Events()), query.limit
+    )
     if not found:
         raise InputError(f"{source}: no objects found; give a folder of .glb files, a list, or one of {', '.join(SOURCES)}")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from chronosplat.events import Events
@@ -40,8 +41,9 @@ class Asset:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Asset:
         """From JSON."""
-        known = {f.name: values[f.name] for f in fields(Asset) if f.name in values}
-        return Asset(**known | {"animations": tuple(known.get("animations", ()))})
+        known: dict[str, Any] = {f.name: values[f.name] for f in fields(Asset) if f.name in values}
+        known["animations"] = tuple(known.get("animations", ()))
+        return Asset(**known)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def unique(assets: list[Asset], limit: int = 0) -> list[Asset]:
         InputError: two assets have the same uid.
     """
     ordered = sorted(assets, key=lambda asset: asset.uid)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.uid == other.uid:
             raise InputError(f"{one.uid}: two objects have this uid ({one.file} and {other.file}); rename one of them")
     return ordered[: limit or None]

@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
 
 def _remote(address: str) -> list[Asset]:
     """List the .glb files under an address of fsspec, without a manifest."""
-    from chronosplat.data.sources.fetch import file_system
+    from chronosplat.data.sources.files import file_system
 
     system, path = file_system(address)
     protocol = address.split("://")[0]

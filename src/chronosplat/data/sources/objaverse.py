@@ -13,7 +13,7 @@ from typing import Any
 
 from chronosplat.data.licences import is_allowed
 from chronosplat.data.sources.asset import Asset, Query, register_source
-from chronosplat.data.sources.fetch import hub_file
+from chronosplat.data.sources.files import hub_file
 from chronosplat.events import Events
 from chronosplat.shapes import InputError
 

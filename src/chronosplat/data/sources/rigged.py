@@ -11,7 +11,7 @@ import csv
 from pathlib import Path
 
 from chronosplat.data.sources.asset import Asset, Query, register_source
-from chronosplat.data.sources.fetch import hub_file, hub_names
+from chronosplat.data.sources.files import hub_file, hub_names
 from chronosplat.data.sources.folder import safe_uid
 from chronosplat.events import Events, warning
 from chronosplat.shapes import InputError
@@ -32,7 +32,9 @@ def rigged_source(query: Query, events: Events) -> list[Asset]:
     mirror = Path(query.place) if query.place else None
     if mirror is not None and not mirror.is_dir():
         raise InputError(f"objaverse-xl-rigged:{query.place}: no such folder; give a mirror of {REPOSITORY}, or no folder for the hub")
-    names = hub_names(REPOSITORY) if mirror is None else [p.relative_to(mirror).as_posix() for p in sorted(mirror.rglob("*")) if p.is_file()]
+    names = (
+        hub_names(REPOSITORY) if mirror is None else [p.relative_to(mirror).as_posix() for p in sorted(mirror.rglob("*")) if p.is_file()]
+    )
     models = {Path(name).stem: name for name in names if name.lower().endswith((".glb", ".gltf"))}
     rows: dict[str, dict[str, str]] = {}
     for name in (n for n in names if n.lower().endswith(".csv")):
@@ -61,7 +63,9 @@ def facts_by_model(path: Path, models: dict[str, str]) -> dict[str, dict[str, st
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in csv.DictReader(file)]
+            rows = [
+                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: the CSV file cannot be read ({error}); download it again") from error
     found: dict[str, dict[str, str]] = {}

@@ -1,0 +1,103 @@
+"""The Ray engine on a real cluster: a head and two workers on this machine, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chronosplat.data.engines import Workers, start_engine
+from chronosplat.shapes import UnavailableError
+from tests.data.engines.work_kit import square
+from tests.data.run_kit import shards
+
+pytest.importorskip("ray")
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = os.environ | {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    "RAY_enable_metrics_collection": "0",
+}
+RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "12", "--objects", "1", "--rig", "studio", "--views", "24"]
+RENDER += ["--size", "96", "--frames", "24"]
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def node(*options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of a cluster, with all its processes in one group; it is killed when the block ends."""
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block", "--disable-usage-stats", *options]
+    process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a node with all its processes, without a farewell."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def render(output: Path, *options: str) -> subprocess.Popen[bytes]:
+    """The command line, in a process of its own."""
+    command = [sys.executable, "-c", "from chronosplat.cli import entry; entry()", *RENDER, "-o", str(output), *options, "--json"]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_cluster_that_loses_a_node_writes_the_same_bytes(tmp_path: Path) -> None:
+    port = free_port()
+    memory = ("--object-store-memory", "80000000")
+    with (
+        node("--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", *memory),
+        node("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory) as doomed,
+        node("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory),
+    ):
+        wait_for_nodes(port, 3)
+        run = render(tmp_path / "ray", "--engine", "ray", "--address", f"127.0.0.1:{port}")
+        until = time.time() + 90
+        while len(list((tmp_path / "ray").glob("shard-*.json"))) < 2 and run.poll() is None and time.time() < until:
+            time.sleep(0.05)
+        finished = len(list((tmp_path / "ray").glob("shard-*.json")))
+        assert 2 <= finished < 12, "the node has to be killed in the middle"
+        kill(doomed)
+        out, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err.decode()
+    assert json.loads(out)["clips"] == 12
+    local = render(tmp_path / "local", "--workers", "1")
+    local.communicate(timeout=240)
+    assert shards(tmp_path / "ray") == shards(tmp_path / "local")
+    assert len(shards(tmp_path / "ray")) == 24
+
+
+def wait_for_nodes(port: int, count: int) -> None:
+    """Wait until so many nodes belong to the cluster."""
+    code = f"import ray; ray.init('127.0.0.1:{port}', logging_level='ERROR'); print(sum(n['Alive'] for n in ray.nodes()))"
+    until = time.time() + 90
+    while time.time() < until:
+        asked = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        if asked.returncode == 0 and int(asked.stdout.split()[-1]) >= count:
+            return
+    pytest.fail("the cluster does not come up")
+
+
+def test_an_address_without_a_cluster_is_refused() -> None:
+    with pytest.raises(UnavailableError, match=r"engine ray: no cluster at 127\.0\.0\.1:1 .*start one with ray start"):
+        start_engine(square, Workers("ray", address="127.0.0.1:1"))
