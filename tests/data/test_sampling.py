@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from hypothesis import strategies as st
 from chronosplat.cameras import RADIUS, rigid_inverse
 from chronosplat.data import sampling
 from chronosplat.data.bank import BankRecipe, ClipBank
-from chronosplat.data.sampling import PATTERNS, Pairs, Phase, input_count, sample_pairs, shrink, training_batch
+from chronosplat.data.clipset import ClipSet
+from chronosplat.data.sample import encode_sample, parse_sample
+from chronosplat.data.sampling import PATTERNS, Pairs, Phase, canonical_first, input_count, sample_pairs, shrink, training_batch
+from chronosplat.data.shards import write_shard
 from chronosplat.shapes import InputError
+from tests.data.shard_kit import small_clip
 
 PHASE = Phase(until=1.0, size=16, images=12, targets=3, static=0.2)
 MOVING = Phase(until=1.0, size=16, images=12, targets=3, static=0.0)
@@ -232,7 +237,7 @@ def test_pictures_belong_to_their_cameras_and_times(bank: ClipBank, monkeypatch:
     clip = bank.clip(0)
     for k, (v, t) in enumerate(pairs.inputs + pairs.targets):
         assert torch.equal(batch.rgba[0, k], torch.from_numpy(clip.read([t], [v])[0]).float() / 255)
-        assert torch.equal(batch.Ks[0, k], torch.from_numpy(clip.Ks[t, v]))
+        assert torch.equal(batch.Ks[0, k], torch.from_numpy(clip.Ks[t, v].copy()))
     assert batch.times[0].tolist() == [-1, 1, 0, 2, -2]
     relative = batch.viewmats[0, 1] @ rigid_inverse(batch.viewmats[0, 0])
     viewmats = torch.from_numpy(clip.viewmats[0].copy())
