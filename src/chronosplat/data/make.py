@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import chronosplat
-from chronosplat.assets import Lights, MovingMesh
+from chronosplat.assets import Lights, MovingMesh, random_rig
 from chronosplat.data.clip import Clip
-from chronosplat.data.clips import pose_clip, random_lights
+from chronosplat.data.clips import pose_clip
 from chronosplat.data.motion import drifting, motion_measure
 from chronosplat.data.objects import Motion, OpenedAsset, open_asset
 from chronosplat.data.recipe import Recipe
@@ -23,6 +23,7 @@ from chronosplat.data.renderers import Shot, renderer
 from chronosplat.data.rigs import Lens, make_rig, random_lens
 from chronosplat.data.sources.asset import Asset
 from chronosplat.data.windows import Window, cut
+from chronosplat.shapes import UnavailableError
 
 SLUG_MOST = 50  # characters of a key that name the object
 Omit = Callable[[str, str, str], None]  # (kind, what, reason); kind: failed or skipped
@@ -64,8 +65,10 @@ def reason(error: BaseException) -> str:
     """Return an error as one line.
 
     Raises:
-        OSError: the error is a full disk, which concerns the run and not the object.
+        OSError, UnavailableError: the disk is full or something is not installed, which concerns the run and not the object.
     """
+    if isinstance(error, UnavailableError):
+        raise error
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
@@ -86,7 +89,7 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         return moved
     lens = random_lens(rng) if recipe.lens == "random" else Lens()
     rig = make_rig(recipe.rig, recipe.frames, recipe.size, recipe.views, lens, rng)
-    lights = random_lights(rng) if recipe.lights == "random" else Lights()
+    lights = random_rig(rng) if recipe.lights == "random" else Lights()
     shot = Shot(mesh, opened.path, motion.index, window.seconds, poses, placement, rig, lights, recipe.samples)
     frames, geometry = renderer(recipe.renderer)(shot)
     facts: dict[str, Any] = {

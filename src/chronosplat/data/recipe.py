@@ -23,7 +23,7 @@ class Recipe:
     size: int = 256
     """Pixels (H = W). L4GM: 512, 4D-LRM: 128 and 256."""
     samples: int = 3
-    """Samples x samples per pixel."""
+    """Samples x samples per pixel; 4 with the renderer blender is L4GM's."""
     frames: int = 24
     """Frames per clip."""
     fps: float = 24.0

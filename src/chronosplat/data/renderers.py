@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chronosplat.assets import Lights, MovingMesh
+from chronosplat.assets.blender import render_with_blender
 from chronosplat.assets.mesh import Floats
 from chronosplat.data.clips import Placement, render_poses
+from chronosplat.data.motion import DriftingMesh
 from chronosplat.data.rigs import Rig
 from chronosplat.shapes import InputError
 
@@ -68,3 +70,23 @@ def renderer(name: str) -> Renderer:
 def render_native(shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
     """Render with the package's rasteriser, on one thread."""
     return render_poses(shot.mesh.surface, shot.poses, shot.placement, shot.rig.at, shot.lights, shot.samples)
+
+
+@register_renderer("blender")
+def render_blender(shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
+    """Render with an installed Blender, on one thread; it gives no depth and no motion.
+
+    Raises:
+        InputError: the object is procedural, or a static one that was set in motion; Blender knows neither.
+        UnavailableError: there is no Blender.
+    """
+    if shot.path is None or isinstance(shot.mesh, DriftingMesh):
+        what = "procedural" if shot.path is None else "static"
+        raise InputError(f"{shot.mesh.name}: renderer blender takes animated files only, and this object is {what}; use renderer native")
+    rig, placement = shot.rig, shot.placement
+    viewmats, Ks, size = rig.viewmats.numpy(), rig.Ks.numpy(), (rig.size, rig.size)
+    samples = shot.samples**2
+    frames = render_with_blender(
+        shot.path, shot.animation, shot.seconds, viewmats, Ks, size, placement.center, placement.scale, shot.lights, samples
+    )
+    return frames, None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,11 +24,9 @@ from tests.data.run_kit import shards
 
 pytest.importorskip("ray")
 ROOT = Path(__file__).parents[3]
-ENVIRONMENT = os.environ | {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-    "RAY_enable_metrics_collection": "0",
-}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the tests' own cluster
+PATHS = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+ENVIRONMENT = os.environ | TOKEN | PATHS | {"RAY_USAGE_STATS_ENABLED": "0"}
 RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "12", "--objects", "1", "--rig", "studio", "--views", "24"]
 RENDER += ["--size", "96", "--frames", "24"]
 
@@ -65,35 +65,39 @@ def render(output: Path, *options: str) -> subprocess.Popen[bytes]:
 def test_a_cluster_that_loses_a_node_writes_the_same_bytes(tmp_path: Path) -> None:
     port = free_port()
     memory = ("--object-store-memory", "80000000")
-    with (
-        node("--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", *memory),
-        node("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory) as doomed,
-        node("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory),
-    ):
-        wait_for_nodes(port, 3)
-        run = render(tmp_path / "ray", "--engine", "ray", "--address", f"127.0.0.1:{port}")
-        until = time.time() + 90
-        while len(list((tmp_path / "ray").glob("shard-*.json"))) < 2 and run.poll() is None and time.time() < until:
-            time.sleep(0.05)
-        finished = len(list((tmp_path / "ray").glob("shard-*.json")))
-        assert 2 <= finished < 12, "the node has to be killed in the middle"
-        kill(doomed)
-        out, err = run.communicate(timeout=240)
-    assert run.returncode == 0, err.decode()
-    assert json.loads(out)["clips"] == 12
+    worker = ("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory)
+    with node("--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", *memory):
+        wait_for_nodes(port, 1)
+        with node(*worker) as doomed, node(*worker):
+            wait_for_nodes(port, 3)
+            finished = render_and_kill(tmp_path / "ray", port, doomed)
+    assert 2 <= finished < 12, "the node was not killed in the middle"
     local = render(tmp_path / "local", "--workers", "1")
     local.communicate(timeout=240)
     assert shards(tmp_path / "ray") == shards(tmp_path / "local")
     assert len(shards(tmp_path / "ray")) == 24
 
 
+def render_and_kill(output: Path, port: int, doomed: subprocess.Popen[bytes]) -> int:
+    """Render on a cluster and kill a node when two shards are finished; return how many were finished then."""
+    run = render(output, "--engine", "ray", "--address", f"127.0.0.1:{port}")
+    until = time.time() + 90
+    while (finished := len(list(output.glob("shard-*.json")))) < 2 and run.poll() is None and time.time() < until:
+        time.sleep(0.05)
+    kill(doomed)
+    out, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err.decode()
+    assert json.loads(out)["clips"] == 12
+    return finished
+
+
 def wait_for_nodes(port: int, count: int) -> None:
     """Wait until so many nodes belong to the cluster."""
-    code = f"import ray; ray.init('127.0.0.1:{port}', logging_level='ERROR'); print(sum(n['Alive'] for n in ray.nodes()))"
+    code = f"import ray; ray.init('127.0.0.1:{port}', logging_level='ERROR'); print('alive', sum(n['Alive'] for n in ray.nodes()))"
     until = time.time() + 90
     while time.time() < until:
         asked = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-        if asked.returncode == 0 and int(asked.stdout.split()[-1]) >= count:
+        if (found := re.search(r"^alive (\d+)$", asked.stdout, re.MULTILINE)) and int(found[1]) >= count:
             return
     pytest.fail("the cluster does not come up")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Any
 
 from chronosplat.data.engines.engine import Engine, Job, Outcome, Work, Workers, register_engine
@@ -93,12 +94,34 @@ def start_ray(work: Work, workers: Workers) -> Engine:
     if workers.address and workers.workers:
         raise InputError(f"workers: the cluster at {workers.address} has its own", "leave out {workers}", workers=...)
     if workers.address:
+        check_reachable(workers.address)
         options["address"] = workers.address
     else:
         options |= {"address": "local", "include_dashboard": False} | ({"num_cpus": workers.workers} if workers.workers else {})
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises errors of many libraries
-        where = f"no cluster at {workers.address}" if workers.address else "no cluster could be started here"
-        raise UnavailableError(f"engine ray: {where} ({_first_line(error)}); start one with ray start") from error
+        where = f"the cluster at {workers.address} cannot be joined" if workers.address else "no cluster could be started here"
+        remedy = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's" if _is_refused(error) else "see ray status"
+        raise UnavailableError(f"engine ray: {where} ({_first_line(error)}); {remedy}") from error
     return RayEngine(ray, work)
+
+
+def check_reachable(address: str) -> None:
+    """Refuse an address where nothing listens; Ray itself would try for five minutes.
+
+    Raises:
+        UnavailableError: naming it.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():  # auto, or a name that Ray resolves
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UnavailableError(f"engine ray: no cluster at {address} ({error}); start one with ray start") from error
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether the cluster asks for a token (Ray 2.60 and newer do so by default)."""
+    return error is not None and ("auth" in f"{type(error).__name__} {error}".lower() or _is_refused(error.__cause__))
