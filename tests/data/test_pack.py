@@ -106,9 +106,19 @@ def test_clips_off_l4gms_rig_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip's tars."""
+    folder = tmp_path_factory.mktemp("tars")
+    write_l4gm(l4gm_clip(), folder)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["cut", "noise", "missing", "bomb", "pickle"])
-def test_damaged_l4gm_tars_are_named(tmp_path: Path, damage: str) -> None:
-    uid = write_l4gm(l4gm_clip(), tmp_path)
+def test_damaged_l4gm_tars_are_named(tars: Path, tmp_path: Path, damage: str) -> None:
+    uid = "clip-cat_run-003"
+    for name in ("fixed_16_clip", "random_clip"):
+        (tmp_path / f"{name}-{uid}").write_bytes((tars / f"{name}-{uid}").read_bytes())
     path = tmp_path / f"random_clip-{uid}"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from hypothesis import strategies as st
 from chronosplat.cameras import RADIUS, rigid_inverse
 from chronosplat.data import sampling
 from chronosplat.data.bank import BankRecipe, ClipBank
-from chronosplat.data.sampling import PATTERNS, Pairs, Phase, input_count, sample_pairs, shrink, training_batch
+from chronosplat.data.clipset import ClipSet
+from chronosplat.data.sample import encode_sample, parse_sample
+from chronosplat.data.sampling import PATTERNS, Pairs, Phase, canonical_first, input_count, sample_pairs, shrink, training_batch
+from chronosplat.data.shards import write_shard
 from chronosplat.shapes import InputError
+from tests.data.shard_kit import small_clip
 
 PHASE = Phase(until=1.0, size=16, images=12, targets=3, static=0.2)
 MOVING = Phase(until=1.0, size=16, images=12, targets=3, static=0.0)
@@ -231,11 +236,12 @@ def test_pictures_belong_to_their_cameras_and_times(bank: ClipBank, monkeypatch:
     batch = training_batch(bank, 0, Phase(until=1.0, size=16, images=24, targets=3), 1, seed=0)
     clip = bank.clip(0)
     for k, (v, t) in enumerate(pairs.inputs + pairs.targets):
-        assert torch.equal(batch.rgba[0, k], torch.from_numpy(clip.rgba[t, v].copy()).float() / 255)
-        assert torch.equal(batch.Ks[0, k], clip.Ks[v])
+        assert torch.equal(batch.rgba[0, k], torch.from_numpy(clip.read([t], [v])[0]).float() / 255)
+        assert torch.equal(batch.Ks[0, k], torch.from_numpy(clip.Ks[t, v].copy()))
     assert batch.times[0].tolist() == [-1, 1, 0, 2, -2]
     relative = batch.viewmats[0, 1] @ rigid_inverse(batch.viewmats[0, 0])
-    expected = clip.viewmats[2] @ rigid_inverse(clip.viewmats[0])
+    viewmats = torch.from_numpy(clip.viewmats[0].copy())
+    expected = viewmats[2] @ rigid_inverse(viewmats[0])
     torch.testing.assert_close(relative[:3, :3], expected[:3, :3], atol=1e-5, rtol=0)
 
 
@@ -328,3 +334,32 @@ def test_shrink_keeps_orientation() -> None:
     rgba = torch.zeros(1, 4, 8, 4)
     rgba[0, :2, 6:] = 1
     assert torch.nonzero(shrink(rgba, 2)[0, ..., 3]).tolist() == [[0, 3]]
+
+
+def test_a_data_set_of_shards_is_sampled_like_a_bank(bank: ClipBank, tmp_path: Path) -> None:
+    write_shard(tmp_path / "shard-000000.tar", [bank.clip(i).clip() for i in range(3)])
+    shards = ClipSet(tmp_path)
+    for step in range(4):
+        one, other = (training_batch(source, step, MOVING, source.usable(3), seed=0) for source in (bank, shards))
+        for name in ("rgba", "times", "viewmats", "Ks", "geometry"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_canonical_views_come_first() -> None:
+    for groups, first in (
+        ({"canonical": [5, 1, 2, 3], "fixed": [0]}, [5, 1, 2, 3]),
+        ({"fixed": list(range(8)), "random": [8, 9]}, [0, 2, 4, 6]),
+        ({"fixed": [3, 7]}, [3, 7]),
+        ({}, []),
+    ):
+        clip = parse_sample(encode_sample(replace(small_clip(views=10), groups=groups)), "x")
+        order = canonical_first(clip)
+        assert order[: len(first)] == first
+        assert sorted(order) == list(range(10))
+
+
+def test_clips_without_geometry_have_none_to_learn_from(tmp_path: Path) -> None:
+    write_shard(tmp_path / "shard-000000.tar", [small_clip(views=6)])
+    batch = training_batch(ClipSet(tmp_path), 0, MOVING, 1, seed=0)
+    assert not batch.geometry.any()
+    assert batch.rgba.any()

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from chronosplat.data.bank import BankRecipe
+from chronosplat.data.bank import VALIDATION, BankRecipe
+from chronosplat.data.clipset import ClipSet
 from chronosplat.data.sampling import Phase
+from chronosplat.data.shards import write_shard
 from chronosplat.models.lrm4d import model_from_file
+from chronosplat.shapes import InputError
 from chronosplat.train.config import TrainConfig
 from chronosplat.train.loop import Ema, Trainer, learning_rate, make_optimizer
 from chronosplat.train.objective import LossWeights, compute_loss
+from tests.data.shard_kit import small_clip
 from tests.train.test_objective import batch, fresh_model
 
 
@@ -123,3 +127,26 @@ def test_loss_falls_on_a_fixed_batch() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]  # a tenth is found
+
+
+def test_a_run_on_shards_resumes_wherever_they_lie(tmp_path: Path) -> None:
+    """The checkpoint knows the clips, not their address; clips that are held out are not trained on."""
+    keep = ["a", "b", VALIDATION[0]]
+    clips = [replace(small_clip(f"clip{i}", i, size=32), facts={"uid": uid}) for i, uid in enumerate(keep)]
+    for place in ("one", "two"):
+        write_shard(tmp_path / place / "shard-000000.tar", clips)
+    on_shards = replace(config(), shards=str(tmp_path / "one"))
+    assert [p.entry.uid for p in ClipSet(on_shards.shards, on_shards.bank.excluded()).places] == ["a", "b"]
+    whole = Trainer(on_shards, tmp_path / "whole")
+    rows = list(whole.run())
+    assert all(row["surface"] == 0 for row in rows)  # unknown geometry is no error
+    list(Trainer(on_shards, tmp_path / "parts").run(stop_at=2))
+    resumed = Trainer(replace(on_shards, shards=str(tmp_path / "two")), tmp_path / "parts")
+    assert resumed.step == 2
+    list(resumed.run())
+    for name, p in whole.model.named_parameters():
+        assert torch.equal(p, dict(resumed.model.named_parameters())[name]), name
+    assert not (tmp_path / "parts/bank").exists()
+    write_shard(tmp_path / "two/shard-000001.tar", [small_clip("more", 9, size=32)])
+    with pytest.raises(InputError, match="another config \\(bank: "):
+        Trainer(replace(on_shards, shards=str(tmp_path / "two")), tmp_path / "parts")

@@ -1,8 +1,8 @@
-"""The clip bank: training clips that are rendered on first use and cached on disk.
+"""The clip bank: training clips that are rendered on first use and cached on disk, each as a shard of its own.
 
 Clip i is a pure function of the recipe, the contents of the asset files and i. A training step samples from the first n
-clips, where n grows with the step, so runs are reproducible and resumable. Files are written atomically: several workers
-may share a folder, and a missing file is rendered again.
+clips, where n grows with the step, so runs are reproducible and resumable. Shards are written atomically: several workers
+may share a folder, and a missing one is rendered again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from chronosplat.assets import GltfModel, MovingMesh
 from chronosplat.assets.procedural import procedural_object
+from chronosplat.cameras import CANONICAL
+from chronosplat.data.clip import Clip
 from chronosplat.data.clips import random_lights, render_clip, training_views
-from chronosplat.files import atomic_file
+from chronosplat.data.sample import StoredClip
+from chronosplat.data.shards import finished_shard, read_clip, write_shard
+from chronosplat.data.store import Store
 from chronosplat.shapes import InputError
 
 VALIDATION = (
@@ -62,29 +65,18 @@ class BankRecipe:
 
     def files(self) -> list[Path]:
         """List the asset files to use, sorted by name."""
-        excluded = set(self.exclude) | (set() if self.include_validation else set(VALIDATION))
+        excluded = self.excluded()
         return [file for file in sorted(Path(self.assets).glob("*.glb")) if file.stem not in excluded] if self.assets else []
+
+    def excluded(self) -> set[str]:
+        """Return the stems of files, and the uids of clips, that are not trained on."""
+        return set(self.exclude) | (set() if self.include_validation else set(VALIDATION))
 
     def digest(self) -> str:
         """Hash the recipe and the contents of its files to a folder name, so that different clips do not mix."""
         facts = {name: value for name, value in asdict(self).items() if name not in ("assets", "exclude", "include_validation")}
         contents = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in self.files()}
         return hashlib.sha256(json.dumps([facts, contents]).encode()).hexdigest()[:10]
-
-
-@dataclass(frozen=True)
-class StoredClip:
-    """One rendered clip, memory-mapped.
-
-    Attributes:
-        rgba: [T, V, H, W, 4] uint8. geometry: [T, V, H, W, 4] float16, depth and displacement per frame.
-        viewmats: [V, 4, 4]. Ks: [V, 3, 3].
-    """
-
-    rgba: NDArray[np.uint8]
-    geometry: NDArray[np.float16]
-    viewmats: torch.Tensor
-    Ks: torch.Tensor
 
 
 class ClipBank:
@@ -98,18 +90,38 @@ class ClipBank:
         if recipe.assets and not self.files:
             raise InputError(f"{recipe.assets}: no .glb files to train on")
 
+    def digest(self) -> str:
+        """Return a name that tells these clips from others."""
+        return self.folder.name
+
+    def usable(self, wanted: int) -> int:
+        """Return how many clips can be used; any number can be rendered."""
+        return wanted
+
     def clip(self, index: int) -> StoredClip:
         """Return clip ``index``; renders it if it is not cached."""
-        colors, shapes = (self.folder / f"{index:06d}.{name}.npy" for name in ("rgba", "geometry"))
+        address = self.folder / f"{index:06d}.tar"
+        record = finished_shard(address) or write_shard(address, [self._rendered(index)])
+        return read_clip(Store.at(self.folder), record.file, record.entries[0])
+
+    def _rendered(self, index: int) -> Clip:
         rng = np.random.default_rng((self.recipe.clip_seed, index))
         cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
-        if not colors.is_file() or not shapes.is_file():
-            mesh, seconds = self._mesh(rng)
-            rgba, geometry = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
-            for path, array in ((shapes, geometry), (colors, rgba)):
-                with atomic_file(path) as fresh:
-                    np.save(fresh, array)
-        return StoredClip(np.load(colors, mmap_mode="r"), np.load(shapes, mmap_mode="r"), cameras.viewmats, cameras.Ks)
+        mesh, seconds = self._mesh(rng)
+        rgba, geometry = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
+        canonical = len(CANONICAL)
+        return Clip(
+            key=f"clip-{index:06d}",
+            frames=rgba,
+            geometry=geometry,
+            viewmats=cameras.viewmats.numpy(),
+            Ks=cameras.Ks.numpy(),
+            width=cameras.width,
+            height=cameras.height,
+            seconds=seconds.astype(np.float64),
+            groups={"canonical": list(range(canonical)), "random": list(range(canonical, len(cameras)))},
+            facts={"mesh": mesh.name},
+        )
 
     def _animations(self, file: str) -> int:
         if file not in self._counts:

@@ -71,6 +71,10 @@ class ClipSet:
                 self._kept.popitem(last=False)
         return self._kept[index]
 
+    def usable(self, wanted: int) -> int:
+        """Return how many clips can be used: all of them."""
+        return len(self)
+
     def digest(self) -> str:
         """Return a hash of all clips: the same clips in other shards, or elsewhere, have the same."""
         return sha256("".join(p.entry.sha256 for p in self.places).encode()).hexdigest()[:16]

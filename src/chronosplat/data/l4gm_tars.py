@@ -79,7 +79,8 @@ def orbit_angles(clip: Clip, views: list[int]) -> NDArray[np.float64]:
     elevation = np.degrees(np.arcsin(np.clip(centers[..., 1] / np.linalg.norm(centers, axis=-1), -1, 1)))
     wanted = orbit(azimuth.ravel().tolist(), elevation.ravel().tolist(), clip.width)
     error = np.abs(wanted.viewmats.numpy().reshape(viewmats.shape) - viewmats).max()
-    error = max(error, np.abs(wanted.Ks.numpy().reshape(*viewmats.shape[:2], 3, 3) / clip.Ks[:, views] - 1)[..., [0, 1], [0, 1]].max())
+    focal, expected = (m.reshape(*viewmats.shape[:2], 3, 3)[..., [0, 1], [0, 1]] for m in (clip.Ks[:, views], wanted.Ks.numpy()))
+    error = max(error, np.abs(focal / expected - 1).max())
     if not error < POSE_TOLERANCE:
         raise InputError(f"clip {clip.key}: its cameras are not L4GM's (radius {RADIUS}, fovy {FOVY}, upright); render with that rig")
     return np.stack([azimuth, elevation], -1)

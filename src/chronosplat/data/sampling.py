@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chronosplat.cameras import Cameras, Similarity
+from chronosplat.cameras import Similarity
 from chronosplat.captures.normalize import normalizing_similarity
-from chronosplat.data.bank import ClipBank, StoredClip
+from chronosplat.data.bank import ClipBank
+from chronosplat.data.clipset import ClipSet
+from chronosplat.data.sample import StoredClip
 from chronosplat.shapes import InputError
 
 UP = torch.tensor([0.0, 1.0, 0.0])
-CANONICAL_VIEWS = 4  # the first cameras of a clip
+CANONICAL_VIEWS = 4  # sample_pairs numbers them first; see canonical_first
 
 
 @dataclass(frozen=True)
@@ -110,21 +112,21 @@ def input_count(rng: np.random.Generator, most: int) -> int:
     return most if rng.random() < 0.3 else int(np.clip(round(np.exp(rng.normal(np.log(8), 0.5))), 1, most))
 
 
-def training_batch(bank: ClipBank, step: int, phase: Phase, clips: int, seed: int) -> TrainingBatch:
-    """Build the batch of a step, a pure function of the arguments and the bank's recipe.
+def training_batch(source: ClipBank | ClipSet, step: int, phase: Phase, clips: int, seed: int) -> TrainingBatch:
+    """Build the batch of a step, a pure function of the arguments and the clips.
 
     One input count applies to the whole batch, so that samples stack.
 
     Args:
-        clips: sample from the first ``clips`` clips of the bank.
+        source: a bank, or a data set of shards. clips: sample from its first ``clips`` clips.
     """
     rng = np.random.default_rng((seed, step))
     static = rng.random() < phase.static
     count = input_count(rng, min(24, phase.images))
     rows = []
     for _ in range(max(1, phase.images // count)):
-        clip = bank.clip(int(rng.integers(clips)))
-        pairs = sample_pairs(rng, clip.rgba.shape[1], clip.rgba.shape[0], count, phase.targets, static)
+        clip = source.clip(int(rng.integers(clips)))
+        pairs = sample_pairs(rng, clip.views, clip.times, count, phase.targets, static)
         rows.append(_sample(clip, pairs, phase.size, rng))
     stacked = (torch.stack(column) for column in zip(*rows, strict=True))
     return TrainingBatch(*stacked, inputs=count)
@@ -132,14 +134,16 @@ def training_batch(bank: ClipBank, step: int, phase: Phase, clips: int, seed: in
 
 def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
     chosen = pairs.inputs + pairs.targets
-    rgba = torch.from_numpy(np.stack([clip.rgba[t, v] for v, t in chosen])).float() / 255
-    full = rgba.shape[1]
-    views = [v for v, _ in chosen]
-    cameras = Cameras(clip.viewmats[views], clip.Ks[views], full, full)
-    if full % size:
-        raise InputError(f"phase size {size}: must divide the bank's image size {full}")
+    order, times = canonical_first(clip), [t for _, t in chosen]
+    views = [order[v] for v, _ in chosen]
+    rgba = torch.from_numpy(clip.read(times, views)).float() / 255
+    full, cameras = clip.width, clip.cameras(times, views)
+    if full % size or clip.height != full:
+        raise InputError(f"phase size {size}: must divide the clips' image size {clip.width}x{clip.height}, which must be square")
     inputs = len(pairs.inputs)
-    geometry = torch.from_numpy(np.stack([clip.geometry[t, v] for v, t in pairs.inputs])).float()
+    geometry = torch.zeros(inputs, full, full, 4)  # unknown, which counts as background: the loss leaves it out
+    if clip.has_geometry:
+        geometry = torch.from_numpy(clip.read_geometry(times[:inputs], views[:inputs])).float()
     if size != full:
         geometry = shrink_geometry(geometry, rgba[:inputs, ..., 3:], full // size)
         rgba, cameras = shrink(rgba, full // size), cameras.resized(size, size)
@@ -153,6 +157,13 @@ def _sample(clip: StoredClip, pairs: Pairs, size: int, rng: np.random.Generator)
     motion = world.scale * half * world.directions(geometry[..., 1:])  # from displacement per frame
     geometry = torch.cat([world.scale * geometry[..., :1], motion], -1)
     return rgba, times, cameras.viewmats, cameras.Ks, geometry
+
+
+def canonical_first(clip: StoredClip) -> list[int]:
+    """Return a clip's views with four canonical ones first: its group ``canonical``, else quarter turns of ``fixed``, else any."""
+    ring = clip.groups.get("canonical") or clip.groups.get("fixed", [])
+    first = ring[:: max(len(ring) // CANONICAL_VIEWS, 1)][:CANONICAL_VIEWS]
+    return first + [v for v in range(clip.views) if v not in first]
 
 
 def shrink_geometry(geometry: Tensor, alpha: Tensor, factor: int) -> Tensor:

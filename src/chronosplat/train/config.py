@@ -35,7 +35,8 @@ class TrainConfig:
         clips_start: clips in the bank at step 0.
         clips_per_step: clips added with every step.
         phases: image size, number of inputs and fraction of static scenes, by phase of the run.
-        bank: the clips.
+        shards: address of a data set of shards to train on, all of its clips; without it clips are rendered as the bank says.
+        bank: the clips that are rendered.
         workers: data loader processes.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
         backend: renderer.
@@ -59,6 +60,7 @@ class TrainConfig:
     clips_start: int = 100
     clips_per_step: float = 0.1
     phases: tuple[Phase, ...] = SCHEDULE
+    shards: str = ""
     bank: BankRecipe = field(default_factory=BankRecipe)
     workers: int = 1
     device: str = "cpu"
@@ -73,5 +75,5 @@ class TrainConfig:
         return next((p for p in self.phases if step < p.until * self.steps), self.phases[-1])
 
     def clips(self, step: int) -> int:
-        """Return the number of clips that a step samples from."""
+        """Return the number of the bank's clips that a step samples from."""
         return self.clips_start + int(step * self.clips_per_step)

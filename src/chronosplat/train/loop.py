@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chronosplat.data.bank import VALIDATION, ClipBank
+from chronosplat.data.clipset import ClipSet
 from chronosplat.data.sampling import TrainingBatch, training_batch
 from chronosplat.events import Events
 from chronosplat.models import find_model
@@ -33,8 +34,8 @@ from chronosplat.train.config import TrainConfig
 from chronosplat.train.objective import compute_loss
 
 log = logging.getLogger("chronosplat")
-# settings that change no result; the bank is compared by its folder's name
-INCIDENTAL = ("bank", "device", "workers", "backend", "log_every", "save_every", "sample_every")
+# settings that change no result; the clips are compared by their digest
+INCIDENTAL = ("shards", "bank", "device", "workers", "backend", "log_every", "save_every", "sample_every")
 
 
 class BatchStream(IterableDataset[TrainingBatch]):
@@ -42,7 +43,7 @@ class BatchStream(IterableDataset[TrainingBatch]):
 
     def __init__(self, config: TrainConfig, folder: Path, first: int) -> None:
         self.config, self.first = config, first
-        self.bank = ClipBank(config.bank, folder)
+        self.clips = open_clips(config, folder)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         info = torch.utils.data.get_worker_info()
@@ -50,7 +51,17 @@ class BatchStream(IterableDataset[TrainingBatch]):
         if info:
             torch.set_num_threads(1)
         for step in range(self.first + worker, self.config.steps, workers):
-            yield training_batch(self.bank, step, self.config.phase(step), self.config.clips(step), self.config.seed)
+            count = self.clips.usable(self.config.clips(step))
+            yield training_batch(self.clips, step, self.config.phase(step), count, self.config.seed)
+
+
+def open_clips(config: TrainConfig, folder: Path) -> ClipBank | ClipSet:
+    """Open the clips of a run: a data set of shards, or a bank that is rendered to ``folder``.
+
+    Raises:
+        InputError: there are none.
+    """
+    return ClipSet(config.shards, config.bank.excluded()) if config.shards else ClipBank(config.bank, folder)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -99,14 +110,14 @@ class Trainer:
         architecture = find_model(config.preset).config
         if not isinstance(architecture, LRM4DConfig):
             raise InputError(f"preset: {config.preset} has no training recipe; train a 4d-lrm model")
-        bank = ClipBank(config.bank, self.folder / "bank")  # raises without data, before anything is written
+        clips = open_clips(config, self.folder / "bank")  # raises without data, before anything is written
         self.settings = {name: value for name, value in asdict(config).items() if name not in INCIDENTAL}
-        self.settings["bank"] = bank.folder.name  # identifies the clips, wherever their files are
+        self.settings["bank"] = clips.digest()  # identifies the clips, wherever their files are
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         if config.bank.assets:
             split = "included" if config.bank.include_validation else "excluded"
-            log.info("%d asset files; the validation split (%s, ...) is %s", len(bank.files), VALIDATION[0], split)
+            log.info("%d asset files; the validation split (%s, ...) is %s", len(config.bank.files()), VALIDATION[0], split)
         self.model = model_from_file(config.init) if config.init else LRM4D(architecture)
         self.model.to(config.device).train()
         self.optimizer = make_optimizer(self.model, config)
