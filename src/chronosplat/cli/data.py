@@ -85,6 +85,9 @@ class RenderShards(Recipe):
     where: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
     common: Shared = field(default_factory=Common)
 
+    def __post_init__(self) -> None:
+        """Values are checked when the verb runs, whose messages are one line."""
+
     def run(self) -> None:
         """Run the verb."""
         from chronosplat.data.run import make_data_set

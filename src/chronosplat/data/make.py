@@ -16,6 +16,7 @@ import chronosplat
 from chronosplat.assets import Lights, MovingMesh, random_rig
 from chronosplat.data.clip import Clip
 from chronosplat.data.clips import pose_clip
+from chronosplat.data.licences import licence_family
 from chronosplat.data.motion import drifting, motion_measure
 from chronosplat.data.objects import Motion, OpenedAsset, open_asset
 from chronosplat.data.recipe import Recipe
@@ -99,7 +100,8 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         "animation": motion.name,
         "animation_index": motion.index,
         "window": window.index,
-        "licence": asset.licence,
+        "licence": licence_family(asset.licence) or asset.licence,
+        "licence_stated": asset.licence,
         "author": asset.author,
         "source": asset.source,
         "attribution": asset.attribution,
