@@ -22,7 +22,13 @@ from tests.assets.gltf_maker import two_joint_strip
 
 ASSETS = Path(__file__).parents[2].parent / "shared" / "assets"
 SIZE = 256
-NAMES = ("kaykit_knight", "khronos_milk_truck", "khronos_morph_stress", "q_animals_fox", "sketchfab_butterfly")
+NAMES = (
+    "babylon_cannon",
+    "kaykit_knight",
+    "khronos_milk_truck",
+    "khronos_rigged_figure",
+    "sketchfab_butterfly",
+)  # of rigs that Blender can hold
 
 
 def is_there() -> bool:
