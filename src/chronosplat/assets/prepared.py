@@ -105,7 +105,7 @@ def _half(image: Floats, axis: int) -> Floats:
     rows = np.moveaxis(image, axis, 0)
     half = n // 2
     if n % 2 == 0:
-        return np.moveaxis((rows[::2] + rows[1::2]) / 2, 0, axis)
+        return np.moveaxis((rows[::2] + rows[1::2]) / np.float32(2), 0, axis)
     k = np.arange(half, dtype=np.float32).reshape(-1, *[1] * (rows.ndim - 1))  # three texels per pixel: 1 - k/half, 1, (k + 1)/half
     return np.moveaxis(((half - k) * rows[:-2:2] + half * rows[1:-1:2] + (k + 1) * rows[2::2]) / n, 0, axis)
 
