@@ -29,7 +29,9 @@ MATERIAL = np.dtype(
     ]
 )
 MATERIAL_FLOATS = ("base", "emissive", "specular", "metallic", "roughness", "normal_scale", "occlusion", "cutoff")
-TEXTURE = np.dtype([("offset", "i8"), *[(name, "i4") for name in ("width", "height", "levels", "wrap_u", "wrap_v", "srgb", "nearest")]], align=True)
+TEXTURE = np.dtype(
+    [("offset", "i8"), *[(name, "i4") for name in ("width", "height", "levels", "wrap_u", "wrap_v", "srgb", "nearest")]], align=True
+)
 KINDS = {"material": MATERIAL, "texture": TEXTURE, "rgba": np.uint8, "texels": np.uint8} | dict.fromkeys(
     ("indices", "face_materials", "face_parts", "parts"), np.int32
 )

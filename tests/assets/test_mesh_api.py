@@ -38,7 +38,8 @@ many = settings(derandomize=True, deadline=None, max_examples=400, database=None
 LEAST, MOST, MOST64 = -(2**31), 2**31 - 1, 2**63 - 1
 ROWS = {name: ("vertices", n) for name, n in (("positions", 3), ("normals", 3), ("uvs", 2), ("colors", 4), ("velocities", 3))} | {
     "light_directions": ("lights", 3), "light_colors": ("lights", 3), "viewmats": ("views", 16), "Ks": ("views", 9),
-    "indices": ("faces", 3), "face_materials": ("faces", 1), "face_parts": ("faces", 1), "material": ("materials", 1), "texture": ("textures", 1),
+    "indices": ("faces", 3), "face_materials": ("faces", 1), "face_parts": ("faces", 1), "material": ("materials", 1),
+    "texture": ("textures", 1),
 }  # fmt: skip
 OPTIONAL = ("velocities", "motion", "depth", "surface_normals", "parts", "face_parts")
 MATERIAL_INTEGERS = ("material textures", "material uv_sets", "alpha_mode", "two_sided", "unlit")
@@ -218,10 +219,14 @@ def square(uvs: float = 0, texture: int = 0, size: tuple[int, int] = (999, 1023)
     return Surface(FACES, np.zeros(2, np.int32), full(uvs, 2), full(1), (material,), (white,))
 
 
-def rendered(surface: Surface, samples: int = 1, lights: Lights | None = None, normal: float = 1, shading: Any = "lambert") -> NDArray[np.uint8]:
+def rendered(
+    surface: Surface, samples: int = 1, lights: Lights | None = None, normal: float = 1, shading: Any = "lambert"
+) -> NDArray[np.uint8]:
     """The image [H, W, 4] of four vertices."""
     positions = at_pixels(box(4, 4, 8, 8))
-    return rasterize_mesh(PreparedSurface(surface), positions, np.full_like(positions, normal), facing_camera(), lights, samples, shading=shading)[0]
+    return rasterize_mesh(
+        PreparedSurface(surface), positions, np.full_like(positions, normal), facing_camera(), lights, samples, shading=shading
+    )[0]
 
 
 def refused(*arguments: Any, **named: Any) -> str:
@@ -275,7 +280,10 @@ WRONG: dict[str, tuple[Surface, str]] = {
     "empty texture": (square(size=(0, 5)), "textures[0]: 5x0 pixels are empty; give at least one"),
     "cutoff": (replace(square(), materials=(Material(cutoff=float("nan")),)), "materials[0]: 1 of 15 values are NaN or infinite"),
     "texel": (replace(square(), textures=(Texture(np.ones((2, 2, 4))),)), "textures[0]: expected uint8, got float64; scale colours"),
-    "texture shape": (replace(square(), textures=(Texture(np.ones((2, 2, 3), np.uint8)),)), "textures[0]: expected shape [2, 2, 4], got [2, 2, 3]"),
+    "texture shape": (
+        replace(square(), textures=(Texture(np.ones((2, 2, 3), np.uint8)),)),
+        "textures[0]: expected shape [2, 2, 4], got [2, 2, 3]",
+    ),
     "wrap": (replace(square(), textures=(replace(square().textures[0], wrap=(0, 5)),)), "textures[0]: wrap: got 0 to 5; use 0 to 2"),
     "uvs": (replace(square(), uvs=np.zeros((3, 4), np.float32)), "uvs: expected shape [4, 4], got [3, 4]"),
     "odd uvs": (replace(square(), uvs=np.zeros((4, 3), np.float32)), "uvs: expected shape [4, 2], got [4, 3]"),

@@ -22,7 +22,9 @@ def linear(image: np.ndarray) -> np.ndarray:
 def textured(texture: Texture, repeats: float = 1.0, samples: int = 2, **more: object) -> np.ndarray:
     """Linear colours [H, W, 3] of a texture on the whole image, unlit."""
     material = Material(unlit=True, texture=0)
-    return linear(draw(at_pixels(box(0, 0, SIZE, SIZE)), material=material, textures=(texture,), uvs=UVS * repeats, samples=samples, shading="pbr"))
+    return linear(
+        draw(at_pixels(box(0, 0, SIZE, SIZE)), material=material, textures=(texture,), uvs=UVS * repeats, samples=samples, shading="pbr")
+    )
 
 
 @pytest.mark.parametrize("repeats", [30, 40, 1000])
@@ -35,7 +37,7 @@ def test_levels_of_a_texture_change_smoothly() -> None:
     """A step in a mip-mapped texture blurs as wide as its footprint: never by more than its neighbours in scale."""
     noise = linear_texture(np.random.default_rng(0).uniform(0, 1, (64, 64, 3)))
     spread = [float(textured(noise, repeats).std()) for repeats in (0.25, 0.5, 1, 2, 4)]
-    assert all(a > b for a, b in zip(spread, spread[1:], strict=False))
+    assert spread == sorted(spread, reverse=True)
     assert spread[-1] < 0.1 * spread[0]
 
 
@@ -60,7 +62,11 @@ def test_slanted_textures_are_near_to_the_average_of_many_samples() -> None:
 
 @pytest.mark.parametrize(
     ("wrap", "expected"),
-    [(Wrap.REPEAT, (0.0, 0.2, 0.6, 1.0, 0.0, 0.2)), (Wrap.CLAMP, (0.0, 0.2, 0.6, 1.0, 1.0, 1.0)), (Wrap.MIRROR, (0.0, 0.2, 0.6, 1.0, 1.0, 0.6))],
+    [
+        (Wrap.REPEAT, (0.0, 0.2, 0.6, 1.0, 0.0, 0.2)),
+        (Wrap.CLAMP, (0.0, 0.2, 0.6, 1.0, 1.0, 1.0)),
+        (Wrap.MIRROR, (0.0, 0.2, 0.6, 1.0, 1.0, 0.6)),
+    ],
 )
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_wrap(wrap: Wrap, expected: tuple[float, ...], side: str) -> None:
@@ -68,7 +74,7 @@ def test_wrap(wrap: Wrap, expected: tuple[float, ...], side: str) -> None:
     for k, value in enumerate(expected):
         u = (k + 0.5) / 4
         if side == "left":  # before 0 a repeated texture goes on from its end, a mirrored one turns round, a clamped one stays
-            u, value = (u - 2 if wrap is Wrap.REPEAT else -u if wrap is Wrap.MIRROR else -u), (0.0 if wrap is Wrap.CLAMP else value)
+            u, value = (u - 2 if wrap is Wrap.REPEAT else -u), (0.0 if wrap is Wrap.CLAMP else value)
         for uvs in ((u, 0.5), (0.5, u)):
             pixels = texture.pixels if uvs[0] == u else texture.pixels.transpose(1, 0, 2)
             turned = Texture(np.ascontiguousarray(pixels), wrap=texture.wrap)
@@ -134,14 +140,21 @@ def test_white_surfaces_do_not_make_light(roughness: float, metallic: float) -> 
 def test_rough_dielectrics_look_like_plain_shading() -> None:
     lights = Lights(unit(np.array([(0.3, 0.8, 0.6)])), np.array([0.6], np.float32), 0.1)
     material = Material(base=(0.5, 0.4, 0.3, 1), roughness=1.0)
-    plain, rough = (linear(draw(at_pixels(box(4, 4, 12, 12)), material=material, lights=lights, shading=s))[8, 8] for s in ("lambert", "pbr"))
+    plain, rough = (
+        linear(draw(at_pixels(box(4, 4, 12, 12)), material=material, lights=lights, shading=s))[8, 8] for s in ("lambert", "pbr")
+    )
     np.testing.assert_allclose(rough, plain, atol=0.04)
 
 
 def test_metals_reflect_only_where_the_mirror_points_at_the_light() -> None:
     material = Material(base=(1.0, 0.5, 0.25, 1), metallic=1.0, roughness=0.15)
     shown = lambda *direction: linear(
-        draw(at_pixels(box(6, 6, 10, 10)), material=material, lights=Lights(unit(np.array([direction])), np.array([0.005], np.float32), 0.0), shading="pbr")
+        draw(
+            at_pixels(box(6, 6, 10, 10)),
+            material=material,
+            lights=Lights(unit(np.array([direction])), np.array([0.005], np.float32), 0.0),
+            shading="pbr",
+        )
     )[8, 8]
     toward, aside = shown(0, 0, 1), shown(0.8, 0, 0.6)
     assert 0.1 < toward[0] < 0.9
@@ -153,8 +166,16 @@ def test_textures_scale_metalness_and_roughness() -> None:
     pixel = Texture(np.array([[(255, 128, 64, 255)]], np.uint8), srgb=False)
     lights = Lights(unit(np.array([(0.2, 0.3, 1.0)])), np.array([0.3], np.float32), 0.2)
     base = {"base": (0.8, 0.4, 0.2, 1.0)}
-    one = draw(at_pixels(box(4, 4, 12, 12)), material=Material(**base, metallic=1.0, roughness=1.0, surface_texture=0), textures=(pixel,), lights=lights, shading="pbr")
-    other = draw(at_pixels(box(4, 4, 12, 12)), material=Material(**base, metallic=64 / 255, roughness=128 / 255), lights=lights, shading="pbr")
+    one = draw(
+        at_pixels(box(4, 4, 12, 12)),
+        material=Material(**base, metallic=1.0, roughness=1.0, surface_texture=0),
+        textures=(pixel,),
+        lights=lights,
+        shading="pbr",
+    )
+    other = draw(
+        at_pixels(box(4, 4, 12, 12)), material=Material(**base, metallic=64 / 255, roughness=128 / 255), lights=lights, shading="pbr"
+    )
     assert np.abs(one.astype(int) - other).max() <= 1
 
 
@@ -184,7 +205,9 @@ def bumpy(normal: tuple[float, float, float], uvs: np.ndarray = UVS, scale: floa
     lights = Lights(unit(np.array([(0.6, 0.3, 0.74)])), np.array([0.6], np.float32), 0.0)
     material = Material(normal_texture=0, normal_scale=scale, specular=(0, 0, 0), two_sided=two_sided_back)
     faces = FACES[:, ::-1] if two_sided_back else FACES
-    return float(linear(draw(at_pixels(box(4, 4, 12, 12)), faces, material, lights=lights, textures=(pixel,), uvs=uvs, shading="pbr"))[8, 8, 0])
+    return float(
+        linear(draw(at_pixels(box(4, 4, 12, 12)), faces, material, lights=lights, textures=(pixel,), uvs=uvs, shading="pbr"))[8, 8, 0]
+    )
 
 
 def facing(direction: tuple[float, float, float]) -> float:
@@ -222,7 +245,9 @@ def test_the_scale_of_a_normal_map() -> None:
 def geometry(positions: np.ndarray, normals: np.ndarray, material: Material = UNLIT, parts: tuple[int, int] | None = None) -> MeshImages:
     count = len(positions)
     face_parts = None if parts is None else np.array(parts, np.int32)
-    surface = Surface(FACES, np.zeros(2, np.int32), np.zeros((count, 2), np.float32), np.ones((count, 4), np.float32), (material,), (), face_parts)
+    surface = Surface(
+        FACES, np.zeros(2, np.int32), np.zeros((count, 2), np.float32), np.ones((count, 4), np.float32), (material,), (), face_parts
+    )
     return rasterize_geometry(PreparedSurface(surface), positions, normals.astype(np.float32), facing_camera(), samples=4, shading="pbr")
 
 
@@ -248,7 +273,15 @@ def test_parts_are_those_that_cover_most() -> None:
 def test_transparent_surfaces_count_by_their_share() -> None:
     positions, faces = two(at_pixels(box(2, 2, 14, 14), -1.0), at_pixels(box(2, 2, 14, 14), 1.0))
     materials = (Material(unlit=True), Material(unlit=True, alpha_mode=2, base=(1, 1, 1, 0.25)))
-    surface = Surface(faces, np.array([0, 0, 1, 1], np.int32), np.zeros((8, 2), np.float32), np.ones((8, 4), np.float32), materials, (), np.array([0, 0, 1, 1], np.int32))
+    surface = Surface(
+        faces,
+        np.array([0, 0, 1, 1], np.int32),
+        np.zeros((8, 2), np.float32),
+        np.ones((8, 4), np.float32),
+        materials,
+        (),
+        np.array([0, 0, 1, 1], np.int32),
+    )
     normals = np.tile(np.float32((0, 0, 1)), (8, 1))
     velocities = np.repeat(np.float32([(0, 0, 0), (1, 2, 3)]), 4, 0)
     images = rasterize_geometry(PreparedSurface(surface), positions, normals, facing_camera(), velocities, shading="pbr")

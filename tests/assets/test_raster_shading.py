@@ -10,8 +10,8 @@ import pytest
 from chronosplat.assets.lights import Lights
 from chronosplat.assets.mesh import Material, Surface, to_linear, unit, vertex_normals
 from chronosplat.assets.model import GltfModel
-from chronosplat.assets.procedural import procedural_object
 from chronosplat.assets.prepared import PreparedSurface
+from chronosplat.assets.procedural import procedural_object
 from chronosplat.assets.raster import rasterize_geometry, rasterize_mesh
 from chronosplat.cameras import orbit
 from chronosplat.shapes import InputError

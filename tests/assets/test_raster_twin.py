@@ -25,7 +25,9 @@ LIGHTS = {"suns": Lights().scaled(0.4), "sky": sun_and_sky()}
 
 def random_surface(rng: np.random.Generator, triangles: int, alpha_modes: tuple[int, ...]) -> tuple[Surface, np.ndarray, np.ndarray]:
     """Triangles of a few materials with five textures each, and two sets of texture coordinates."""
-    positions = (rng.uniform(-0.5, 0.5, (triangles, 1, 3)) + rng.normal(scale=0.25, size=(triangles, 3, 3))).reshape(-1, 3).astype(np.float32)
+    positions = (
+        (rng.uniform(-0.5, 0.5, (triangles, 1, 3)) + rng.normal(scale=0.25, size=(triangles, 3, 3))).reshape(-1, 3).astype(np.float32)
+    )
     faces = np.arange(3 * triangles, dtype=np.int32).reshape(-1, 3)
     normals = unit(vertex_normals(positions, faces) + rng.normal(scale=0.15, size=positions.shape))
     textures = tuple(

@@ -87,7 +87,10 @@ def mip_chain(texture: Texture, weighted: bool = False) -> Sequence[Bytes]:
     levels = [texture.pixels]
     while max(levels[-1].shape[:2]) > 1:
         plain, mean = halved(linear), halved(alpha)
-        linear = np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain) if weighted else plain
+        if weighted:
+            linear = np.asarray(np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain), np.float32)
+        else:
+            linear = plain
         alpha = mean
         levels.append(np.concatenate([encode(linear, texture.srgb), np.rint(255 * alpha).astype(np.uint8)], -1))
     return levels
@@ -105,9 +108,10 @@ def _half(image: Floats, axis: int) -> Floats:
     rows = np.moveaxis(image, axis, 0)
     half = n // 2
     if n % 2 == 0:
-        return np.moveaxis((rows[::2] + rows[1::2]) / 2, 0, axis)
+        return np.moveaxis((rows[::2] + rows[1::2]) / np.float32(2), 0, axis)
     k = np.arange(half, dtype=np.float32).reshape(-1, *[1] * (rows.ndim - 1))  # three texels per pixel: 1 - k/half, 1, (k + 1)/half
-    return np.moveaxis(((half - k) * rows[:-2:2] + half * rows[1:-1:2] + (k + 1) * rows[2::2]) / n, 0, axis)
+    mean = ((half - k) * rows[:-2:2] + half * rows[1:-1:2] + (k + 1) * rows[2::2]) / n
+    return np.moveaxis(mean.astype(np.float32), 0, axis)
 
 
 @cache
