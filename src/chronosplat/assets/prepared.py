@@ -82,7 +82,7 @@ def mip_chain(texture: Texture, weighted: bool = False) -> Sequence[Bytes]:
     Args:
         weighted: weigh colours by alpha, so that the colour of invisible texels does not show at edges.
     """
-    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / 255
+    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / np.float32(255)
     linear = decode(texture.srgb)[color]
     levels = [texture.pixels]
     while max(levels[-1].shape[:2]) > 1:
@@ -117,14 +117,14 @@ def _half(image: Floats, axis: int) -> Floats:
 @cache
 def decode(srgb: bool) -> Floats:
     """Linear value of each byte [256]."""
-    values = np.arange(256, dtype=np.float32) / 255
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
     return to_linear(values) if srgb else values
 
 
 @cache
 def _codes() -> Bytes:
     """The sRGB byte of each linear value, in 65535 steps."""
-    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / 65535)).astype(np.uint8)
+    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / np.float32(65535))).astype(np.uint8)
 
 
 def encode(linear: Floats, srgb: bool = True) -> Bytes:
