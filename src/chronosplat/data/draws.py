@@ -83,9 +83,7 @@ class DrawLRM4D:
             raise InputError(f"clip {clip.key}: {min(self.pool, count)} renderings to draw {most} from", "see {pool}", pool=...)
         pool = rng.choice(count, min(self.pool, count), replace=False)
         inputs, targets = (np.sort(rng.choice(pool, n, replace=False)) for n in (self.inputs, self.targets))  # in temporal order
-        used, where = np.unique(np.concatenate([inputs, targets]), return_inverse=True)  # an image that is both is decoded once
-        images = read_images(clip, *(part.tolist() for part in np.divmod(used, clip.views)))
-        return Sample(_some(images, where[: self.inputs]), _some(images, where[self.inputs :]))
+        return Sample(*(read_images(clip, *(part.tolist() for part in np.divmod(chosen, clip.views))) for chosen in (inputs, targets)))
 
 
 @dataclass(frozen=True)
