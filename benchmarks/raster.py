@@ -60,7 +60,17 @@ class Worker:
 
     def __init__(self, name: str, source: Path, options: argparse.Namespace, paths: list[str]) -> None:
         self.name = name
-        command = [sys.executable, __file__, options.assets, "--serve", *paths, "--size", str(options.size), "--samples", str(options.samples)]
+        command = [
+            sys.executable,
+            __file__,
+            options.assets,
+            "--serve",
+            *paths,
+            "--size",
+            str(options.size),
+            "--samples",
+            str(options.samples),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(source)}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.variants = self._line().split(",")
@@ -89,7 +99,8 @@ def main() -> None:
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return work(options.serve, options.size, options.samples)
+        work(options.serve, options.size, options.samples)
+        return
     paths = [str(Path(options.assets) / f"{name}.glb") for name in options.models]
     workers = [Worker("now", Path(__file__).resolve().parents[1] / "src", options, paths)]
     if options.before:

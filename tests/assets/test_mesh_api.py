@@ -38,7 +38,8 @@ many = settings(derandomize=True, deadline=None, max_examples=400, database=None
 LEAST, MOST, MOST64 = -(2**31), 2**31 - 1, 2**63 - 1
 ROWS = {name: ("vertices", n) for name, n in (("positions", 3), ("normals", 3), ("uvs", 2), ("colors", 4), ("velocities", 3))} | {
     "light_directions": ("lights", 3), "light_colors": ("lights", 3), "viewmats": ("views", 16), "Ks": ("views", 9),
-    "indices": ("faces", 3), "face_materials": ("faces", 1), "face_parts": ("faces", 1), "material": ("materials", 1), "texture": ("textures", 1),
+    "indices": ("faces", 3), "face_materials": ("faces", 1), "face_parts": ("faces", 1), "material": ("materials", 1),
+    "texture": ("textures", 1),
 }  # fmt: skip
 OPTIONAL = ("velocities", "motion", "depth", "surface_normals", "parts", "face_parts")
 MATERIAL_INTEGERS = ("material textures", "material uv_sets", "alpha_mode", "two_sided", "unlit")

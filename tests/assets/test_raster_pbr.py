@@ -37,7 +37,7 @@ def test_levels_of_a_texture_change_smoothly() -> None:
     """A step in a mip-mapped texture blurs as wide as its footprint: never by more than its neighbours in scale."""
     noise = linear_texture(np.random.default_rng(0).uniform(0, 1, (64, 64, 3)))
     spread = [float(textured(noise, repeats).std()) for repeats in (0.25, 0.5, 1, 2, 4)]
-    assert all(a > b for a, b in zip(spread, spread[1:], strict=False))
+    assert spread == sorted(spread, reverse=True)
     assert spread[-1] < 0.1 * spread[0]
 
 
@@ -74,7 +74,7 @@ def test_wrap(wrap: Wrap, expected: tuple[float, ...], side: str) -> None:
     for k, value in enumerate(expected):
         u = (k + 0.5) / 4
         if side == "left":  # before 0 a repeated texture goes on from its end, a mirrored one turns round, a clamped one stays
-            u, value = (u - 2 if wrap is Wrap.REPEAT else -u if wrap is Wrap.MIRROR else -u), (0.0 if wrap is Wrap.CLAMP else value)
+            u, value = (u - 2 if wrap is Wrap.REPEAT else -u), (0.0 if wrap is Wrap.CLAMP else value)
         for uvs in ((u, 0.5), (0.5, u)):
             pixels = texture.pixels if uvs[0] == u else texture.pixels.transpose(1, 0, 2)
             turned = Texture(np.ascontiguousarray(pixels), wrap=texture.wrap)

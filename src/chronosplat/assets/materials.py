@@ -41,7 +41,7 @@ class TextureTable:
         if source is None:
             return -1
         sampler = self.file.items("samplers")[texture["sampler"]] if "sampler" in texture else {}
-        wrap = (WRAPS.get(sampler.get("wrapS"), Wrap.REPEAT), WRAPS.get(sampler.get("wrapT"), Wrap.REPEAT))
+        wrap = (WRAPS.get(sampler.get("wrapS", 0), Wrap.REPEAT), WRAPS.get(sampler.get("wrapT", 0), Wrap.REPEAT))
         nearest = sampler.get("magFilter") == NEAREST
         key = (source, wrap, nearest, srgb, gloss)
         if key not in self._index:

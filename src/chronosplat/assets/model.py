@@ -6,6 +6,7 @@ blend of matrices poses the whole model.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,17 @@ class GltfModel:
         first = self._palette_index(("skin", skin), list(zip(spec["joints"], inverse, strict=False)))
         joints, weights = skin_weights(self.file, attributes, count, len(spec["joints"]), repairs)
         return first + joints, weights
+
+    def inner_joints(self) -> list[int]:
+        """Return the nodes that are joints of a skin and have a joint as parent."""
+        joints = {joint for skin in self.file.items("skins") for joint in skin["joints"]}
+        return sorted(j for j in joints if self.skeleton.parent[j] in joints and j not in self.skeleton.matrices)
+
+    def with_channels(self, channels: list[Channel]) -> GltfModel:
+        """Return the model with another animation; what does not move is shared."""
+        model = copy.copy(self)
+        model.channels = channels
+        return model
 
     def _palette_index(self, key: tuple[str, int], entries: list[tuple[int, Array]]) -> int:
         """Return where the palette has these joints; they are added once."""

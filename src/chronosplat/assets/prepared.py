@@ -82,12 +82,15 @@ def mip_chain(texture: Texture, weighted: bool = False) -> Sequence[Bytes]:
     Args:
         weighted: weigh colours by alpha, so that the colour of invisible texels does not show at edges.
     """
-    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / 255
+    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / np.float32(255)
     linear = decode(texture.srgb)[color]
     levels = [texture.pixels]
     while max(levels[-1].shape[:2]) > 1:
         plain, mean = halved(linear), halved(alpha)
-        linear = np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain) if weighted else plain
+        if weighted:
+            linear = np.asarray(np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain), np.float32)
+        else:
+            linear = plain
         alpha = mean
         levels.append(np.concatenate([encode(linear, texture.srgb), np.rint(255 * alpha).astype(np.uint8)], -1))
     return levels
@@ -105,22 +108,23 @@ def _half(image: Floats, axis: int) -> Floats:
     rows = np.moveaxis(image, axis, 0)
     half = n // 2
     if n % 2 == 0:
-        return np.moveaxis((rows[::2] + rows[1::2]) / 2, 0, axis)
+        return np.moveaxis((rows[::2] + rows[1::2]) / np.float32(2), 0, axis)
     k = np.arange(half, dtype=np.float32).reshape(-1, *[1] * (rows.ndim - 1))  # three texels per pixel: 1 - k/half, 1, (k + 1)/half
-    return np.moveaxis(((half - k) * rows[:-2:2] + half * rows[1:-1:2] + (k + 1) * rows[2::2]) / n, 0, axis)
+    mean = ((half - k) * rows[:-2:2] + half * rows[1:-1:2] + (k + 1) * rows[2::2]) / n
+    return np.moveaxis(mean.astype(np.float32), 0, axis)
 
 
 @cache
 def decode(srgb: bool) -> Floats:
     """Linear value of each byte [256]."""
-    values = np.arange(256, dtype=np.float32) / 255
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
     return to_linear(values) if srgb else values
 
 
 @cache
 def _codes() -> Bytes:
     """The sRGB byte of each linear value, in 65535 steps."""
-    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / 65535)).astype(np.uint8)
+    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / np.float32(65535))).astype(np.uint8)
 
 
 def encode(linear: Floats, srgb: bool = True) -> Bytes:
