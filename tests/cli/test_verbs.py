@@ -24,7 +24,8 @@ from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
 from tests.scene_kit import static_scene
 
-VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "edit", "eval", "train", "data render", "demo", "info")
+VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "edit", "eval", "train")
+VERBS += ("data render", "data status", "data pack", "data inspect", "data verify", "demo", "info")
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == cs.__version__
 
 
-@pytest.mark.parametrize(("arguments", "problem"), [(["data"], "data: needs one of data render"), (["rendr"], "unknown verb 'rendr'")])
+DATA_VERBS = "data render, data status, data pack, data inspect, data verify"
+
+
+@pytest.mark.parametrize(("arguments", "problem"), [(["data"], f"data: needs one of {DATA_VERBS}"), (["rendr"], "unknown verb 'rendr'")])
 def test_unknown_verbs_are_refused(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"chronosplat: {problem}; see chronosplat --help\n"

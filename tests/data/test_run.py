@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -46,7 +47,7 @@ def test_clips_carry_their_facts(tmp_path: Path) -> None:
     store = Store.at(tmp_path / "d")
     record = read_records(store)[1]
     clip = read_clip(store, record.file, record.entries[0]).clip()
-    assert clip.key == "procedural_blob_0000002_98de2d56-000-0000" or clip.key.startswith("procedural_blob_0000002")
+    assert re.fullmatch(r"procedural_blob_0000002_[0-9a-f]{8}-000-0000", clip.key)
     assert clip.frames.shape == (3, 2, 8, 8, 4)
     assert clip.geometry is not None
     facts = clip.facts
@@ -90,6 +91,19 @@ def test_static_still_and_refused_objects_are_recorded_and_left_out(tmp_path: Pa
     strict = make(tmp_path / "strict", 0, source=str(folder), motion=9.0)
     assert strict.clips == 0
     assert strict.count("skipped") == totals.clips + 1
+
+
+def test_variants_are_changed_copies(tmp_path: Path) -> None:
+    make(tmp_path / "one", 1)
+    make(tmp_path / "d", 1, variants=2)
+    store = Store.at(tmp_path / "d")
+    record = read_records(store)[0]
+    clips = [read_clip(store, record.file, entry).clip() for entry in record.entries]
+    assert {clip.facts["variant"] for clip in clips} == {0, 1, 2}
+    assert {clip.facts["uid"] for clip in clips} == {"procedural-blob-0000000"}
+    plain = read_clip(Store.at(tmp_path / "one"), record.file, read_records(Store.at(tmp_path / "one"))[0].entries[0]).clip()
+    assert (clips[0].frames == plain.frames).all()
+    assert all((clip.frames != plain.frames).any() for clip in clips[1:])
 
 
 def test_held_out_objects_never_enter_the_plan(tmp_path: Path) -> None:
@@ -328,6 +342,8 @@ def test_durations(seconds: float, words: str) -> None:
         ({"objects": 0}, "objects"),
         ({"motion": -1.0}, "motion"),
         ({"rig": "dome"}, "rig 'dome': unknown"),
+        ({"variants": -1}, "variants"),
+        ({"variants": 1, "renderer": "blender"}, "the renderer blender renders files as they are; leave out variants"),
         ({"renderer": "povray"}, "renderer 'povray': unknown"),
     ],
 )

@@ -85,6 +85,9 @@ class RenderShards(Recipe):
     where: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
     common: Shared = field(default_factory=Common)
 
+    def __post_init__(self) -> None:
+        """Values are checked when the verb runs, whose messages are one line."""
+
     def run(self) -> None:
         """Run the verb."""
         from chronosplat.data.run import make_data_set
@@ -130,9 +133,9 @@ class DataRender:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """Say how far a data set is, wherever it is being rendered: shards, clips, rate, time left, and what was left out and why.
+    """Say how far a data set is, wherever it is being rendered.
 
-    Examples:
+    Prints shards, clips, rate and time left, and what was left out and why. Examples:
       chronosplat data status clips/
       chronosplat data status s3://bucket/clips --json
     """

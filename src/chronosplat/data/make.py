@@ -6,7 +6,7 @@ import errno
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 
 import chronosplat
 from chronosplat.assets import Lights, MovingMesh, random_rig
+from chronosplat.assets.augment import augment
 from chronosplat.data.clip import Clip
 from chronosplat.data.clips import pose_clip
+from chronosplat.data.licences import licence_family
 from chronosplat.data.motion import drifting, motion_measure
 from chronosplat.data.objects import Motion, OpenedAsset, open_asset
 from chronosplat.data.recipe import Recipe
@@ -48,17 +50,41 @@ def asset_clips(asset: Asset, recipe: Recipe, cache: Path, omit: Omit) -> Iterat
         if opened.is_static and recipe.static == "skip":
             omit("skipped", what, "it is static")
             continue
-        duration = recipe.frames / recipe.fps if opened.is_static else motion.mesh.duration
-        for window in cut(duration, recipe.frames, recipe.fps, recipe.clips):
-            try:
-                clip = make_clip(opened, motion, window, recipe)
-            except Exception as error:
-                omit("failed", f"{what}, clip {window.index}", reason(error))
-                continue
-            if isinstance(clip, Clip):
-                yield clip
-            else:
-                omit("skipped", f"{what}, clip {window.index}", f"it moves by {clip:.4f}, less than {recipe.motion:g}")
+        for variant in range(1 if opened.is_static else 1 + recipe.variants):
+            yield from _motion_clips(opened, motion, variant, recipe, what, omit)
+
+
+def _motion_clips(opened: OpenedAsset, motion: Motion, variant: int, recipe: Recipe, what: str, omit: Omit) -> Iterator[Clip]:
+    """Render the clips of one animation, of the object itself (variant 0) or of a changed copy."""
+    try:
+        mesh = varied(opened, motion, variant, recipe)
+    except Exception as error:
+        omit("failed", f"{what}, variant {variant}", reason(error))
+        return
+    for window in cut(mesh.duration, recipe.frames, recipe.fps, recipe.clips):
+        where = f"{what}, clip {window.index}" + (f" of variant {variant}" if variant else "")
+        try:
+            clip = make_clip(opened, replace(motion, mesh=mesh), window, recipe, variant)
+        except Exception as error:
+            omit("failed", where, reason(error))
+            continue
+        if isinstance(clip, Clip):
+            yield clip
+        else:
+            omit("skipped", where, f"it moves by {clip:.4f}, less than {recipe.motion:g}")
+
+
+def varied(opened: OpenedAsset, motion: Motion, variant: int, recipe: Recipe) -> MovingMesh:
+    """Return the moving object of a variant: as it is, set in motion if it is static, or changed at random."""
+    rng = recipe.rng(variant_name(opened.asset.uid, variant), motion.index or 0, 0)
+    if opened.is_static:
+        return drifting(motion.mesh, recipe.frames / recipe.fps, rng)
+    return augment(motion.mesh, int(rng.integers(2**31))) if variant else motion.mesh
+
+
+def variant_name(uid: str, variant: int) -> str:
+    """Return the name of a variant, which distinguishes its clips and its random numbers."""
+    return f"{uid}_v{variant}" if variant else uid
 
 
 def reason(error: BaseException) -> str:
@@ -78,11 +104,11 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recipe) -> Clip | float:
+def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recipe, variant: int = 0) -> Clip | float:
     """Render one clip, or return the measure of its motion if that is too small."""
-    asset, static = opened.asset, opened.is_static
-    rng = recipe.rng(asset.uid, motion.index or 0, window.index)
-    mesh: MovingMesh = drifting(motion.mesh, recipe.frames / recipe.fps, rng) if static else motion.mesh
+    asset, static, mesh = opened.asset, opened.is_static, motion.mesh
+    name = variant_name(asset.uid, variant)
+    rng = recipe.rng(name, motion.index or 0, window.index)
     poses, placement = pose_clip(mesh, window.seconds)
     moved = motion_measure([placement.apply(p) for p, _ in poses], mesh.surface.faces, recipe.fps)
     if moved < recipe.motion and not static:
@@ -99,10 +125,12 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         "animation": motion.name,
         "animation_index": motion.index,
         "window": window.index,
-        "licence": asset.licence,
+        "licence": licence_family(asset.licence) or asset.licence,
+        "licence_stated": asset.licence,
         "author": asset.author,
         "source": asset.source,
         "attribution": asset.attribution,
+        "variant": variant,
         "static": static,
         "motion": round(moved, 6),
         "fps": recipe.fps,
@@ -116,7 +144,7 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         "made_by": f"chronosplat {chronosplat.__version__}",
     }
     return Clip(
-        key=clip_key(asset.uid, motion.index or 0, window.index),
+        key=clip_key(name, motion.index or 0, window.index),
         viewmats=rig.viewmats[0].numpy() if rig.is_constant else rig.viewmats.numpy(),
         Ks=rig.Ks.numpy(),
         width=recipe.size,

@@ -42,6 +42,8 @@ class Recipe:
     """Skip clips whose surface moves less in half a second, on average, in units of the object's size."""
     static: Literal["skip", "drift"] = "skip"
     """Objects without animations: skip them, or move them a little along one random direction (4D-LRM)."""
+    variants: int = 0
+    """Changed copies of each animated object (textures, colours, bones, speed, proportions), besides itself."""
     geometry: bool = False
     """Also store depth and motion of the surface."""
     licences: tuple[str, ...] = DEFAULT_LICENCES
@@ -60,13 +62,16 @@ class Recipe:
             ("clips", self.clips, 0, 10**6),
             ("views", self.views, 0 if self.rig == "l4gm" else 1, 4096),
         ]
-        limits += [("motion", self.motion, 0, 10), ("objects", self.objects, 1, 10**6)]
+        limits += [("variants", self.variants, 0, 1000), ("motion", self.motion, 0, 10), ("objects", self.objects, 1, 10**6)]
         for name, value, low, high in limits:
             if not low <= value <= high:
                 raise InputError(f"{name}: expected {low} to {high}, got {value}")
         for name, value, known in (("rig", self.rig, RIGS), ("renderer", self.renderer, RENDERERS)):
             if value not in known:
                 raise InputError(f"{name} {value!r}: unknown; use one of {', '.join(known)}")
+
+        if self.renderer == "blender" and self.variants:
+            raise InputError("variants: the renderer blender renders files as they are", "leave out {variants}", variants=...)
 
     def rng(self, uid: str, animation: int, window: int) -> np.random.Generator:
         """Return the generator of a clip: the same for it in any shard, on any machine."""

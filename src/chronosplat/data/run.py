@@ -53,7 +53,7 @@ class Totals:
 def _general(reason: str) -> str:
     """Return a reason without the path before it and the numbers in it, so that equal ones count together."""
     text = reason.split(": ", 1)[1] if ": " in reason and "/" in reason.split(": ", 1)[0] else reason
-    return re.sub(r"(?<![\w.])\d[\d.]*(?!\w)", "N", text)
+    return re.sub(r"(?<![\w.-])\d[\d.]*(?!\w)", "N", text)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[3]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the tests' own cluster
 PATHS = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 ENVIRONMENT = os.environ | TOKEN | PATHS | {"RAY_USAGE_STATS_ENABLED": "0"}
-RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "12", "--objects", "1", "--rig", "studio", "--views", "24"]
-RENDER += ["--size", "96", "--frames", "24"]
+RENDER = ["data", "render", "procedural:blob", "--form", "shards", "--limit", "8", "--objects", "1", "--rig", "studio", "--views", "6"]
+RENDER += ["--size", "64", "--frames", "24"]
 
 
 def free_port() -> int:
@@ -68,33 +68,36 @@ def test_a_cluster_that_loses_a_node_writes_the_same_bytes(tmp_path: Path) -> No
     worker = ("--address", f"127.0.0.1:{port}", "--num-cpus", "1", *memory)
     with node("--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false", *memory):
         wait_for_nodes(port, 1)
-        with node(*worker) as doomed, node(*worker):
-            wait_for_nodes(port, 3)
-            finished = render_and_kill(tmp_path / "ray", port, doomed)
-    assert 2 <= finished < 12, "the node was not killed in the middle"
+        with node(*worker) as doomed:
+            wait_for_nodes(port, 2)  # two that begin together on one machine get in each other's way
+            with node(*worker):
+                wait_for_nodes(port, 3)
+                finished = render_and_kill(tmp_path / "ray", port, doomed)
+    assert 2 <= finished < 8, "the node was not killed in the middle"
     local = render(tmp_path / "local", "--workers", "1")
     local.communicate(timeout=240)
     assert shards(tmp_path / "ray") == shards(tmp_path / "local")
-    assert len(shards(tmp_path / "ray")) == 24
+    assert len(shards(tmp_path / "ray")) == 16
 
 
 def render_and_kill(output: Path, port: int, doomed: subprocess.Popen[bytes]) -> int:
     """Render on a cluster and kill a node when two shards are finished; return how many were finished then."""
     run = render(output, "--engine", "ray", "--address", f"127.0.0.1:{port}")
-    until = time.time() + 90
+    until = time.time() + 180
     while (finished := len(list(output.glob("shard-*.json")))) < 2 and run.poll() is None and time.time() < until:
         time.sleep(0.05)
     kill(doomed)
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, err.decode()
-    assert json.loads(out)["clips"] == 12
+    # Ray itself prints that a node was lost
+    assert json.loads(out.splitlines()[-1])["clips"] == 8
     return finished
 
 
 def wait_for_nodes(port: int, count: int) -> None:
     """Wait until so many nodes belong to the cluster."""
     code = f"import ray; ray.init('127.0.0.1:{port}', logging_level='ERROR'); print('alive', sum(n['Alive'] for n in ray.nodes()))"
-    until = time.time() + 90
+    until = time.time() + 180
     while time.time() < until:
         asked = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
         if (found := re.search(r"^alive (\d+)$", asked.stdout, re.MULTILINE)) and int(found[1]) >= count:
