@@ -57,13 +57,6 @@ def test_lrm4d_draws_from_a_pool_and_overlaps() -> None:
     assert len({*used}) > 100  # of 144
 
 
-def test_an_image_that_is_drawn_twice_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clip, counts, read = small_clip(times=6, views=6), [], Clip.read
-    monkeypatch.setattr(Clip, "read", lambda self, times, views: counts.append(len(times)) or read(self, times, views))
-    DrawLRM4D(pool=12, inputs=12, targets=12)(clip, rng())
-    assert counts == [12]
-
-
 def test_l4gm_repeats_the_first_frames_views() -> None:
     clip = l4gm_clip(moving=True)
     sample = L4GM(clip, rng(1))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from chronosplat.cameras import Cameras
 from chronosplat.data.clip import Clip, ClipInfo
@@ -51,7 +52,7 @@ class Sample:
         """
         try:
             parts = [
-                Images(*(torch.stack([getattr(getattr(s, side), f.name) for s in samples]) for f in fields(Images)))
+                Images(*(_stacked([getattr(getattr(s, side), f.name) for s in samples]) for f in fields(Images)))
                 for side in ("inputs", "targets")
             ]
         except RuntimeError as error:
@@ -83,9 +84,7 @@ class DrawLRM4D:
             raise InputError(f"clip {clip.key}: {min(self.pool, count)} renderings to draw {most} from", "see {pool}", pool=...)
         pool = rng.choice(count, min(self.pool, count), replace=False)
         inputs, targets = (np.sort(rng.choice(pool, n, replace=False)) for n in (self.inputs, self.targets))  # in temporal order
-        used, where = np.unique(np.concatenate([inputs, targets]), return_inverse=True)  # an image that is both is decoded once
-        images = read_images(clip, *(part.tolist() for part in np.divmod(used, clip.views)))
-        return Sample(_some(images, where[: self.inputs]), _some(images, where[self.inputs :]))
+        return Sample(*(read_images(clip, *(part.tolist() for part in np.divmod(chosen, clip.views))) for chosen in (inputs, targets)))
 
 
 @dataclass(frozen=True)
@@ -185,6 +184,14 @@ def read_images(clip: AnyClip, times: Indices, views: Indices) -> Images:
     """Read F (time, view) pairs of a clip."""
     cameras, rgba = clip.cameras(times, views), torch.from_numpy(clip.read(times, views))
     return Images(rgba, cameras.viewmats, cameras.Ks, _times(clip, times))
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """Stack tensors; in a worker process, in the memory that it shares with the run, which saves a copy."""
+    if get_worker_info() is None:
+        return torch.stack(parts)
+    shared = torch.empty(len(parts), *parts[0].shape, dtype=parts[0].dtype).share_memory_()
+    return torch.stack(parts, out=shared)
 
 
 def _times(clip: ClipInfo, times: Indices) -> Tensor:

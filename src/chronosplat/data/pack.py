@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +57,7 @@ def find_clips(source: str) -> list[Packed]:
     """
     store = Store.at(source)
     if any(name.startswith("shard-") for name in store.names(".json")):
-        return [Packed("shards", source, place.entry.key) for place in ClipSet(source).places]
+        return [Packed("shards", source, key) for key in _opened(source)[1]]
     folder = store.folder
     if folder is not None and folder.exists():
         if uids := l4gm_uids(folder):
@@ -68,6 +69,13 @@ def find_clips(source: str) -> list[Packed]:
     raise InputError(f"{source}: expected a data set of shards, a folder of L4GM's tars, a capture, or a folder of captures")
 
 
+@lru_cache(maxsize=4)
+def _opened(address: str) -> tuple[ClipSet, dict[str, int]]:
+    """Open a data set, and number its clips by key."""
+    clips = ClipSet(address)
+    return clips, {place.entry.key: i for i, place in enumerate(clips.places)}
+
+
 def load_packed(found: Packed, size: int | None = None) -> Clip:
     """Load a clip that was found.
 
@@ -75,8 +83,8 @@ def load_packed(found: Packed, size: int | None = None) -> Clip:
         InputError: it is damaged.
     """
     if found.kind == "shards":
-        clips = ClipSet(found.address)
-        return clips.clip([place.entry.key for place in clips.places].index(found.name)).clip()
+        clips, numbers = _opened(found.address)
+        return clips.clip(numbers[found.name]).clip()
     if found.kind == "l4gm":
         return read_l4gm(Path(found.address), found.name, l4gm_uids(Path(found.address))[found.name])
     return clip_of_capture(Path(found.address), size)
@@ -91,6 +99,7 @@ def pack(sources: list[str], output: str, options: PackOptions = PackOptions(), 
     Raises:
         InputError: nothing to pack, a clip that cannot be read or does not fit the form, or an output that holds something else.
     """
+    _opened.cache_clear()  # a data set may have grown
     events, found = events or Events(), [clip for source in sources for clip in find_clips(source)]
 
     def clips(part: list[Packed], first: int) -> Iterator[Clip]:

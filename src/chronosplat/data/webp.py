@@ -26,6 +26,7 @@ LOSSLESS = {
 }  # docs/results.md, "Shards": more effort is 8 percent smaller and three times slower
 REPLACE = 0b11  # a frame's flags: it is not blended with the one before, and is cleared after it
 ALPHA, ANIMATED = 0x10, 0x02
+CHUNK = struct.Struct("<4sI")  # name, size
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,28 @@ class StoredFrame:
 
 @dataclass(frozen=True)
 class Animation:
-    """The frames of a file, undecoded."""
+    """A file, undecoded.
+
+    Attributes:
+        width, height: of the canvas. spans: where the content of each frame's chunk begins and ends. what: the file's name.
+    """
 
     width: int
     height: int
-    frames: tuple[StoredFrame, ...]
+    spans: tuple[tuple[int, int], ...]
+    what: str
+
+    def frame(self, data: bytes | memoryview, number: int) -> StoredFrame:
+        """Find a frame.
+
+        Raises:
+            InputError: it lies outside the canvas.
+        """
+        start, end = self.spans[number]
+        left, top, w, h = _u24s(data, start, 4)
+        if 2 * left + w >= self.width or 2 * top + h >= self.height:
+            raise InputError(f"{self.what}: frame {number} lies outside its {self.width}x{self.height} canvas")
+        return StoredFrame((2 * left, 2 * top, w + 1, h + 1), start + 16, end)
 
 
 def covered(mask: NDArray[np.bool_]) -> Rect:
@@ -81,21 +99,20 @@ def index(data: bytes | memoryview, what: str) -> Animation:
     """
     if len(data) < 30 or data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8X":
         raise InputError(f"{what}: not an animated WebP")
-    width, height = _read24(data, 24) + 1, _read24(data, 27) + 1
-    frames, position = [], 30
+    width, height = (side + 1 for side in _u24s(data, 24, 2))
+    spans, position = [], 30
     while position < len(data):
-        name, size = bytes(data[position : position + 4]), int.from_bytes(data[position + 4 : position + 8], "little")
-        start, end = position + 8, position + 8 + size
+        start = position + CHUNK.size
+        if start > len(data):
+            raise InputError(f"{what}: a chunk is cut off at byte {position}")
+        name, size = CHUNK.unpack_from(data, position)
+        end = start + size
         if end > len(data) or (name == b"ANMF" and size < 24):
             raise InputError(f"{what}: a chunk is cut off at byte {position}")
         if name == b"ANMF":
-            left, top, w, h = (_read24(data, start + 3 * i) for i in range(4))
-            rect = (2 * left, 2 * top, w + 1, h + 1)
-            if rect[0] + rect[2] > width or rect[1] + rect[3] > height:
-                raise InputError(f"{what}: frame {len(frames)} lies outside its {width}x{height} canvas")
-            frames.append(StoredFrame(rect, start + 16, end))
+            spans.append((start, end))
         position = end + (size & 1)
-    return Animation(width, height, tuple(frames))
+    return Animation(width, height, tuple(spans), what)
 
 
 def decode(data: bytes | memoryview, frame: StoredFrame, what: str) -> NDArray[np.uint8]:
@@ -146,5 +163,7 @@ def _u24(value: int) -> bytes:
     return value.to_bytes(3, "little")
 
 
-def _read24(data: bytes | memoryview, position: int) -> int:
-    return int.from_bytes(data[position : position + 3], "little")
+def _u24s(data: bytes | memoryview, position: int, count: int) -> list[int]:
+    """Read numbers of three bytes each."""
+    number = int.from_bytes(data[position : position + 3 * count], "little")
+    return [number >> 24 * i & 0xFFFFFF for i in range(count)]
