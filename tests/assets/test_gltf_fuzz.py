@@ -242,3 +242,11 @@ def test_buffer_views_out_of_range(tmp_path: Path, view: dict[str, Any]) -> None
 def test_json_of_the_largest_numbers(tmp_path: Path) -> None:
     document = json.dumps(square().document()).replace('"count": 4', '"count": 1e999')
     refusal(written(tmp_path, document.encode(), "model.gltf"))
+
+
+@pytest.mark.parametrize("table", ["accessors", "bufferViews", "meshes", "nodes", "textures", "materials", "images"])
+@pytest.mark.parametrize("odd", [None, 7, "x", [1], {"KHR_texture_basisu": 3}, {"EXT_meshopt_compression": None}])
+def test_odd_extensions(tmp_path: Path, table: str, odd: Any) -> None:
+    maker = full()
+    maker.json[table][0]["extensions"] = odd
+    opened_or_refused(maker.save(tmp_path))
