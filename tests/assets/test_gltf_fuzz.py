@@ -41,7 +41,9 @@ oddities = st.one_of(
     st.none(),
     st.booleans(),
     st.sampled_from([-1, 0, 1, 2, 7, 255, 10**6, 10**9, 2**31, 2**63, 10**40, 1e400, float("nan"), 0.5, -1e30]),
-    st.sampled_from(["", "x", "SCALAR", "MAT4", "data:,x", "../a", "\0", [], {}, [0], [[]], {"extensions": {}}, [1e30] * 3]),
+    st.sampled_from(
+        ["", "x", "SCALAR", "VEC2", "VEC3", "MAT4", "data:,x", "../a", "\0", [], {}, [0], [[]], {"extensions": {}}, [1e30] * 3]
+    ),
 )
 
 
@@ -250,3 +252,19 @@ def test_odd_extensions(tmp_path: Path, table: str, odd: Any) -> None:
     maker = full()
     maker.json[table][0]["extensions"] = odd
     opened_or_refused(maker.save(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["SCALAR", "VEC2", "VEC3", "VEC4", "MAT2", "MAT4"])
+@pytest.mark.parametrize("name", ["full", "morphing"])
+def test_accessors_of_another_type(tmp_path: Path, name: str, kind: str) -> None:
+    document, binary = MAKERS[name]().document(), MAKERS[name]().binary
+    for k in range(len(document["accessors"])):
+        opened_or_refused(written(tmp_path, pack(changed(document, ("accessors", k, "type"), kind, False), binary)))
+
+
+@pytest.mark.parametrize("component", [5120, 5121, 5122, 5123, 5125, 5126])
+@pytest.mark.parametrize("name", ["full", "morphing"])
+def test_accessors_of_another_component_type(tmp_path: Path, name: str, component: int) -> None:
+    document, binary = MAKERS[name]().document(), MAKERS[name]().binary
+    for k in range(len(document["accessors"])):
+        opened_or_refused(written(tmp_path, pack(changed(document, ("accessors", k, "componentType"), component, False), binary)))
