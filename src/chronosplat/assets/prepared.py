@@ -82,18 +82,20 @@ def mip_chain(texture: Texture, weighted: bool = False) -> Sequence[Bytes]:
     Args:
         weighted: weigh colours by alpha, so that the colour of invisible texels does not show at edges.
     """
-    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / 255
+    color, alpha = texture.pixels[..., :3], texture.pixels[..., 3:].astype(np.float32) / np.float32(255)
     linear = decode(texture.srgb)[color]
     levels = [texture.pixels]
     while max(levels[-1].shape[:2]) > 1:
-        plain, mean = halved(linear), halved(alpha)
-        if weighted:
-            linear = np.asarray(np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain), np.float32)
-        else:
-            linear = plain
+        mean = halved(alpha)
+        linear = _visible_mean(linear, alpha, mean) if weighted else halved(linear)
         alpha = mean
         levels.append(np.concatenate([encode(linear, texture.srgb), np.rint(255 * alpha).astype(np.uint8)], -1))
     return levels
+
+
+def _visible_mean(linear: Floats, alpha: Floats, mean: Floats) -> Floats:
+    """Halve colours weighted by alpha; the weights are equal where all alpha is zero."""
+    return np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, np.float32(1e-6)), halved(linear)).astype(np.float32)
 
 
 def halved(image: Floats) -> Floats:
@@ -117,14 +119,14 @@ def _half(image: Floats, axis: int) -> Floats:
 @cache
 def decode(srgb: bool) -> Floats:
     """Linear value of each byte [256]."""
-    values = np.arange(256, dtype=np.float32) / 255
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
     return to_linear(values) if srgb else values
 
 
 @cache
 def _codes() -> Bytes:
     """The sRGB byte of each linear value, in 65535 steps."""
-    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / 65535)).astype(np.uint8)
+    return np.rint(255 * to_srgb(np.arange(65536, dtype=np.float32) / np.float32(65535))).astype(np.uint8)
 
 
 def encode(linear: Floats, srgb: bool = True) -> Bytes:
