@@ -41,7 +41,9 @@ oddities = st.one_of(
     st.none(),
     st.booleans(),
     st.sampled_from([-1, 0, 1, 2, 7, 255, 10**6, 10**9, 2**31, 2**63, 10**40, 1e400, float("nan"), 0.5, -1e30]),
-    st.sampled_from(["", "x", "SCALAR", "MAT4", "data:,x", "../a", "\0", [], {}, [0], [[]], {"extensions": {}}, [1e30] * 3]),
+    st.sampled_from(
+        ["", "x", "SCALAR", "VEC2", "VEC3", "MAT4", "data:,x", "../a", "\0", [], {}, [0], [[]], {"extensions": {}}, [1e30] * 3]
+    ),
 )
 
 
@@ -242,3 +244,27 @@ def test_buffer_views_out_of_range(tmp_path: Path, view: dict[str, Any]) -> None
 def test_json_of_the_largest_numbers(tmp_path: Path) -> None:
     document = json.dumps(square().document()).replace('"count": 4', '"count": 1e999')
     refusal(written(tmp_path, document.encode(), "model.gltf"))
+
+
+@pytest.mark.parametrize("table", ["accessors", "bufferViews", "meshes", "nodes", "textures", "materials", "images"])
+@pytest.mark.parametrize("odd", [None, 7, "x", [1], {"KHR_texture_basisu": 3}, {"EXT_meshopt_compression": None}])
+def test_odd_extensions(tmp_path: Path, table: str, odd: Any) -> None:
+    maker = full()
+    maker.json[table][0]["extensions"] = odd
+    opened_or_refused(maker.save(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["SCALAR", "VEC2", "VEC3", "VEC4", "MAT2", "MAT4"])
+@pytest.mark.parametrize("name", ["full", "morphing"])
+def test_accessors_of_another_type(tmp_path: Path, name: str, kind: str) -> None:
+    document, binary = MAKERS[name]().document(), MAKERS[name]().binary
+    for k in range(len(document["accessors"])):
+        opened_or_refused(written(tmp_path, pack(changed(document, ("accessors", k, "type"), kind, False), binary)))
+
+
+@pytest.mark.parametrize("component", [5120, 5121, 5122, 5123, 5125, 5126])
+@pytest.mark.parametrize("name", ["full", "morphing"])
+def test_accessors_of_another_component_type(tmp_path: Path, name: str, component: int) -> None:
+    document, binary = MAKERS[name]().document(), MAKERS[name]().binary
+    for k in range(len(document["accessors"])):
+        opened_or_refused(written(tmp_path, pack(changed(document, ("accessors", k, "componentType"), component, False), binary)))

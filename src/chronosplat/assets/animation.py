@@ -74,7 +74,7 @@ def read_channels(file: GltfFile, animation: dict[str, Any], repairs: Repairs) -
         target, sampler = channel["target"], animation["samplers"][channel["sampler"]]
         if "node" not in target or target["path"] not in ("translation", "rotation", "scale", "weights"):
             continue
-        keys = read(sampler["input"], "an animation's key times")[:, 0]
+        keys = read(sampler["input"], "an animation's key times", 1)[:, 0]
         values = read(sampler["output"], "an animation's values")
         interpolation = sampler.get("interpolation", "LINEAR")
         rows = (len(keys), 3) if interpolation == "CUBICSPLINE" else (len(keys),)

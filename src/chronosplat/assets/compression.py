@@ -97,9 +97,9 @@ def unpack_draco(file: GltfFile, primitive: dict[str, Any]) -> None:
 
 def basis_textures(textures: list[dict[str, Any]]) -> list[int]:
     """Return the textures that have no other image than a Basis one."""
-    extensions = [texture.get("extensions", {}) for texture in textures]
-    others = [("source" in texture) or "EXT_texture_webp" in more for texture, more in zip(textures, extensions, strict=True)]
-    return [i for i, more in enumerate(extensions) if BASIS in more and not others[i]]
+    extensions = [texture.get("extensions") for texture in textures]
+    names = [set(more) if isinstance(more, dict) else set() for more in extensions]
+    return [i for i, texture in enumerate(textures) if BASIS in names[i] and "source" not in texture and "EXT_texture_webp" not in names[i]]
 
 
 def is_basis(data: bytes | memoryview) -> bool:

@@ -135,7 +135,9 @@ class GltfFile:
     def natural(self, value: Any, name: str) -> int:
         """Return an index, count or offset of the file; refuses anything but natural numbers."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.error(f"damaged: {name} {json.dumps(value)} is not a natural number")
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            problem = "is negative" if is_number and value < 0 else "is not a natural number"
+            raise self.error(f"damaged: {name} {json.dumps(value)} {problem}")
         return value
 
     def items(self, name: str) -> list[dict[str, Any]]:
@@ -173,7 +175,7 @@ class GltfFile:
         data = self.buffer(view["buffer"])
         start, length = self.natural(view.get("byteOffset", 0), "byteOffset"), self.natural(view["byteLength"], "byteLength")
         if start + length > len(data):
-            raise self.error(f"damaged: {name} ends at byte {start + length} of a buffer of {len(data)} bytes")
+            raise self.error(f"damaged: {name} runs past the end of its buffer, to byte {start + length} of {len(data)}")
         return data[start : start + length]
 
     def view(self, index: int) -> tuple[Bytes, int | None]:
@@ -254,19 +256,26 @@ class GltfFile:
             values[rows[:, 0]] = self._elements(new["bufferView"], new.get("byteOffset", 0), component, width, changed)
         return normalised(values, component) if accessor.get("normalized") else values
 
-    def attribute(self, attributes: dict[str, int], name: str, count: int) -> Array:
+    def attribute(self, attributes: dict[str, int], name: str, count: int, width: int | None = None) -> Array:
         """Return a vertex attribute as float64, NaN and infinities included.
 
         Raises:
-            InputError: the number of elements is not ``count``, the number of vertices.
+            InputError: the number of elements is not ``count``, the number of vertices, or each has not ``width`` numbers.
         """
         if (stated := self.count(attributes[name])) != count:
             raise self.error(f"damaged: {name} has {stated} elements for {count} vertices")
-        return self.accessor(attributes[name]).astype(np.float64)
+        values = self.accessor(attributes[name]).astype(np.float64)
+        self._check_width(values, name, width)
+        return values
 
-    def finite(self, index: int, what: str) -> Array:
-        """Return an accessor as float64; raises if it holds NaN or infinities."""
+    def _check_width(self, values: Array, name: str, width: int | None) -> None:
+        if width is not None and values.shape[1] != width:
+            raise self.error(f"damaged: {name} has {values.shape[1]} numbers for each element; expected {width}")
+
+    def finite(self, index: int, what: str, width: int | None = None) -> Array:
+        """Return an accessor as float64; raises if it holds NaN or infinities, or not ``width`` numbers for each element."""
         values = self.accessor(index).astype(np.float64)
+        self._check_width(values, what, width)
         if bad := int((~np.isfinite(values)).sum()):
             raise self.error(f"{what} holds {bad} NaN or infinite values")
         return values

@@ -143,7 +143,7 @@ class GltfModel:
         faces = triangles(self.file, primitive)
         if faces is None:
             return
-        positions = self.file.finite(attributes["POSITION"], "POSITION")
+        positions = self.file.finite(attributes["POSITION"], "POSITION", 3)
         count = len(positions)
         index = primitive.get("material", len(materials) - 1)
         material = materials[index]
@@ -188,7 +188,9 @@ class GltfModel:
         spec = self.file.items("skins")[skin]
         inverse = np.tile(np.eye(4), (len(spec["joints"]), 1, 1))
         if "inverseBindMatrices" in spec:
-            inverse = self.file.finite(spec["inverseBindMatrices"], "a skin's inverse bind matrices").reshape(-1, 4, 4).transpose(0, 2, 1)
+            inverse = (
+                self.file.finite(spec["inverseBindMatrices"], "a skin's inverse bind matrices", 16).reshape(-1, 4, 4).transpose(0, 2, 1)
+            )
         if len(inverse) < len(spec["joints"]) or not all(0 <= j < len(self.file.items("nodes")) for j in spec["joints"]):
             raise self.file.error(f"damaged: skin {skin} names joints or inverse bind matrices that do not exist")
         first = self._palette_index(("skin", skin), list(zip(spec["joints"], inverse, strict=False)))

@@ -77,7 +77,7 @@ def rest_normals(file: GltfFile, attributes: dict[str, int], positions: Array, f
     """Return unit normals [P, 3]; those that are missing or have no direction come from the faces, by area."""
     given = np.zeros((len(positions), 3))
     if "NORMAL" in attributes:
-        given = file.attribute(attributes, "NORMAL", len(positions))
+        given = file.attribute(attributes, "NORMAL", len(positions), 3)
     normals = unit(np.where(np.isfinite(given).all(1, keepdims=True), given, 0.0))
     lost = ~(np.abs(normals).max(1) > 0)
     if lost.any():
@@ -123,7 +123,7 @@ def read_morph(file: GltfFile, node: int, mesh: dict[str, Any], targets: list[di
             if name in target:
                 if file.count(target[name]) != count:
                     raise file.error(f"damaged: a morph target has {file.count(target[name])} elements for {count} vertices")
-                displacement[:] = file.finite(target[name], f"a morph target's {name}")
+                displacement[:] = file.finite(target[name], f"a morph target's {name}", 3)
         return stacked
 
     rest = np.array(file.items("nodes")[node].get("weights", mesh.get("weights", [0.0] * len(targets))), float)
