@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.refine.motion import Motion, MotionConfig, farthest_points
+from chronosplat.refine.motion import TURN_WEIGHT, Motion, MotionConfig, displacement, farthest_points
 from chronosplat.scenes.deformable import rotation_quats, skin, spline_rows
 from chronosplat.scenes.rotations import quats_to_matrices
 from tests.scene_kit import law, seeds
@@ -148,17 +149,30 @@ def test_fast_motion_is_dear() -> None:
     assert float(scale[0]) == 1
 
 
-def test_unsteadiness_is_zero_for_still_and_even_motion_and_grows_with_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert float(motion().unsteadiness(STAMPS)) == 0
+def test_unsteadiness_is_zero_for_still_and_even_motion_and_grows_with_the_square() -> None:
+    assert float(motion().unsteadiness()) == 0
     found = moved()
-    once = float(found.unsteadiness(STAMPS))
+    once = float(found.unsteadiness())
     assert once > 0
     found.shift *= 3
     found.turn *= 3
-    assert float(found.unsteadiness(STAMPS)) == pytest.approx(9 * once, rel=1e-4)
-    assert float(found.unsteadiness(STAMPS[:2])) == 0
-    monkeypatch.setattr(found, "at", lambda times: (times[:, None, None] * torch.ones(20, 3),) * 2)
-    assert float(found.unsteadiness(STAMPS)) < 1e-9
+    assert float(found.unsteadiness()) == pytest.approx(9 * once, rel=1e-4)
+    bends = [x[2:] - 2 * x[1:-1] + x[:-2] for x in found.at(STAMPS)]
+    shift, turn = (bend.square().sum(-1).mean() for bend in bends)
+    assert float(found.unsteadiness()) == pytest.approx(float(shift / found.spacing**2 + TURN_WEIGHT / 4 * turn), rel=1e-4)
+    assert float(motion(timestamps=2).unsteadiness()) == 0
+    found = motion(rest=float(STAMPS[4]), local=0.3)
+    found.pose(*(STAMPS[:, None, None] * torch.ones(20, 3),) * 2)
+    assert float(found.unsteadiness()) < 1e-9
+
+
+@law
+@given(seed=seeds(), size=st.sampled_from([0.0, 1e-5, 0.5, 3.0]))
+def test_displacement_is_that_of_the_rotation_matrix(seed: int, size: float) -> None:
+    random = torch.Generator().manual_seed(seed)
+    turns, vectors = size * torch.randn(7, 1, 3, generator=random), torch.randn(7, 4, 3, generator=random)
+    wanted = (quats_to_matrices(rotation_quats(turns)) @ vectors[..., None])[..., 0] - vectors
+    torch.testing.assert_close(displacement(turns, vectors), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("timestamps", "count"), [(1, 0), (2, 1), (5, 4), (50, 10)])
@@ -202,7 +216,7 @@ def test_splines_through_the_knots_keep_the_fastest_cosine() -> None:
 def test_gradients_reach_every_coefficient() -> None:
     found = moved()
     found.shift, found.turn = found.shift.requires_grad_(), found.turn.requires_grad_()
-    loss = found.bending(*found.at(STAMPS)) + found.unsteadiness(STAMPS)
+    loss = found.bending(*found.at(STAMPS)) + found.unsteadiness()
     for gradient in torch.autograd.grad(loss, [found.shift, found.turn]):
         assert bool(gradient.isfinite().all())
         assert bool((gradient != 0).any(-1).all())

@@ -85,7 +85,7 @@ class BodyStepper(Stepper):
         self.repeats = start.repeats
         self.stamps, self.which = torch.unique(views.seconds, return_inverse=True)
         self.rest = int((self.stamps - start.rest).abs().argmin())
-        self.away = (self.which - self.rest).abs().cpu()
+        self.away = (self.which - self.rest).abs().tolist()  # timestamps between each view's and the rest time
         means = start.fields["means"]
         self.motion = start.motion(self.stamps, self.generator)
         moving = {"shift": self.motion.shift, "turn": self.motion.turn} if len(self.stamps) > 1 else {}
@@ -110,7 +110,8 @@ class BodyStepper(Stepper):
     def draw(self, train: Sequence[int], queue: list[int], share: float) -> list[int]:
         """See Stepper: views within reach of the rest time, which grows with the budget's share."""
         if self.deform.growth > 0:
-            train = [i for i in train if self.away[i] <= self.reach(share)] or train
+            reach = self.reach(share)
+            train = [i for i in train if self.away[i] <= reach] or train
         if self.repeats is not None:
             train = [i for i in train for _ in range(self.repeats[i])]
         return super().draw(train, queue, share)
@@ -121,7 +122,7 @@ class BodyStepper(Stepper):
 
     def is_whole(self, share: float) -> bool:
         """See Stepper."""
-        return self.deform.growth <= 0 or self.reach(share) >= int(self.away.max())
+        return self.deform.growth <= 0 or self.reach(share) >= max(self.away)
 
     def view_level(self, share: float) -> None:
         """Look at the images of a size that grows with the budget's share."""
@@ -157,7 +158,7 @@ class BodyStepper(Stepper):
     def _loss(self, chosen: list[int]) -> Tensor:
         config, deform, views, fields = self.config, self.deform, self.views, self.fields
         opacities, count = self.dropped(fields["opacities"])
-        shifts, turns = self.motion.at(views.seconds[chosen])
+        shifts, turns = self.motion.at_stamp(self.which[chosen])
         means, quats = skin(fields["means"], fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
         x = self._inputs({"means": means, "quats": quats, "opacities": opacities}, chosen)
         if self.corrections.gains.requires_grad:
@@ -169,7 +170,7 @@ class BodyStepper(Stepper):
         loss = loss + config.binary_weight / count * (opacities * (1 - opacities)).sum()
         if len(self.motion.scale) and len(self.motion.nodes) > 1:
             loss = loss + self.rigidity * self.motion.bending(shifts, turns)
-            loss = loss + deform.steadiness * self.motion.unsteadiness(self.stamps)
+            loss = loss + deform.steadiness * self.motion.unsteadiness()
         return loss
 
     def _inputs(self, moved: Mapping[str, Tensor], chosen: Sequence[int]) -> RasterInputs:
@@ -213,7 +214,7 @@ class BodyStepper(Stepper):
     @torch.no_grad()
     def render(self, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Render views: rgb [V, H, W, 3] on white and alpha [V, H, W, 1]."""
-        shifts, turns = self.motion.at(self.views.seconds[list(chosen)])
+        shifts, turns = self.motion.at_stamp(self.which[list(chosen)])
         means, quats = skin(self.fields["means"], self.fields["quats"], *self.skinning, self.motion.nodes, shifts, turns)
         out = rasterize(self._inputs({"means": means, "quats": quats, "opacities": self.fields["opacities"]}, chosen), self.config.backend)
         return out.rgb[:, 0] + 1 - out.alpha[:, 0], out.alpha[:, 0]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chronosplat.scenes.deformable import rotation_quats, spline_rows
-from chronosplat.scenes.rotations import quats_to_matrices
+from chronosplat.scenes.deformable import spline_rows
 
 EDGES = 6  # neighbours in a node's rigidity term
 KNOTS_PER_FREQUENCY = 6  # of the written splines
@@ -74,8 +73,10 @@ class Motion:
         keys = len(stamps) if config.local > 0 and frequencies else 0
         self.scale = (1.0 + torch.arange(frequencies, device=means.device)) ** -config.decay
         self.shift, self.turn = (torch.zeros(frequencies + keys, len(self.nodes), 3, device=means.device) for _ in range(2))
-        self.keys_at_rest = spline_rows(stamps, stamps.new_tensor([rest]))
         self.openness = 1.0
+        self.at_rest = self._basis(stamps.new_tensor([rest]))
+        self.at_stamps = self._basis(stamps) - self.at_rest
+        self.bends = self.at_stamps[2:] - 2 * self.at_stamps[1:-1] + self.at_stamps[:-2]
 
     def skinning(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Nearest nodes [N, J] and their weights [N, J] for Gaussians with canonical means [N, 3]; rows sum to one."""
@@ -99,40 +100,51 @@ class Motion:
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
-        rows = self._rows(times)
-        shifts, turns = torch.einsum("vd,dkc->vkc", rows, torch.cat([self.shift, self.turn], -1)).split(3, -1)
-        return shifts, turns
+        return self._moved(self._basis(times) - self.at_rest)
+
+    def at_stamp(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        """The same at the timestamps with these indices [V], for which the basis is at hand."""
+        return self._moved(self.at_stamps[which])
 
     def bending(self, shifts: Tensor, turns: Tensor) -> Tensor:
         """As-rigid-as-possible energy, relative to the nodes' spacing; 0 for any rigid motion."""
-        rotations = quats_to_matrices(rotation_quats(turns))
-        edges = self.edges + shifts[:, self.others] - shifts[:, :, None]
-        turned = (rotations[:, :, None] @ self.edges[..., None])[..., 0]
-        unlike = (turns[:, self.others] - turns[:, :, None]).square().sum(-1).mean() / 4
-        return (edges - turned).square().sum(-1).mean() / self.spacing**2 + TURN_WEIGHT * unlike
+        poses = torch.cat([shifts, turns], -1)
+        moved, unlike = (poses[:, self.others] - poses[:, :, None]).split(3, -1)
+        bent = moved - displacement(turns[:, :, None], self.edges)
+        return bent.square().sum(-1).mean() / self.spacing**2 + TURN_WEIGHT / 4 * unlike.square().sum(-1).mean()
 
-    def unsteadiness(self, stamps: Tensor) -> Tensor:
-        """Mean squared second difference over timestamps [M], relative to the nodes' spacing; 0 for even motion."""
-        if len(stamps) < 3:
-            return stamps.new_zeros(())
-        shifts, turns = self.at(stamps)
-        bend = lambda x: (x[2:] - 2 * x[1:-1] + x[:-2]).square().sum(-1).mean()
-        return bend(shifts) / self.spacing**2 + TURN_WEIGHT / 4 * bend(turns)
+    def unsteadiness(self) -> Tensor:
+        """Mean squared second difference over the timestamps, relative to the nodes' spacing; 0 for even motion."""
+        if len(self.bends) == 0:
+            return self.shift.new_zeros(())
+        shifts, turns = self._moved(self.bends)
+        return shifts.square().sum(-1).mean() / self.spacing**2 + TURN_WEIGHT / 4 * turns.square().sum(-1).mean()
 
-    def _rows(self, times: Tensor) -> Tensor:
-        count = len(self.scale)
-        order = torch.arange(count, device=self.scale.device)
-        opened = (self.openness * count - order).clamp(0, 1)
-        rest = times.new_tensor([self.rest])
-        rows = (self._cosines(times) - self._cosines(rest)) * (self.scale * opened)
-        if len(self.shift) == count:
-            return rows
-        return torch.cat([rows, self.config.local * (spline_rows(self.stamps, times) - self.keys_at_rest)], 1)
+    def _moved(self, basis: Tensor) -> tuple[Tensor, Tensor]:
+        opened = (self.openness * len(self.scale) - torch.arange(basis.shape[1], device=basis.device)).clamp(0, 1)
+        opened[len(self.scale) :] = 1
+        shifts, turns = torch.einsum("vd,dkc->vkc", basis * opened, torch.cat([self.shift, self.turn], -1)).split(3, -1)
+        return shifts, turns
 
-    def _cosines(self, times: Tensor) -> Tensor:
+    def _basis(self, times: Tensor) -> Tensor:
+        """What the coefficients are multiplied by [V, D] when all frequencies take part."""
         first, last = self.span
         phase = math.pi * (times - first) / max(last - first, 1e-9)
-        return torch.cos(phase[:, None] * torch.arange(1, len(self.scale) + 1, device=times.device))
+        cosines = torch.cos(phase[:, None] * torch.arange(1, len(self.scale) + 1, device=times.device)) * self.scale
+        own = len(self.shift) > len(self.scale)
+        return torch.cat([cosines, self.config.local * spline_rows(self.stamps, times)], 1) if own else cosines
+
+
+def displacement(turns: Tensor, vectors: Tensor) -> Tensor:
+    """By how much rotation vectors [..., 3] displace vectors [..., 3] (Rodrigues); differentiable at zero."""
+    square = turns.square().sum(-1, keepdim=True)
+    small = square < 1e-8
+    angle = torch.where(small, torch.ones_like(square), square).sqrt()
+    sine = torch.where(small, 1 - square / 6, torch.sin(angle) / angle)
+    versine = torch.where(small, 0.5 - square / 24, (1 - torch.cos(angle)) / angle.square())
+    turns, vectors = torch.broadcast_tensors(turns, vectors)
+    across = torch.linalg.cross(turns, vectors)
+    return sine * across + versine * torch.linalg.cross(turns, across)
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chronosplat.refine.motion import TURN_WEIGHT, displacement
 from chronosplat.scenes.deformable import rotation_quats
 from chronosplat.scenes.rotations import quats_to_matrices
 
-TURN_WEIGHT = 0.1  # of the differences between neighbours' rotations; that of their displacements is 1
 DEPTH_WEIGHT = 0.03  # of displacements along the viewing direction, which a single camera does not see
 TILT_WEIGHT = 0.06  # of rotations out of the image plane
 
@@ -80,13 +80,11 @@ def deform(body: Body, pose: Pose, chosen: Tensor | None = None) -> Tensor:
 
 def bending(body: Body, pose: Pose) -> Tensor:
     """As-rigid-as-possible energy (Sorkine and Alexa, SGP 2007), relative to the nodes' spacing; 0 for a rigid motion."""
-    edges = body.edges
-    moved = edges + pose.shifts[:, body.others] - pose.shifts[:, :, None]
+    moved = pose.shifts[:, body.others] - pose.shifts[:, :, None]
     spins = rotation_quats(pose.turns)
-    turned = (quats_to_matrices(spins)[:, :, None] @ edges[..., None])[..., 0]
-    stretch = ((moved - turned).square().sum(-1) * body.links).mean() / body.spacing**2
+    bent = moved - displacement(pose.turns[:, :, None], body.edges)
     unlike = ((spins[:, body.others] - spins[:, :, None]).square().sum(-1) * body.links).mean()
-    return stretch + TURN_WEIGHT * unlike
+    return (bent.square().sum(-1) * body.links).mean() / body.spacing**2 + TURN_WEIGHT * unlike
 
 
 def leaving_plane(body: Body, pose: Pose) -> Tensor:
