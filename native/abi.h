@@ -4,7 +4,7 @@
 
 // Raise it with every change of a struct, an enum or a signature in this folder's C headers.
 // chronosplat.render.native expects the same number, so that it refuses a stale build.
-constexpr int32_t ABI_VERSION = 4;
+constexpr int32_t ABI_VERSION = 5;
 
 enum Status {
     STATUS_OK = 0,

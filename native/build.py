@@ -32,6 +32,8 @@ FLAGS = [
     "-fassociative-math",
     "-freciprocal-math",
 ]
+# The mesh rasteriser computes the same bytes on every processor, so that the shards of a mixed cluster are equal.
+STRICT_FLAGS = ["-ffp-contract=off", "-fno-associative-math", "-fno-reciprocal-math"]
 X86_LEVELS = {"chronosplat_v2": "x86_64_v2", "chronosplat_v3": "x86_64_v3", "chronosplat_v4": "x86_64_v4"}
 # target -> (zig triple, wheel platform tag); manylinux2014 requires glibc 2.17
 TARGETS = {
@@ -57,11 +59,11 @@ def compile_library(output: Path, target: str | None = None) -> None:
     levels = X86_LEVELS if target.endswith("x86_64") else {"chronosplat_plain": None}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
-            (HERE / f"{name}.cpp", f"{name}_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}"] + ([f"-mcpu={cpu}"] if cpu else []))
+            (HERE / f"{name}.cpp", f"{name}_{ns}.o", [f"-DCHRONOSPLAT_ISA={ns}", *extra] + ([f"-mcpu={cpu}"] if cpu else []))
             for ns, cpu in levels.items()
-            for name in ("splat", "optim")
+            for name, extra in (("splat", []), ("optim", []), ("mesh", STRICT_FLAGS))
         ]
-        jobs += [(HERE / name, name.replace(".cpp", ".o"), []) for name in ("mesh.cpp", "dispatch.cpp")]
+        jobs.append((HERE / "dispatch.cpp", "dispatch.o", []))
 
         def compile_one(job: tuple[Path, str, list[str]]) -> str:
             source, name, extra = job

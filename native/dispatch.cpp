@@ -1,6 +1,6 @@
 // The exported functions. They dispatch to the widest instruction set that the processor and the system support.
 #include <strings.h>
-#include "mesh.h"
+#include "mesh_check.h"
 #include "optim.h"
 #include "runtime.h"
 #include "splat.h"
@@ -83,6 +83,7 @@ Crew& crew() {
     int skin_backward(const SkinInputs&, const float*, const float*, const SkinGradients&);                             \
     int adam(const AdamGroup*, int, float, float, float, int);                                                          \
     void pair_differences(const float*, int32_t, const int64_t*, const int64_t*, int64_t, int32_t, double*, float*, float); \
+    int mesh(const MeshScene&, int);                                                                                    \
     }
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -294,4 +295,11 @@ EXPORT int32_t pair_differences(const float* values, int64_t count, int32_t colu
 #undef CALL
     *loss /= size;
     return STATUS_OK;
+}
+
+EXPORT int32_t mesh_render(const MeshScene* scene, int32_t threads) {
+    if (int status = chronosplat::check_mesh(scene)) return status;
+#define CALL(ns) ns::mesh(*scene, threads)
+    return CHOOSE(CALL);
+#undef CALL
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import byref, c_float
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +13,28 @@ from chronosplat.render import native
 from tests.render.native_kit import Fenced
 
 COUNTS = ("vertices", "faces", "materials", "textures", "lights", "views")
-SIZES = ("width", "height", "samples")
-OPTIONS = ("ambient", "near_plane")
-FLOATS = ("positions", "normals", "uvs", "colors", "light_directions", "light_energies", "viewmats", "Ks", "velocities")
-OUTPUTS = ("rgba", "depth", "motion")
+SIZES = ("width", "height", "samples", "uv_sets")
+OPTIONS = ("sky", "ground", "near_plane")
+FLOATS = ("positions", "normals", "uvs", "colors", "light_directions", "light_colors", "viewmats", "Ks", "velocities")
+OUTPUTS = ("rgba", "depth", "motion", "surface_normals", "parts")
 MATERIAL = np.dtype(
     [
         ("base", "f4", 4),
         ("emissive", "f4", 3),
-        ("cutoff", "f4"),
-        ("texture", "i4"),
-        ("emissive_texture", "i4"),
-        ("alpha_mode", "i4"),
-        ("two_sided", "i4"),
-        ("unlit", "i4"),
+        ("specular", "f4", 3),
+        *[(name, "f4") for name in ("metallic", "roughness", "normal_scale", "occlusion", "cutoff")],
+        ("textures", "i4", 5),
+        ("uv_sets", "i4", 5),
+        *[(name, "i4") for name in ("alpha_mode", "two_sided", "unlit")],
     ]
 )
-TEXTURE = np.dtype([("offset", "i8"), ("width", "i4"), ("height", "i4")])
-KINDS = {"material": MATERIAL, "texture": TEXTURE, "indices": np.int32, "face_materials": np.int32, "rgba": np.uint8}
+MATERIAL_FLOATS = ("base", "emissive", "specular", "metallic", "roughness", "normal_scale", "occlusion", "cutoff")
+TEXTURE = np.dtype(
+    [("offset", "i8"), *[(name, "i4") for name in ("width", "height", "levels", "wrap_u", "wrap_v", "srgb", "nearest")]], align=True
+)
+KINDS = {"material": MATERIAL, "texture": TEXTURE, "rgba": np.uint8, "texels": np.uint8} | dict.fromkeys(
+    ("indices", "face_materials", "face_parts", "parts"), np.int32
+)
 
 
 @dataclass
@@ -56,39 +61,49 @@ class MeshCase:
             "width": 9,
             "height": 7,
             "samples": 2,
+            "uv_sets": 2,
+            "shading": seed % 2,
         } | sizes
         g = np.random.default_rng(seed)
         P, M, V, pixels = n["vertices"], n["faces"], n["views"], n["views"] * n["width"] * n["height"]
         texture, material = np.zeros(n["textures"], TEXTURE), np.zeros(n["materials"], MATERIAL)
         texture["width"], texture["height"] = g.integers(1, 7, n["textures"]), g.integers(1, 7, n["textures"])
-        ends = np.cumsum(texture["width"].astype(np.int64) * texture["height"])
+        texture["levels"] = [g.integers(1, int(max(t["width"], t["height"])).bit_length() + 1) for t in texture]
+        for name, high in (("wrap_u", 3), ("wrap_v", 3), ("srgb", 2), ("nearest", 2)):
+            texture[name] = g.integers(0, high, n["textures"])
+        ends = np.cumsum([texels_of(t) for t in texture], dtype=np.int64)
         texture["offset"] = np.concatenate([[0], ends[:-1]])[: n["textures"]]
-        material["base"], material["cutoff"] = g.uniform(0, 1, (n["materials"], 4)), 0.5
-        for name, low, high in (("texture", -1, n["textures"]), ("emissive_texture", -1, n["textures"]), ("alpha_mode", 0, 3)):
-            material[name] = g.integers(low, high, n["materials"])
+        for name in MATERIAL_FLOATS:
+            material[name] = g.uniform(0, 1, material[name].shape)
+        material["textures"] = g.integers(-1, n["textures"], (n["materials"], 5))
+        material["uv_sets"] = g.integers(0, n["uv_sets"], (n["materials"], 5))
+        material["alpha_mode"] = g.integers(0, 3, n["materials"])
         material["two_sided"], material["unlit"] = g.integers(0, 2, (2, n["materials"]))
         fields: dict[str, NDArray] = {
             "positions": 0.7 * g.normal(size=(P, 3)),
             "normals": g.normal(size=(P, 3)),
-            "uvs": 3 * g.normal(size=(P, 4)),
+            "uvs": 3 * g.normal(size=(P, 2 * n["uv_sets"])),
             "colors": g.uniform(0, 1, (P, 4)),
             "indices": g.integers(0, P, (M, 3)),
             "face_materials": g.integers(0, n["materials"], M),
+            "face_parts": g.integers(0, 4, M),
             "material": material,
             "texture": texture,
-            "texels": g.uniform(0, 1, (int(ends[-1]) if len(ends) else 0, 4)),
+            "texels": g.integers(0, 256, (int(ends[-1]) if len(ends) else 0, 4)),
             "light_directions": g.normal(size=(n["lights"], 3)),
-            "light_energies": g.uniform(0, 1, n["lights"]),
+            "light_colors": g.uniform(0, 1, (n["lights"], 3)),
             "viewmats": np.tile(np.eye(4), (V, 1, 1)),
             "Ks": np.tile(np.diag([8.0, 8.0, 1.0]), (V, 1, 1)),
             "rgba": np.zeros(4 * pixels),
             "depth": np.zeros(pixels),
+            "surface_normals": np.zeros(3 * pixels),
+            "parts": np.zeros(pixels),
         }
         fields["viewmats"][:, 2, 3], fields["Ks"][:, :2, 2] = 3, 4
         if motion:
             fields |= {"velocities": g.normal(size=(P, 3)), "motion": np.zeros(3 * pixels)}
         arrays = {name: Fenced.holding(values.astype(KINDS.get(name, np.float32)), fence_behind) for name, values in fields.items()}
-        return MeshCase({**n, "ambient": 0.1, "near_plane": 0.02, "texel_count": len(fields["texels"])}, arrays)
+        return MeshCase({**n, "sky": 0.2, "ground": 0.1, "near_plane": 0.02, "texel_count": len(fields["texels"])}, arrays)
 
     def view(self, name: str) -> NDArray:
         """An array's values, flat."""
@@ -97,5 +112,12 @@ class MeshCase:
     def render(self, threads: int = 1) -> int:
         """Call the library; returns its status."""
         addresses = {name: array.address for name, array in self.arrays.items()}
-        whole = {name: int(v) for name, v in self.numbers.items() if name not in OPTIONS}
+        whole: dict[str, Any] = {name: int(v) for name, v in self.numbers.items() if name not in OPTIONS}
+        whole |= {name: (c_float * 3)(*[self.numbers[name]] * 3) for name in ("sky", "ground")}
         return native.library().mesh_render(byref(native.MeshScene(**{**self.numbers, **whole, **addresses})), threads)
+
+
+def texels_of(texture: NDArray) -> int:
+    """The number of texels of a texture with all its levels."""
+    width, height = int(texture["width"]), int(texture["height"])
+    return sum(max(width >> k, 1) * max(height >> k, 1) for k in range(int(texture["levels"])))

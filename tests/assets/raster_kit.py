@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from chronosplat.assets.mesh import Floats, Material, Surface, to_linear, unit, vertex_normals
-from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_mesh
+from chronosplat.assets.lights import Lights
+from chronosplat.assets.mesh import Floats, Material, Surface, Texture, to_linear, unit, vertex_normals
+from chronosplat.assets.prepared import PreparedSurface, encode
+from chronosplat.assets.raster import Shading, rasterize_mesh
 from chronosplat.cameras import Cameras
 from tests.assets.gltf_maker import SQUARE_FACES
 
@@ -57,8 +59,9 @@ def draw(
     samples: int = 4,
     lights: Lights | None = None,
     cameras: Cameras | None = None,
-    textures: tuple[Floats, ...] = (),
+    textures: tuple[Texture, ...] = (),
     uvs: ArrayLike = (0, 0, 0, 0),
+    shading: Shading = "lambert",
 ) -> Image:
     """The image [H, W, 4] of a mesh from the first camera."""
     count, table = len(positions), material if isinstance(material, tuple) else (material,)
@@ -66,13 +69,13 @@ def draw(
     surface = Surface(
         faces=index,
         face_materials=np.broadcast_to(np.asarray(face_materials, np.int32), len(index)),
-        uvs=np.broadcast_to(np.asarray(uvs, np.float32), (count, 4)),
+        uvs=np.broadcast_to(np.asarray(uvs, np.float32), (count, np.shape(uvs)[-1])),
         colors=np.broadcast_to(np.asarray(colors, np.float32), (count, 4)),
         materials=table,
         textures=textures,
     )
     normals = vertex_normals(positions, index)
-    return rasterize_mesh(PreparedSurface(surface), positions, normals, cameras or facing_camera(), lights, samples)[0]
+    return rasterize_mesh(PreparedSurface(surface), positions, normals, cameras or facing_camera(), lights, samples, shading=shading)[0]
 
 
 def two(first: Floats, second: Floats) -> tuple[Floats, NDArray[np.integer]]:
@@ -89,11 +92,16 @@ def share(low: float, high: float, samples: int) -> Array:
 RED, GREEN = (1, 0, 0, 1), (0, 1, 0, 1)
 
 
-def ramp_texture() -> Floats:
+def linear_texture(values: ArrayLike) -> Texture:
+    """A texture of linear colours [h, w, 3 or 4]."""
+    values = np.asarray(values, np.float32)
+    alpha = values[..., 3:] if values.shape[-1] == 4 else np.ones_like(values[..., :1])
+    return Texture(np.concatenate([encode(values[..., :3]), np.rint(255 * alpha).astype(np.uint8)], -1))
+
+
+def ramp_texture() -> Texture:
     """Four grey texels in a row."""
-    texture = np.ones((1, 4, 4), np.float32)
-    texture[0, :, :3] = np.array([0.0, 0.2, 0.6, 1.0])[:, None]
-    return texture
+    return linear_texture(np.array([0.0, 0.2, 0.6, 1.0])[None, :, None].repeat(3, -1))
 
 
 def sun(*direction: float, energy: float = 0.6, ambient: float = 0.1) -> Lights:

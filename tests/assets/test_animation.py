@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chronosplat.assets.animation import Channel, Skeleton, compose, read_channels, slerp
 from chronosplat.assets.gltf import GltfFile
+from chronosplat.assets.repairs import Repairs
 from tests.assets.gltf_maker import GltfMaker
 
 Array = NDArray[np.floating]
@@ -220,7 +221,7 @@ def test_animation_replaces_only_what_it_names(tmp_path: Path) -> None:
     maker.node(translation=[7, 7, 7])
     maker.animation("move", (0, "translation", [0, 2], [(0, 0, 0), (4, 0, 0)], "LINEAR"))
     file = opened(maker, tmp_path)
-    skeleton, channels = Skeleton(file), read_channels(file, file.items("animations")[0])
+    skeleton, channels = Skeleton(file), read_channels(file, file.items("animations")[0], Repairs(file.path))
     world, _ = skeleton.pose(channels, 1.0)
     np.testing.assert_allclose(world[0] @ [1, 1, 1, 1], (4, 2, 2, 1), atol=1e-12)
     np.testing.assert_allclose(world[1][:3, 3], (7, 7, 7), atol=1e-12)
@@ -233,7 +234,7 @@ def test_channels_of_unknown_kind_are_passed_over(tmp_path: Path) -> None:
     maker.animation("odd", (0, "translation", [0, 1], [(0, 0, 0), (4, 0, 0)], "LINEAR"), (0, "pointer", [0, 1], [0, 1], "LINEAR"))
     maker.json["animations"][0]["channels"].append({"sampler": 0, "target": {"path": "translation"}})
     file = opened(maker, tmp_path)
-    assert [c.path for c in read_channels(file, file.items("animations")[0])] == ["translation"]
+    assert [c.path for c in read_channels(file, file.items("animations")[0], Repairs(file.path))] == ["translation"]
 
 
 @pytest.mark.parametrize("interpolation", ["LINEAR", "CUBICSPLINE"])
@@ -243,7 +244,7 @@ def test_weights_channels_hold_all_targets(tmp_path: Path, interpolation: str) -
     values = np.arange(2 * per_key * 5, dtype=float)
     maker.animation("blend", (0, "weights", [0, 1], values, interpolation))
     file = opened(maker, tmp_path)
-    (blend,) = read_channels(file, file.items("animations")[0])
+    (blend,) = read_channels(file, file.items("animations")[0], Repairs(file.path))
     _, weights = Skeleton(file).pose([blend], 0.0)
     expected = values[5:10] if per_key == 3 else values[:5]
     assert weights[0].tolist() == expected.tolist()

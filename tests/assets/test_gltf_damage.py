@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronosplat.assets.model import GltfModel
@@ -61,6 +61,7 @@ def test_accessors_are_read_once(tmp_path: Path) -> None:
     assert file.accessor(0) is file.accessor(0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_never_crash(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.glb"

@@ -154,7 +154,7 @@ def test_every_primitive_keeps_its_faces(tmp_path: Path) -> None:
     surface = GltfModel(two_squares().save(tmp_path)).surface
     assert surface.faces.tolist() == [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]
     assert surface.face_materials.tolist() == [0] * 4
-    assert surface.uvs.shape == (8, 4)
+    assert surface.uvs.shape == (8, 2)
     assert surface.colors.shape == (8, 4)
 
 

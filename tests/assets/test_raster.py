@@ -10,8 +10,9 @@ import torch
 
 from chronosplat.assets.mesh import Material
 from chronosplat.assets.model import GltfModel
+from chronosplat.assets.prepared import PreparedSurface
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.assets.raster import PreparedSurface, rasterize_mesh
+from chronosplat.assets.raster import rasterize_mesh
 from chronosplat.cameras import Cameras, orbit
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker
 from tests.assets.raster_kit import (

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chronosplat.assets.lights import Lights
 from chronosplat.assets.mesh import Material, Surface, to_linear, unit, vertex_normals
 from chronosplat.assets.model import GltfModel
+from chronosplat.assets.prepared import PreparedSurface
 from chronosplat.assets.procedural import procedural_object
-from chronosplat.assets.raster import Lights, PreparedSurface, rasterize_geometry, rasterize_mesh
+from chronosplat.assets.raster import rasterize_geometry, rasterize_mesh
 from chronosplat.cameras import orbit
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import textured_square
@@ -25,6 +27,7 @@ from tests.assets.raster_kit import (
     box,
     draw,
     facing_camera,
+    linear_texture,
     lit,
     ramp_texture,
     sun,
@@ -59,7 +62,7 @@ def test_samples_are_averaged_in_linear_light() -> None:
 
 
 def test_factors_multiply() -> None:
-    texture = np.full((1, 1, 4), 0.5, np.float32)
+    texture = linear_texture(np.full((1, 1, 4), 0.5))
     material = Material(unlit=True, base=(0.8, 1, 1, 1), texture=0)
     image = draw(at_pixels(box(4, 4, 8, 8)), material=material, colors=(0.5, 1, 1, 1), textures=(texture,))
     np.testing.assert_allclose(to_linear(image[5, 5, :3] / 255.0), (0.2, 0.5, 0.5), atol=0.005)
@@ -99,7 +102,7 @@ def test_texture_lookup_is_bilinear_and_repeats(u: float, value: float) -> None:
 
 
 def test_each_texture_has_its_own_place() -> None:
-    textures = tuple(np.full((h, w, 4), v, np.float32) for h, w, v in ((3, 2, 0.1), (1, 5, 0.4), (2, 2, 0.9)))
+    textures = tuple(linear_texture(np.full((h, w, 3), v)) for h, w, v in ((3, 2, 0.1), (1, 5, 0.4), (2, 2, 0.9)))
     materials = tuple(Material(unlit=True, texture=k) for k in range(3))
     positions = np.concatenate([at_pixels(box(1 + 5 * k, 2, 5 + 5 * k, 14)) for k in range(3)])
     faces = np.concatenate([FACES + 4 * k for k in range(3)])
@@ -108,7 +111,7 @@ def test_each_texture_has_its_own_place() -> None:
 
 
 def test_emission_uses_its_own_coordinates() -> None:
-    material = Material(base=(0, 0, 0, 1), emissive=(0.5, 0.5, 0.5), emissive_texture=0)
+    material = Material(base=(0, 0, 0, 1), emissive=(0.5, 0.5, 0.5), emissive_texture=0, uv_sets=(0, 1, 0, 0, 0))
     image = draw(at_pixels(box(4, 4, 8, 8)), material=material, textures=(ramp_texture(),), uvs=(0.125, 0.5, 0.625, 0.5))
     assert to_linear(np.array([image[5, 5, 0] / 255]))[0] == pytest.approx(0.3, abs=0.006)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chronosplat.assets.model import GltfModel
+from chronosplat.assets import GltfModel, PreparedSurface, rasterize_geometry, sun_and_sky
 from chronosplat.cameras import orbit
-from chronosplat.data.clips import render_clip
+from chronosplat.data.clips import pose_clip, render_clip
 
 ASSETS = Path(__file__).parents[2].parent / "shared" / "assets"
 FILES = sorted(ASSETS.glob("*.glb"))
@@ -52,6 +52,24 @@ def test_opens_and_poses(path: Path) -> None:
     for animation, given in zip(model.animations, facts["animations"], strict=True):
         assert animation.duration == pytest.approx(given["duration"], abs=1e-2)
     assert not model.animations or model.duration == model.animations[0].duration
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_both_shadings_cover_the_same(path: Path) -> None:
+    model = GltfModel(path)
+    ((positions, normals),), placement = pose_clip(model, np.array([0.4 * model.duration]))
+    surface, placed, cameras = PreparedSurface(model.surface), placement.apply(positions), orbit([30, 200], 15.0, 40)
+    plain = rasterize_geometry(surface, placed, normals, cameras)
+    lit = rasterize_geometry(surface, placed, normals, cameras, lights=sun_and_sky(), shading="pbr")
+    if all(material.alpha_mode == 0 for material in model.surface.materials):
+        assert np.array_equal(plain.rgba[..., 3], lit.rgba[..., 3])
+        assert np.array_equal(plain.parts, lit.parts)
+        assert np.array_equal(plain.depth, lit.depth)
+    covered = lit.rgba[..., 3] > 0
+    assert covered.any()
+    assert lit.rgba[covered][:, :3].std() > 1
+    np.testing.assert_allclose(np.linalg.norm(lit.normals[covered], axis=-1), 1, atol=1e-5)
+    assert set(np.unique(lit.parts[covered])) <= set(range(len(model.surface.parts)))
 
 
 def test_the_husky_is_visible_and_moves() -> None:

@@ -7,15 +7,17 @@ import ctypes
 import hashlib
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from chronosplat.assets import Shading, Wrap
 from chronosplat.render import native
 from chronosplat.shapes import UnavailableError
 
 HEADERS = [Path(__file__).parents[2] / "native" / name for name in ("abi.h", "splat.h", "mesh.h", "optim.h")]
 # the declarations of the structs, the statuses and the version; a change must raise ABI_VERSION on both sides
-DIGEST = "1906e65e2204e733"
+DIGEST = "6b8d2843be6dc431"
 
 
 def source() -> str:
@@ -68,7 +70,13 @@ def test_statuses_and_version_are_those_of_the_header() -> None:
     statuses = {name: int(value) for name, value in re.findall(r"STATUS_(\w+) = (\d+)", declarations()["Status"])}
     assert statuses == {status.name: status.value for status in native.Status}
     assert re.findall(r"ABI_VERSION = (\d+);", source()) == [str(native.ABI_VERSION)]
-    assert {*declarations()} == {m.__name__ for m in native.MIRRORS} | {"Status"}
+    assert {*declarations()} == {m.__name__ for m in native.MIRRORS} | {"Status", "MeshShading", "MeshSlot", "MeshWrap"}
+
+
+def test_enums_of_meshes_are_those_of_the_header() -> None:
+    number = lambda enum: dict(re.findall(r"[A-Z]+_(\w+) = (\d+)", declarations()[enum]))
+    assert number("MeshWrap") == {wrap.name: str(wrap.value) for wrap in Wrap}
+    assert number("MeshShading") == {name.upper(): str(k) for k, name in enumerate(get_args(Shading))}
 
 
 def test_a_changed_header_has_a_new_version() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +13,47 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 
+Bytes = NDArray[np.uint8]
+
+
+class Wrap(IntEnum):
+    """What a texture shows outside of [0, 1]; ``MeshWrap`` in native/mesh.h."""
+
+    REPEAT = 0
+    CLAMP = 1
+    MIRROR = 2
+
+
 @dataclass(frozen=True)
-class Material:
-    """Material of a face; colours are linear.
+class Texture:
+    """An image on a surface; its first row is at v = 0.
 
     Attributes:
-        alpha_mode: 0 opaque, 1 mask (visible where alpha >= ``cutoff``), 2 blend (alpha becomes coverage).
+        pixels: [h, w, 4] uint8, straight alpha.
+        srgb: whether colours are sRGB; data (normals, roughness) are linear.
+        wrap: in u and v.
+        nearest: whether magnified texels are squares.
+    """
+
+    pixels: Bytes
+    srgb: bool = True
+    wrap: tuple[Wrap, Wrap] = (Wrap.REPEAT, Wrap.REPEAT)
+    nearest: bool = False
+
+
+@dataclass(frozen=True)
+class Material:
+    """Material of a face; colours are linear, textures are indices into ``Surface.textures``, -1 for none.
+
+    Attributes:
+        base: colour and alpha, times ``texture``.
+        emissive: radiance, times ``emissive_texture``.
+        alpha_mode: 0 opaque, 1 mask (visible where alpha >= ``cutoff``), 2 blend (alpha is opacity).
+        metallic, roughness: times blue and green of ``surface_texture``.
+        specular: reflectance at normal incidence where it is not metallic; 0.04 for an index of refraction of 1.5.
+        normal_texture, normal_scale: normal map, green up the image.
+        occlusion_texture, occlusion: how much red darkens the light of the sky.
+        uv_sets: the set of texture coordinates of the base, emissive, surface, normal and occlusion texture.
     """
 
     base: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
@@ -28,6 +64,30 @@ class Material:
     cutoff: float = 0.5
     two_sided: bool = False
     unlit: bool = False
+    metallic: float = 0.0
+    roughness: float = 1.0
+    specular: tuple[float, float, float] = (0.04, 0.04, 0.04)
+    surface_texture: int = -1
+    normal_texture: int = -1
+    normal_scale: float = 1.0
+    occlusion_texture: int = -1
+    occlusion: float = 1.0
+    uv_sets: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a surface that moves as one, for part images.
+
+    Attributes:
+        node: index of the node that carries the mesh.
+        primitive: index of the primitive in its mesh.
+        joint: index of the joint's node that moves it most; the node itself if it is rigid.
+    """
+
+    node: int
+    primitive: int
+    joint: int
 
 
 @dataclass(frozen=True)
@@ -36,8 +96,9 @@ class Surface:
 
     Attributes:
         faces: [M, 3] vertex indices. face_materials: [M].
-        uvs: [P, 4] texture coordinates of base colour and emission. colors: [P, 4] linear RGBA.
-        materials, textures: tables; textures are linear RGBA [h, w, 4].
+        uvs: [P, 2K] K sets of texture coordinates. colors: [P, 4] linear RGBA.
+        materials, textures: tables.
+        face_parts: [M] index into ``parts``; all faces are part 0 if None.
     """
 
     faces: Ints
@@ -45,7 +106,9 @@ class Surface:
     uvs: Floats
     colors: Floats
     materials: tuple[Material, ...]
-    textures: tuple[Floats, ...] = ()
+    textures: tuple[Texture, ...] = ()
+    face_parts: Ints | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class MovingMesh(Protocol):

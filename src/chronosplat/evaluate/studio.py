@@ -148,7 +148,8 @@ class MeshStudio:
         for frame in sorted({spec.frame for spec in specs}):
             new = [spec for spec in dict.fromkeys(specs) if spec.frame == frame and spec not in self.rendered]
             if new:
-                images = rasterize_mesh(self.surface, *self.poses[frame], self._cameras(new), None, self.samples, torch.get_num_threads())
+                threads = torch.get_num_threads()
+                images = rasterize_mesh(self.surface, *self.poses[frame], self._cameras(new), None, self.samples, threads, "lambert")
                 self.rendered |= dict(zip(new, torch.from_numpy(images), strict=True))
         pixels = torch.stack([self.rendered[spec] for spec in specs])
         times = torch.tensor([self.seconds[spec.frame] for spec in specs], dtype=torch.float64)

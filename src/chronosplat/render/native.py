@@ -15,7 +15,7 @@ from torch import Tensor
 from chronosplat.shapes import UnavailableError
 
 LIBRARY = Path(__file__).parent.parent / "_native" / "libchronosplat.so"
-ABI_VERSION = 4  # native/abi.h
+ABI_VERSION = 5  # native/abi.h
 
 
 class Status(IntEnum):
@@ -65,15 +65,16 @@ class MeshMaterial(ctypes.Structure):
     """Mirror of ``MeshMaterial`` in native/mesh.h."""
 
     _fields_ = [
-        ("base", c_float * 4), ("emissive", c_float * 3), ("cutoff", c_float), ("texture", c_int32), ("emissive_texture", c_int32),
-        ("alpha_mode", c_int32), ("two_sided", c_int32), ("unlit", c_int32),
+        ("base", c_float * 4), ("emissive", c_float * 3), ("specular", c_float * 3),
+        *[(n, c_float) for n in ("metallic", "roughness", "normal_scale", "occlusion", "cutoff")],
+        ("textures", c_int32 * 5), ("uv_sets", c_int32 * 5), *[(n, c_int32) for n in ("alpha_mode", "two_sided", "unlit")],
     ]  # fmt: skip
 
 
 class MeshTexture(ctypes.Structure):
     """Mirror of ``MeshTexture``."""
 
-    _fields_ = [("offset", c_int64), ("width", c_int32), ("height", c_int32)]
+    _fields_ = [("offset", c_int64), *[(n, c_int32) for n in ("width", "height", "levels", "wrap_u", "wrap_v", "srgb", "nearest")]]
 
 
 class MeshScene(ctypes.Structure):
@@ -81,10 +82,11 @@ class MeshScene(ctypes.Structure):
 
     _fields_ = [
         *[(n, c_int32) for n in ("vertices", "faces", "materials", "textures", "lights", "views", "width", "height", "samples")],
-        ("ambient", c_float), ("near_plane", c_float), ("texel_count", c_int64),
-        *[(n, c_void_p) for n in ("positions", "normals", "uvs", "colors", "indices", "face_materials", "material", "texture")],
-        *[(n, c_void_p) for n in ("texels", "light_directions", "light_energies", "viewmats", "Ks", "rgba")],
-        *[(n, c_void_p) for n in ("velocities", "depth", "motion")],
+        ("uv_sets", c_int32), ("shading", c_int32), ("near_plane", c_float), ("sky", c_float * 3), ("ground", c_float * 3),
+        ("texel_count", c_int64),
+        *[(n, c_void_p) for n in ("positions", "normals", "uvs", "colors", "indices", "face_materials", "face_parts", "material")],
+        *[(n, c_void_p) for n in ("texture", "texels", "light_directions", "light_colors", "viewmats", "Ks", "rgba")],
+        *[(n, c_void_p) for n in ("velocities", "depth", "motion", "surface_normals", "parts")],
     ]  # fmt: skip
 
 
