@@ -86,14 +86,16 @@ def mip_chain(texture: Texture, weighted: bool = False) -> Sequence[Bytes]:
     linear = decode(texture.srgb)[color]
     levels = [texture.pixels]
     while max(levels[-1].shape[:2]) > 1:
-        plain, mean = halved(linear), halved(alpha)
-        if weighted:
-            linear = np.asarray(np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, 1e-6), plain), np.float32)
-        else:
-            linear = plain
+        mean = halved(alpha)
+        linear = _visible_mean(linear, alpha, mean) if weighted else halved(linear)
         alpha = mean
         levels.append(np.concatenate([encode(linear, texture.srgb), np.rint(255 * alpha).astype(np.uint8)], -1))
     return levels
+
+
+def _visible_mean(linear: Floats, alpha: Floats, mean: Floats) -> Floats:
+    """Halve colours weighted by alpha; the weights are equal where all alpha is zero."""
+    return np.where(mean > 0, halved(linear * alpha) / np.maximum(mean, np.float32(1e-6)), halved(linear)).astype(np.float32)
 
 
 def halved(image: Floats) -> Floats:
