@@ -6,34 +6,38 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# one process per core, each with one thread
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 NATIVE := $(wildcard native/*.cpp native/*.h native/*.py)
 TARGETS = $(shell $(PYTHON) -B -c "import sys; sys.path[0] = 'native'; import build; print(*build.TARGETS)")
 HOST_TAG = $(shell $(PYTHON) -B -c "import sys; sys.path[0] = 'native'; import build; print(build.TARGETS[build.host_target()][1])")
 
 .PHONY: demo test check format web wheels wheels-check clean
 
-$(VENV)/run.stamp: pyproject.toml hatch_build.py $(NATIVE)
+$(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'chronosplat needs Python 3.11 or newer; run: make PYTHON=python3.11 ...')"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/run.stamp: pyproject.toml hatch_build.py $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp
+$(VENV)/dev.stamp: pyproject.toml hatch_build.py $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	@touch $@
+	@touch $(VENV)/run.stamp $@
 
 demo: $(VENV)/run.stamp
 	$(BIN)/chronosplat demo -o outputs/demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

@@ -214,7 +214,8 @@ def memory(work: Path) -> None:
     """Print how far exporting a stored sequence raises memory above what the process holds before, for two lengths."""
     print("| format | 30 frames: MB | 300 frames: MB | CPU seconds |\n|---|---|---|---|")
     scene = creature(16_384)
-    for suffix in (".ply", ".compressed.ply", ".splat", ".spz", ".sog"):
+    for suffix in (".ply", ".compressed.ply", ".splat", ".spz", ".sog", ".glb", ".usdc"):
+        name = f"frames/frame_####{suffix}" if formats()[suffix].holds != "frames" else f"frames/all{suffix}"
         peaks, spent = [], 0.0
         for count in (30, 300):
             times = torch.arange(count, dtype=torch.float64) / (count - 1)
@@ -224,7 +225,7 @@ def memory(work: Path) -> None:
             before = _status("VmRSS")
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
             start = time.process_time()
-            export(StoredSequence(work / "stored.safetensors"), work / "frames" / f"frame_####{suffix}")
+            export(StoredSequence(work / "stored.safetensors"), work / name)
             spent = time.process_time() - start
             peaks.append(_status("VmHWM") - before)
             shutil.rmtree(work / "frames")

@@ -18,8 +18,10 @@ ROOMS = [
 ]  # fmt: skip
 NEVER = {"plyfile", "pyiqa", "pickle", "diff_gaussian_rasterization"}
 LINES_MOST = 400
-GIT_OPTIONS = {"--error-unmatch", "--always", "--dirty", "--abbrev"}  # evaluate/benchmark.py asks git for the commit
-BLENDER_OPTIONS = {"--background", "--factory-startup", "--python-exit-code", "--python"}  # assets/blender.py runs it
+OTHERS_OPTIONS = {
+    "--error-unmatch", "--always", "--dirty", "--abbrev",  # git, in evaluate/benchmark.py
+    "--background", "--factory-startup", "--python-exit-code", "--python",  # Blender, in assets/blender.py
+}  # fmt: skip
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 
@@ -114,7 +116,7 @@ def test_the_library_speaks_of_arguments_and_not_of_flags() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
                 flag = re.search(r"(?<![\w-])--[a-z][\w-]*", node.value)
-                assert not flag or flag[0] in GIT_OPTIONS | BLENDER_OPTIONS, f"{path}: line {node.lineno}: {flag and flag[0]}"
+                assert not flag or flag[0] in OTHERS_OPTIONS, f"{path}: line {node.lineno}: {flag and flag[0]}"
 
 
 def sources(part: str) -> list[Path]:

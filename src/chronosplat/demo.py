@@ -75,7 +75,13 @@ def run_demo(config: DemoConfig, events: Events | None = None) -> DemoResult:
     taken = f"a moving creature, captured by 8 cameras at 24 times: {len(split.inputs)} input views, {len(split.targets)} held out"
     events.notice(info("demo-capture", taken))
     capture = ReconstructConfig(
-        str(output / "capture"), model=config.model, device=config.device, seed=config.seed, refine=config.refine, ply=True
+        str(output / "capture"),
+        model=config.model,
+        device=config.device,
+        seed=config.seed,
+        refine=config.refine,
+        ply=True,
+        title="creature",
     )
     report = reconstruct_capture(capture, output / "reconstruction", events)
     result = compare(output, report)

@@ -90,7 +90,7 @@ print((peak() - before) // 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"], ids=["alpha", "uniform background"])
 def test_300_full_hd_frames_thinned_to_24_small_ones_take_under_300_megabytes(tmp_path: Path, mode: str) -> None:
-    folder = capture(tmp_path / "a", mode, 300, (1920, 1080), files=12)
+    folder = capture(tmp_path / "a", mode, 300, (1920, 1080), files=3)
     assert 0 < megabytes(folder, 128, 24) < 300
 
 

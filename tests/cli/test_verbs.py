@@ -23,6 +23,7 @@ from chronosplat.metrics import mean_psnr
 from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.posed import load_views
 from tests.scene_kit import static_scene
+from tests.viewer.kit import read_page
 
 VERBS = ("reconstruct", "multiview", "render", "view", "export", "convert", "edit", "eval", "train")
 VERBS += ("data render", "data status", "data pack", "data inspect", "data verify", "demo", "info")
@@ -182,6 +183,7 @@ def test_demo_compares_with_held_out_views(tmp_path: Path, capsys: pytest.Captur
         first = torch.from_numpy(np.asarray(sheet)[:64, :64] / 255.0).float()
     torch.testing.assert_close(first, views.on_white()[0], rtol=0, atol=0.5 / 255 + 1e-6)
     assert len(list((tmp_path / "demo/reconstruction/ply").glob("frame_*.ply"))) == 24
+    assert read_page(tmp_path / "demo/reconstruction/viewer.html")[0]["title"] == "creature"
 
 
 def shown_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

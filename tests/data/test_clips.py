@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronosplat.assets import Lights, Material, Surface
+from chronosplat.assets import Material, Surface
 from chronosplat.assets.mesh import Floats
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import RADIUS
-from chronosplat.data.clips import fixed_ring, pose_clip, random_lights, random_views, render_clip, training_views
+from chronosplat.data.clips import fixed_ring, pose_clip, random_views, render_clip, training_views
 from chronosplat.shapes import InputError
 
 TRIANGLE = Surface(
@@ -146,21 +146,6 @@ def test_rigs_follow_their_generator() -> None:
     one, two, other = (training_views(16, np.random.default_rng(s)).viewmats for s in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_random_lights_are_sound(seed: int) -> None:
-    lights = random_lights(np.random.default_rng(seed))
-    assert 1 <= len(lights.directions) == len(lights.energies) <= 4
-    np.testing.assert_allclose(np.linalg.norm(lights.directions, axis=1), 1, atol=1e-5)
-    assert (lights.energies > 0).all()
-    assert 0 < lights.ambient <= 0.6
-
-
-def test_most_lights_are_l4gms() -> None:
-    suns = Lights()
-    same = [np.array_equal(random_lights(np.random.default_rng(s)).directions, suns.directions) for s in range(100)]
-    assert 45 < sum(same) < 75
 
 
 # pictures

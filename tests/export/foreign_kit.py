@@ -13,7 +13,7 @@ import pytest
 FOLDER = Path(__file__).parent / "foreign"
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (FOLDER / "node_modules").is_dir(),
-    reason="foreign glTF readers absent: npm install in tests/export/foreign",
+    reason="foreign glTF readers absent: npm ci in tests/export/foreign",
 )
 
 

@@ -1,4 +1,4 @@
-"""Our files, read by a library of other people: the same renderings, the right way up. benchmarks/foreign.py asks more judges."""
+"""Our files, read by libraries of other people: the same renderings, the right way up. benchmarks/foreign.py asks more judges."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from chronosplat.cameras import orbit
-from chronosplat.export import formats, load_scene, read_ply
+from chronosplat.export import export, formats, load_scene, read_ply
 from chronosplat.export.coordinates import upright
+from chronosplat.export.formats.spz import SpzOptions
+from chronosplat.export.packing import SH_C0
 from chronosplat.metrics import psnr
 from chronosplat.render import render
-from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene
+from chronosplat.scenes import Gaussians3D, Gaussians4D, Scene, normalize
+from tests.export.foreign_kit import needs_node, node
 from tests.export.kit import own, written
 from tests.scene_kit import moving_scene
 
@@ -55,6 +58,26 @@ def test_files_that_we_write_render_the_same(tmp_path: Path, convert: Convert, s
         (tmp_path / "b.ply").write_bytes(convert(data, suffix[1:], "ply"))
         # it converts numbers and leaves the axes as they are in the file
         assert worst(upright(read_ply(tmp_path / "b.ply"), formats()[suffix].up), still) > limit
+
+
+@needs_node
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_library_of_spz_s_authors_reads_and_writes_the_same(tmp_path: Path, version: int) -> None:
+    pytest.importorskip("zstandard", reason="zstandard is not installed (extra spz4)")
+    still = scene().at(3.0)
+    path = export(still, tmp_path / "a.spz", options=SpzOptions(version=version))
+    again = tmp_path / "b.spz"
+    raw = {name: torch.tensor(values) for name, values in node("spz.mjs", path, again, version).items()}
+    found = Gaussians3D(
+        means=raw["positions"].reshape(-1, 3),
+        quats=normalize(raw["rotations"].reshape(-1, 4)[:, [3, 0, 1, 2]]),
+        scales=raw["scales"].reshape(-1, 3).exp(),
+        opacities=raw["alphas"].sigmoid(),
+        colors=0.5 + SH_C0 * raw["colors"].reshape(-1, 3),
+    )
+    assert worst(upright(found, "y"), still) > 45
+    assert worst(load_scene(path), upright(found, "y")) > 80  # the same numbers
+    assert worst(load_scene(again), still) > 45
 
 
 @pytest.mark.parametrize(("suffix", "limit"), [(".ply", 80.0), (".splat", 40.0), (".spz", 35.0), (".compressed.ply", 38.0), (".sog", 35.0)])

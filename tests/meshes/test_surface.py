@@ -8,15 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 
-from chronosplat.cameras import Similarity
+from chronosplat.cameras import Similarity, orbit
 from chronosplat.meshes import Mesh, MeshOptions, moving_surface, surface
-from chronosplat.meshes.surface import largest_parts, simplified
-from chronosplat.scenes import Gaussians3D, Gaussians4D
+from chronosplat.meshes.fusion import entry_depths
+from chronosplat.meshes.simplify import largest_parts, separated, simplified
+from chronosplat.scenes import Gaussians3D, Gaussians4D, quats_to_matrices
 from chronosplat.shapes import InputError, UnavailableError
 from tests.meshes.sphere import CENTER, RADIUS, sigma, sphere
-from tests.scene_kit import law, similarities
+from tests.scene_kit import law, seeds, similarities
 
 pytest.importorskip("skimage", reason="scikit-image is not installed (extra mesh)")
 pytest.importorskip("fast_simplification", reason="fast-simplification is not installed (extra mesh)")
@@ -49,6 +50,28 @@ def test_a_sphere_of_gaussians_has_the_spheres_surface(ball: Mesh) -> None:
     assert np.abs(radii(ball) - RADIUS).max() < near
     assert ball.volume() == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=3 * near / RADIUS)
     assert ball.areas().sum() == pytest.approx(4 * math.pi * RADIUS**2, rel=0.1)
+
+
+def test_it_is_neither_too_large_nor_too_small(ball: Mesh) -> None:
+    """Oblique splats are as deep as where the ray meets them, not as their centres, which hide those behind."""
+    assert abs(radii(ball).mean() - RADIUS) < 0.45 * voxel()
+
+
+@law
+@given(seeds())
+def test_rays_enter_a_flat_gaussian_where_they_meet_its_plane(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    camera = orbit([float(360 * torch.rand(1, generator=random))], [30.0], size=64)
+    quats = torch.randn(1, 4, generator=random)
+    disc = Gaussians3D(0.3 * torch.rand(1, 3, generator=random), quats, torch.tensor([[0.1, 0.1, 1e-4]]), torch.ones(1), torch.ones(1, 3))
+    rotation, move = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
+    center, normal = rotation @ disc.means[0] + move, rotation @ quats_to_matrices(quats)[0, :, 2]
+    ray = center / center[2] + torch.tensor([1e-2, -2e-2, 0])
+    assume(abs(float(torch.cosine_similarity(ray, normal, dim=0))) > 0.2)
+    z, planes = entry_depths(disc, camera)
+    met = float(center @ normal / (ray @ normal))
+    assert float(z) == pytest.approx(float(center[2]), abs=1e-6)
+    assert float(planes[0] @ torch.tensor([1.0, ray[0], ray[1]])) == pytest.approx(met, abs=2e-3 + 0.05 * abs(met - float(z)))
 
 
 def test_a_finer_grid_and_smaller_splats_come_nearer(ball: Mesh) -> None:
@@ -98,6 +121,37 @@ def test_fewer_triangles_keep_the_shape(ball: Mesh) -> None:
     assert fewer.volume() == pytest.approx(ball.volume(), rel=0.01)
     assert simplified(ball, 0) is ball
     assert simplified(ball, 10**6) is ball
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_sheets_that_share_an_edge_are_separated(turned: bool) -> None:
+    """Two tetrahedra on both sides of an edge, and one around the other's edge."""
+    tips = np.array([[0, -1, 0], [0.1, -0.4, -1]] if not turned else [[0, 2, 0], [0.5, 3, 0.5]], np.float32)
+    vertices = np.concatenate([TETRAHEDRON.vertices, tips])
+    other = Mesh(vertices, np.array([[0, 5, 1], [0, 1, 4], [0, 4, 5], [1, 5, 4]]), np.zeros((6, 3), np.float32))
+    other = other if other.volume() > 0 else Mesh(vertices, other.faces[:, ::-1], other.colors)
+    both = Mesh(vertices, np.concatenate([TETRAHEDRON.faces, other.faces]), other.colors)
+    parted = separated(both)
+    assert not both.is_watertight()
+    assert parted.is_watertight()
+    assert len(parted.faces) == len(both.faces) + 2
+    assert len(np.unique(parted.vertices, axis=0)) == len(parted.vertices)  # for readers that merge equal vertices
+    assert parted.volume() == pytest.approx(TETRAHEDRON.volume() + other.volume(), rel=0.02)
+
+
+def test_triangles_back_to_back_are_dropped() -> None:
+    fin = np.array([[0, 1, 4], [1, 0, 4]])
+    mesh = Mesh(
+        np.concatenate([TETRAHEDRON.vertices, [[0.5, -1, 0]]]).astype(np.float32),
+        np.concatenate([TETRAHEDRON.faces, fin]),
+        np.zeros((5, 3)),
+    )
+    assert separated(mesh).faces.tolist() == TETRAHEDRON.faces.tolist()
+
+
+def test_a_mesh_with_a_hole_stays_as_it_is() -> None:
+    holed = TETRAHEDRON.compacted(TETRAHEDRON.faces[1:])
+    assert separated(holed) is holed
 
 
 def test_a_known_mesh() -> None:

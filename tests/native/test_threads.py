@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tests.render.native_kit import OK, Case, backward, forward, state_of
 
 ROOT = Path(__file__).parents[2]
-POLICIES = [None, "PASSIVE", "passive", "ACTIVE"]
+POLICIES = [None, "passive", "ACTIVE"]
 
 
 def rendered(threads: int, seed: int = 0) -> dict[str, NDArray]:
@@ -84,21 +84,21 @@ def several_callers() -> None:
     assert not wrong
 
 
-def run_with(function: str, policy: str | None) -> None:
-    """Call a function of this file in a fresh process with a wait policy."""
+def run_with(policy: str | None, *functions: str) -> None:
+    """Call functions of this file in a fresh process with a wait policy."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
-    code = f"from tests.native import test_threads; test_threads.{function}()"
+    code = "; ".join(["from tests.native import test_threads", *(f"test_threads.{name}()" for name in functions)])
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_results_do_not_depend_on_threads_or_policy(policy: str | None) -> None:
-    run_with("any_number_of_threads", policy)
+    run_with(policy, "any_number_of_threads")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-@pytest.mark.parametrize("function", ["own_threads_are_few", "in_a_fork", "several_callers"])
-def test_own_threads(function: str) -> None:
-    run_with(function, "PASSIVE")
+def test_own_threads_are_few_and_serve_forks_and_several_callers() -> None:
+    run_with("PASSIVE", "own_threads_are_few", "several_callers")
+    run_with("PASSIVE", "in_a_fork")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from chronosplat.captures import Views
+from chronosplat.pipeline import ReconstructConfig
 from chronosplat.pipeline.checks import check_silhouettes, disagreeing_views
+from chronosplat.pipeline.config import page_title
 from chronosplat.shapes import InputError
 from tests.refine.kit import views
 
@@ -68,3 +71,18 @@ def test_a_timestamp_that_is_hard_for_all_its_views_is_no_mistake_of_one() -> No
     psnrs = [30.0] * 20 + [20.0] * 4
     assert disagreeing_views(psnrs, views()) != []
     assert disagreeing_views([30.0] * 19 + [20.0] * 5, together) == []  # five of the eight of the last timestamp
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "shown"),
+    [
+        ("fox.v2", "", "fox.v2"),
+        ("fox.v2/transforms.json", "", "fox.v2"),
+        ("cat.mp4", "", "cat"),
+        ("fox.v2/.", "", "fox.v2"),
+        ("cat.mp4", "My cat", "My cat"),
+    ],
+)
+def test_the_page_is_named_after_the_input(tmp_path: Path, name: str, title: str, shown: str) -> None:
+    (tmp_path / "fox.v2").mkdir()
+    assert page_title(ReconstructConfig(str(tmp_path / name), title=title)) == shown

@@ -32,6 +32,17 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     shortened(monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    """One run in ``out``, and the same without refinement in ``plain``."""
+    made = Kit(tmp_path_factory.mktemp("body"))
+    with pytest.MonkeyPatch.context() as patch:
+        shortened(patch)
+        assert main(made.arguments("--max-frames", "8", output="plain")) == 0
+        assert main(made.arguments(*BODY, "--ply")) == 0
+    return made
+
+
 def body_of(folder: Path) -> DeformableGaussians:
     scene = load_scene(folder / "scene.safetensors")
     assert isinstance(scene, DeformableGaussians)
@@ -43,12 +54,8 @@ def frames_of(folder: Path) -> tuple[int, float]:
         return sum(1 for _ in container.decode(video=0)), float(container.streams.video[0].average_rate or 0)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "deform"])
-def test_a_video_becomes_one_body_with_all_its_files(kit: Kit, strategy: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(kit.arguments("--max-frames", "8", output="plain")) == 0
-    assert main(kit.arguments(*BODY, "--strategy", strategy, "--ply")) == 0
-    out, report = kit.folder / "out", report_of(kit.folder / "out")
-    assert "one body of" in " ".join(capsys.readouterr().err.split())
+def test_a_video_becomes_one_body_with_all_its_files(done: Kit) -> None:
+    out, report, plain = done.folder / "out", report_of(done.folder / "out"), report_of(done.folder / "plain")
     scene = body_of(out)
     assert scene.seconds == pytest.approx((0.0, 0.7))
     assert report["gaussians"] == scene.num_gaussians
@@ -58,15 +65,20 @@ def test_a_video_becomes_one_body_with_all_its_files(kit: Kit, strategy: str, ca
     facts = report["facts"]["refinement"]
     assert (facts["strategy"], facts["kept"], facts["frames"]) == ("deform", False, 8)
     assert facts["psnr_views"] == pytest.approx(report["psnr_inputs"], abs=0.05)
-    assert facts["psnr_views_before"] == pytest.approx(report_of(kit.folder / "plain")["psnr_inputs"], abs=0.05)
-    assert report["psnr_inputs"] > report_of(kit.folder / "plain")["psnr_inputs"] + 3
+    assert facts["psnr_views_before"] == pytest.approx(plain["psnr_inputs"], abs=0.05)
+    assert report["psnr_inputs"] > plain["psnr_inputs"] + 3
     assert json.loads(read_metadata(out / "scene.safetensors")["refinement"]) == facts
 
 
-def test_every_verb_reads_it(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(kit.arguments(*BODY)) == 0
-    scene, folder = str(kit.folder / "out/scene.safetensors"), kit.folder
-    capsys.readouterr()
+def test_the_strategy_that_auto_chooses_gives_the_same_and_says_so(done: Kit, kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(kit.arguments(*BODY, "--strategy", "deform")) == 0
+    assert "one body of" in " ".join(capsys.readouterr().err.split())
+    found, expected = (body_of(k.folder / "out").tensors() for k in (kit, done))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_every_verb_reads_it(done: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, folder = str(done.folder / "out/scene.safetensors"), tmp_path
     assert main(["info", scene, "--json"]) == 0
     assert "DeformableGaussians" in capsys.readouterr().out
     assert main(["export", scene, "-o", f"{folder}/frames/", "--frames", "3"]) == 0
@@ -137,9 +149,7 @@ def test_interpolated_frames_stay_as_they_are_where_a_body_is_worse(kit: Kit, mo
     assert "interpolated frames have no images" in noticed(kit.folder / "out", "prediction-kept")[0]
 
 
-def test_a_run_that_was_broken_off_in_the_fit_resumes_there(kit: Kit, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    assert main(kit.arguments(*BODY, output="whole")) == 0
-
+def test_a_run_that_was_broken_off_in_the_fit_resumes_there(done: Kit, kit: Kit, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -153,7 +163,7 @@ def test_a_run_that_was_broken_off_in_the_fit_resumes_there(kit: Kit, monkeypatc
     monkeypatch.setattr("chronosplat.pipeline.sequence.run_sequence", None)  # the network does not run again
     assert main(kit.arguments(*BODY)) == 0
     assert "resuming" in capsys.readouterr().err
-    first, again = (body_of(kit.folder / name).tensors() for name in ("whole", "out"))
+    first, again = (body_of(k.folder / "out").tensors() for k in (done, kit))
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 

@@ -53,8 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def overview() -> str:
     """The list of verbs."""
-    lines = [f"  {verb:<12} {about}" for verb, (_, _, about) in VERBS.items()]
-    options = ["  --version    print the version", "", "chronosplat VERB --help shows options and examples."]
+    width = max(len(verb) for verb in VERBS)
+    lines = [f"  {verb:<{width}}  {about}" for verb, (_, _, about) in VERBS.items()]
+    options = [f"  {'--version':<{width}}  print the version", "", "chronosplat VERB --help shows options and examples."]
     return "\n".join(["usage: chronosplat VERB [options]", "", "Videos and posed images to 4D Gaussian splats.", "", *lines, *options])
 
 

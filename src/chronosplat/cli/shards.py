@@ -46,7 +46,7 @@ class Pack(PackOptions):
 class Inspect:
     """Describe a data set of shards: statistics, and a contact sheet of random clips.
 
-    Examples:
+    The sheet shows one random view of each clip at four times. Examples:
       chronosplat data inspect data/ -o sheet.png
       chronosplat data inspect s3://bucket/data --json
     """

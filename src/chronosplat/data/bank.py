@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets import GltfModel, MovingMesh
+from chronosplat.assets import GltfModel, MovingMesh, random_rig
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import CANONICAL
 from chronosplat.data.clip import Clip
-from chronosplat.data.clips import random_lights, render_clip, training_views
+from chronosplat.data.clips import render_clip, training_views
 from chronosplat.data.sample import StoredClip
 from chronosplat.data.shards import finished_shard, read_clip, write_shard
 from chronosplat.data.store import Store
@@ -108,7 +108,7 @@ class ClipBank:
         rng = np.random.default_rng((self.recipe.clip_seed, index))
         cameras = training_views(self.recipe.size, rng, self.recipe.extra_views)
         mesh, seconds = self._mesh(rng)
-        rgba, geometry = render_clip(mesh, seconds, cameras, random_lights(rng), self.recipe.samples)
+        rgba, geometry = render_clip(mesh, seconds, cameras, random_rig(rng), self.recipe.samples)
         canonical = len(CANONICAL)
         return Clip(
             key=f"clip-{index:06d}",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chronosplat.assets import Lights, MovingMesh, PreparedSurface, Surface, rasterize_geometry
-from chronosplat.assets.mesh import Floats, unit
+from chronosplat.assets.mesh import Floats
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
 
@@ -71,7 +71,7 @@ def render_poses(
     prepared = PreparedSurface(surface)
     rgba, geometry = [], []
     for frame, (_, normals) in enumerate(poses):
-        images = rasterize_geometry(prepared, placed[frame], normals, cameras(frame), velocities[frame], lights, samples)
+        images = rasterize_geometry(prepared, placed[frame], normals, cameras(frame), velocities[frame], lights, samples, shading="pbr")
         rgba.append(images.rgba)
         geometry.append(np.concatenate([images.depth[..., None], images.motion], -1).astype(np.float16))
     return np.stack(rgba), np.stack(geometry)
@@ -92,12 +92,3 @@ def training_views(size: int, rng: np.random.Generator, extra: int = 8) -> Camer
     heading = rng.choice([0.0, 90.0, 180.0, 270.0]) if rng.random() < 0.5 else rng.uniform(0, 360)
     canonical = orbit([heading + a for a in CANONICAL], 0.0 if rng.random() < 0.7 else rng.uniform(-5, 25), size)
     return Cameras.cat([canonical, random_views(extra, size, rng)])
-
-
-def random_lights(rng: np.random.Generator) -> Lights:
-    """Return L4GM's four suns with probability 0.6, else one to four random ones with more ambient light."""
-    if rng.random() < 0.6:
-        return Lights()
-    count = int(rng.integers(1, 5))
-    directions = rng.normal(size=(count, 3)) + [0, 0.7, 0]
-    return Lights(unit(directions), rng.uniform(0.2, 1.0, count).astype(np.float32), float(rng.uniform(0.1, 0.6)))

@@ -83,7 +83,7 @@ def render_capture(source: str, animation: str | None, rig: CaptureRig, output: 
         cameras["test"] = random_views(rig.random, rig.size, np.random.default_rng(rig.seed))
     views, threads, images = Cameras.cat(list(cameras.values())), torch.get_num_threads(), []
     for positions, normals in poses:
-        images.append(rasterize_mesh(surface, placement.apply(positions), normals, views, None, rig.samples, threads))
+        images.append(rasterize_mesh(surface, placement.apply(positions), normals, views, None, rig.samples, threads, "pbr"))
         events.progress("rendering", len(images), rig.frames)
     rgba = np.stack(images)  # [T, V, H, W, 4]
     with result_folder(output, inputs) as folder:

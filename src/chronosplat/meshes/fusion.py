@@ -14,13 +14,14 @@ from torch.nn.functional import grid_sample
 
 from chronosplat.cameras import Cameras, Similarity, orbit
 from chronosplat.render import render
-from chronosplat.scenes import Gaussians3D
+from chronosplat.scenes import Gaussians3D, quats_to_matrices
 from chronosplat.shapes import InputError
 
 RADIUS = 2.5  # of the cameras, in half diagonals of the box
 OPAQUE = 0.5  # alpha of a pixel that shows the surface
 TRUNCATION = 3.0  # voxels
-SOFTNESS = 8.0  # voxels over which the soft minimum of depths weighs by 1 / e
+SOFTNESS = 8.0  # voxels of depth over which a Gaussian's weight falls by 1 / e
+HALF = math.sqrt(2 * math.log(2))  # standard deviations at which a Gaussian's density is a half: its surface; docs/meshes.md
 SOLID = 0.1  # opacity of a Gaussian that counts for the box
 TAIL = 0.001  # of the Gaussians on each side may lie outside the box: floaters
 MARGIN = 0.08  # of the box's largest side, around it
@@ -89,8 +90,8 @@ def _quantile(values: Tensor, q: float) -> Tensor:
 def depth_maps(gaussians: Gaussians3D, box: Box, views: int, size: int, voxel: float) -> DepthMaps:
     """Render one time from an even spiral of cameras around a box.
 
-    The depth is a soft minimum over the Gaussians that a pixel shows: the mean would lie behind the front surface wherever that lets
-    a percent of the far side through.
+    A pixel's depth is that of the Gaussians it shows, each where the pixel's ray enters it, and the nearest ones count most: their mean
+    would lie behind the front surface wherever that lets a percent of the far side through.
     """
     heights = [1 - 2 * (index + 0.5) / views for index in range(views)]
     around = orbit(
@@ -100,14 +101,42 @@ def depth_maps(gaussians: Gaussians3D, box: Box, views: int, size: int, voxel: f
     reach = box.half * math.sqrt(3)
     cameras = around.transformed(Similarity(reach, translation=box.center.double())).to(gaussians.device, torch.float32)
     images = render(gaussians, cameras, background="black", near_plane=reach / 100)
-    alpha, soft = images.alpha[..., 0], SOFTNESS * voxel
+    alpha = images.alpha[..., 0]
+    pixels = torch.arange(size, device=gaussians.device) + 0.5
     depths = []
     for frame in range(views):
-        z = gaussians.means @ cameras.viewmats[frame, 2, :3] + cameras.viewmats[frame, 2, 3]
-        closeness = torch.exp((z.min() - z) / soft)[:, None].expand(-1, 3)
-        shown = render(replace(gaussians, colors=closeness), cameras[frame], background="black", near_plane=reach / 100).rgb[0, ..., 0]
-        depths.append(z.min() - soft * torch.log((shown / alpha[frame].clamp_min(1e-3)).clamp_min(1e-37)))
+        camera = cameras[frame]
+        z, planes = entry_depths(gaussians, camera)
+        nearest = z.min()
+        closeness = torch.exp((nearest - z) / (SOFTNESS * voxel))[:, None]
+        summed, weight = (
+            render(replace(gaussians, colors=closeness * values), camera, background="black", near_plane=reach / 100).rgb[0]
+            for values in (planes, torch.ones_like(planes))
+        )
+        u, v = ((pixels - camera.Ks[0, i, 2]) / camera.Ks[0, i, i] for i in (0, 1))
+        depth = summed[..., 0] + summed[..., 1] * u + summed[..., 2] * v[:, None]
+        depths.append(depth / weight[..., 0].clamp_min(1e-30))
     return DepthMaps(cameras, torch.stack(depths), alpha, images.rgb / alpha.clamp_min(1e-3)[..., None])
+
+
+def entry_depths(gaussians: Gaussians3D, camera: Cameras) -> tuple[Tensor, Tensor]:
+    """Find the depth at which the rays of a camera's pixels enter each Gaussian.
+
+    Along a ray, a Gaussian's density is greatest on a plane through its centre (to first order; for a flat one, its own plane).
+    The depth of the centre alone would be wrong where the surface is oblique: there a pixel's nearest Gaussians hide the others.
+
+    Returns:
+        The depths of the centres [N]; and planes [N, 3]: the depth at x / z = u, y / z = v is ``planes @ (1, u, v)``.
+    """
+    rotation = camera.viewmats[0, :3, :3]
+    means = gaussians.means @ rotation.T + camera.viewmats[0, :3, 3]
+    z = means[:, 2]
+    rays = means / z[:, None]
+    roots = rotation @ quats_to_matrices(gaussians.quats) / gaussians.scales[:, None]  # the inverse covariance is roots @ roots^T
+    along = torch.einsum("nij,ni->nj", roots, rays)
+    steepness = (along * along).sum(1)
+    slopes = -z[:, None] * torch.einsum("nij,nj->ni", roots[:, :2], along) / steepness[:, None]
+    return z, torch.cat([(z - (slopes * rays[:, :2]).sum(1) - HALF * steepness.rsqrt())[:, None], slopes], 1)
 
 
 def signed_distance(maps: DepthMaps, box: Box, resolution: int) -> Tensor:

@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chronosplat.meshes.fusion import OPAQUE, TRUNCATION, DepthMaps, box_of, depth_maps, signed_distance
-from chronosplat.meshes.mesh import Ints, Mesh, required
+from chronosplat.meshes.mesh import Mesh, required
+from chronosplat.meshes.simplify import largest_parts, separated, simplified
 from chronosplat.scenes import Gaussians3D
 from chronosplat.shapes import InputError
 
 VIEWS = 40  # cameras around the object
 PIXELS_PER_VOXEL = 2.0  # in a depth map
-PART = 0.02  # smallest part that is kept, as a fraction of the largest part's area
-# fractions of the requested triangles, and how eagerly edges are merged: which ones pinch the surface differs between them
-TRIES = ((1.0, 7.0), (1.0, 6.0), (1.0, 5.0), (0.97, 7.0), (0.94, 7.0), (0.9, 6.0), (0.85, 7.0))
-TOLERATED = 1.1  # triangles, as a multiple of the requested ones
 GRAZING = 0.2  # cosine between a normal and the direction to a camera under which its colour counts little
 
 
@@ -65,38 +62,8 @@ def surface(gaussians: Gaussians3D, options: MeshOptions | None = None) -> Mesh:
     vertices = (vertices / (options.resolution - 1) * 2 - 1) * box.half + center
     mesh = Mesh(vertices.astype(np.float32), faces.astype(np.int64), np.zeros_like(vertices, np.float32))
     mesh = mesh if mesh.volume() > 0 else Mesh(mesh.vertices, mesh.faces[:, ::-1].copy(), mesh.colors)
-    mesh = simplified(largest_parts(mesh), options.faces)
+    mesh = largest_parts(separated(simplified(largest_parts(mesh), options.faces)))
     return Mesh(mesh.vertices, mesh.faces, vertex_colors(mesh, maps, TRUNCATION * voxel))
-
-
-def largest_parts(mesh: Mesh) -> Mesh:
-    """Keep connected parts that are not small against the largest one."""
-    parts = _parts(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
-    areas = np.bincount(parts, mesh.areas())
-    return mesh.compacted(mesh.faces[areas[parts] >= PART * areas.max()])
-
-
-def _parts(faces: Ints, count: int) -> NDArray[np.int32]:
-    """The number of the connected part of each vertex [P]."""
-    sparse = required("scipy.sparse")
-    edges = np.concatenate([faces[:, :2], faces[:, 1:]])
-    graph = sparse.coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (count, count))
-    return required("scipy.sparse.csgraph").connected_components(graph, directed=False)[1]
-
-
-def simplified(mesh: Mesh, faces: int) -> Mesh:
-    """Merge edges until about ``faces`` triangles are left (0: no merging); a result that stays closed is preferred."""
-    if faces == 0 or len(mesh.faces) <= faces:
-        return mesh
-    simplify = required("fast_simplification").simplify
-    tries = []
-    for fraction, eagerness in TRIES:
-        vertices, triangles = simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=int(fraction * faces), agg=eagerness)
-        fewer = Mesh(vertices.astype(np.float32), triangles.astype(np.int64), np.zeros_like(vertices, np.float32))
-        tries.append(fewer.compacted(fewer.faces))
-        if tries[-1].is_watertight() and len(triangles) <= TOLERATED * faces:
-            return tries[-1]
-    return tries[0]
 
 
 def vertex_colors(mesh: Mesh, maps: DepthMaps, near: float) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from chronosplat.captures import VideoOptions
 from chronosplat.models import ModelSpec
@@ -66,6 +67,7 @@ class ReconstructConfig:
         ply_frames: files of the PLY sequence of a scene that is continuous in time; l4gm writes one per frame.
         preview_frames: frames of preview.mp4.
         preview_size: pixels of preview.mp4.
+        title: of viewer.html; by default the name of the input.
     """
 
     input: str
@@ -85,8 +87,16 @@ class ReconstructConfig:
     ply_frames: int = 24
     preview_frames: int = 72
     preview_size: int = 256
+    title: str = ""
     video: VideoOptions = field(default_factory=VideoOptions)
     sequence: SequenceOptions = field(default_factory=SequenceOptions)
+
+
+def page_title(config: ReconstructConfig) -> str:
+    """The title, or the name of the input: a folder's, that of a transforms .json, or a file's without its suffix."""
+    path = Path(config.input).resolve()
+    path = path.parent if path.suffix == ".json" else path
+    return config.title or (path.name if path.is_dir() else path.stem)
 
 
 @dataclass(frozen=True)

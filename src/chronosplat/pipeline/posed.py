@@ -23,7 +23,7 @@ from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
 from chronosplat.models import ModelSpec, find_model, load_model
 from chronosplat.pipeline.checks import disagreeing_views, load_views, network_views
-from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, refine_config
+from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, page_title, refine_config
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
 from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene
@@ -129,7 +129,7 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)
     with journal.stage("page"):
         seen = done.cameras or views.cameras
-        write_page(scene, folder / "viewer.html", seen, views.times, views.pixels, Path(config.input).stem, notes={"model": config.model})
+        write_page(scene, folder / "viewer.html", seen, views.times, views.pixels, page_title(config), notes={"model": config.model})
     if config.ply:
         with journal.stage("ply"):
             export(scene, folder / "ply", times=config.ply_frames)

@@ -31,7 +31,7 @@ from chronosplat.models import ModelSpec, find_model
 from chronosplat.models.l4gm import L4GM, L4GMConfig
 from chronosplat.models.l4gm.weights import load_l4gm
 from chronosplat.multiview import load_given, save_views
-from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig
+from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig, page_title
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.sequence_scene import input_views, make_scene, reference_camera, scene_of
 from chronosplat.pipeline.sequence_setup import INTERPOLATION_MODEL, PREDICTED, REFINED, SCENE, Setup, prepared
@@ -104,7 +104,7 @@ def planned(setup: Setup, run: StagedRun, output: Path, events: Events) -> tuple
     ]
     if config.ply:
         stages.append(Stage("ply", scene, ("ply",), lambda: write_frames(folder)))
-    stages.append(Stage("page", scene, (PAGE,), lambda: write_viewer(setup, folder, journal)))
+    stages.append(Stage("page", stamp_of([scene, page_title(setup.config)]), (PAGE,), lambda: write_viewer(setup, folder, journal)))
     shown = stamp_of([scene, config.preview_size])
     stages.append(Stage("preview", shown, ("preview.mp4",), lambda: write_preview(setup, folder)))
     return stages, chunk
@@ -162,7 +162,7 @@ def write_viewer(setup: Setup, folder: Path, journal: Journal) -> None:
         journal.notice(info("no-page", text, f"export the scene as {PAGE} with {times} {{times}} or fewer", times=...))
         return
     views = input_views(setup)
-    write_page(scene, folder / PAGE, views.cameras, views.times, views.pixels, Path(setup.config.input).stem, notes=setup.notes)
+    write_page(scene, folder / PAGE, views.cameras, views.times, views.pixels, page_title(setup.config), notes=setup.notes)
 
 
 def write_preview(setup: Setup, folder: Path) -> None:

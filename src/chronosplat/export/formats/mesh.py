@@ -64,7 +64,7 @@ def _report(meshes: list[Mesh], events: Events) -> None:
 def _notice_open(watertight: list[bool], events: Events) -> None:
     """Say how many surfaces are not closed."""
     if not all(watertight):
-        text = f"mesh: {watertight.count(False)} of {len(watertight)} surfaces are not watertight: edges with more than two triangles"
+        text = f"mesh: {watertight.count(False)} of {len(watertight)} surfaces are not watertight"
         events.notice(info("not-watertight", text, "{faces} keeps more triangles", faces=0))
 
 
