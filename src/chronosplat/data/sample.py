@@ -34,7 +34,7 @@ class ShardOptions:
     """How images are stored.
 
     Attributes:
-        quality: WebP's, 0 to 100; None is lossless, which is exact and decodes nearly twice as fast, in 1.7 times the bytes of 95.
+        quality: WebP's, 0 to 100; None is lossless, which is exact and decodes faster, in 1.7 times the bytes of 95.
     """
 
     quality: int | None = None
