@@ -71,7 +71,7 @@ def _motion_clips(opened: OpenedAsset, motion: Motion, variant: int, recipe: Rec
         if isinstance(clip, Clip):
             yield clip
         else:
-            omit("skipped", where, f"it moves by {clip:.4f}, less than {recipe.motion:g}")
+            omit("skipped", where, f"it hardly moves ({clip:.4f} of {recipe.motion:g})")
 
 
 def varied(opened: OpenedAsset, motion: Motion, variant: int, recipe: Recipe) -> MovingMesh:

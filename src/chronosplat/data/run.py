@@ -51,7 +51,8 @@ class Totals:
 
 
 def _general(reason: str) -> str:
-    """Return a reason without the path before it and the numbers in it, so that equal ones count together."""
+    """Return a reason without the path before it, figures after it and numbers in it, so that equal ones count together."""
+    reason = re.sub(r" \([\d. of]+\)$", "", reason)
     text = reason.split(": ", 1)[1] if ": " in reason and "/" in reason.split(": ", 1)[0] else reason
     return re.sub(r"(?<![\w.-])\d[\d.]*(?!\w)", "N", text)
 
