@@ -18,7 +18,7 @@ PERIOD = 1.0  # seconds, of a static model
 
 @dataclass(frozen=True)
 class SwayingChannel(Channel):
-    """A rotation followed by a sinusoidal one about a fixed axis of the joint.
+    """A constant rotation, then a sinusoidal rotation about a fixed axis of the joint.
 
     Attributes:
         axis: unit vector times the amplitude in radians. frequency: in radians a second.

@@ -122,7 +122,7 @@ class DataRender:
 
     @staticmethod
     def parse(args: Sequence[str]) -> RenderCapture | RenderShards:
-        """Parse the options of the form that is asked for, or that the source suggests."""
+        """Parse the options of the requested form, or of the form that the source suggests."""
         named = [after for flag, after in pairwise(args) if flag == "--form"]
         named += [word.removeprefix("--form=") for word in args if word.startswith("--form=")]
         is_model = any(word.lower().endswith(MODELS) or word.startswith(PROCEDURAL) for word in args if not word.startswith("-"))

@@ -1,4 +1,4 @@
-"""Training samples of a clip, as the papers draw them: which views at which times go in, and which are supervised."""
+"""Training samples of a clip, as the papers draw them: which (view, time) pairs are inputs, and which are targets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample, or a batch: what goes in, and what is supervised."""
+    """One training sample, or a batch: input views and target views."""
 
     inputs: Images
     targets: Images
@@ -96,7 +96,7 @@ class DrawL4GM:
 
     Attributes:
         frames: T, with equal gaps over the clip: 8 frames of a 24-frame second are 8 fps.
-        inputs: views that go in, from the group ``fixed``. views: supervised, those included; the others are ``random``.
+        inputs: input views per time, from the group ``fixed``. views: target views per time, inputs included; the others are ``random``.
         shuffle: any input views in any order; else evenly spaced ones from the first, as in evaluation.
         distortion, jitter: probabilities of distorted images and of wrong cameras of the other input views.
     """

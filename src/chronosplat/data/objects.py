@@ -68,7 +68,7 @@ def open_asset(asset: Asset, cache: Path, licences: tuple[str, ...]) -> OpenedAs
     """Fetch and open an object.
 
     Raises:
-        InputError: the file cannot be had or read, it has not the animations that are asked for, or its licence is not allowed.
+        InputError: the file cannot be fetched or read, lacks a requested animation, or has a licence that is not allowed.
     """
     if asset.file.startswith(PROCEDURAL):
         family, seed = asset.file.removeprefix(PROCEDURAL).rsplit(":", 1)
