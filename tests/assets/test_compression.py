@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,29 @@ def test_a_meshopt_bomb_is_refused_before_it_is_decompressed(tmp_path: Path) -> 
     assert "more than its" in refusal(maker.save(tmp_path))
 
 
-@pytest.mark.parametrize(("module", "make"), [("DracoPy", draco_strip), ("meshopt", meshopt_square)])
+# a texture of 8 x 8 texels: the left half red, the right half blue, its lower half transparent to a quarter; made by Binomial's encoder
+BASIS = {
+    "ETC1S": "t4mZ^ATlt!4GJ0x000000RR912mk;82mk;800000000000RR910RR910RR91XaE2JJOBUyqyPW_Bme*a$N&HU00000lmGw#00000Tmb+8000001ONa400000"
+    "0000000000JOBUy000000suGwqX7Z{0|Nj62nYZG00000002J#0000000000|NsC0Kmb1v0000000000|NsC09{>OVOH^2Qa%psBasWbMb7^xRRc>i^WpZ<2"
+    "Y#=f&F)#oC1ONj7F#rGn4FCWDE&u=k0000000000000000ssI20ssI20ssI29>A1<0RR915SD^nkpWBu0000003aJOfT#fj0001xq?iL3022TL0000$P;3C<"
+    "cLV?c0H~^}s!~-|RRz?*L;wH)0001zDjESW0U!VX004j}2@oMb0000GggK!J1^^QP0000000<xe8Uw8d",
+    "UASTC": "t4mZ^ATlt!4GJ0x000000RR912mk;82mk;800000000000RR910RR9100000XaE2JEC2uilmGw#EC2ui00000000000000000000zyJUM00000KmY&$00000"
+    "KmY&$00000EC2ui000000strgrU3!~0|Nj65C8xG00000004gj0000000000|NsC09{>OVOH^2Qa%psBasWbMb7^xRRc>i^WpZ<2Y#=f&F)#oC1ONa4e}4b~"
+    "7a4`(KeYn@0000000000mx71(e-x(z00000000007a4`(KeYn@0000000000mx6~DXcVUc0000000000",
+}
+
+
+def basis_square(data: bytes | None = None) -> GltfMaker:
+    """The square with a texture that has a Basis image alone."""
+    maker = square()
+    image = maker.add("images", {"bufferView": maker.view(base64.b85decode(BASIS["ETC1S"]) if data is None else data)})
+    texture = maker.add("textures", {"extensions": {"KHR_texture_basisu": {"source": image}}})
+    maker.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": {"index": texture}}})
+    maker.json["extensionsRequired"] = ["KHR_texture_basisu"]
+    return maker
+
+
+@pytest.mark.parametrize(("module", "make"), [("DracoPy", draco_strip), ("meshopt", meshopt_square), ("opengl_basisu", basis_square)])
 def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, make: Any) -> None:
     path = make().save(tmp_path)
     monkeypatch.setitem(sys.modules, module, None)
@@ -151,20 +174,38 @@ def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         GltfModel(path)
 
 
-@pytest.mark.parametrize("data", [b"\xabKTX 20\xbb\r\n\x1a\n" + b"\0" * 60, b"sB" + b"\0" * 60])
-def test_basis_images_are_refused(tmp_path: Path, data: bytes) -> None:
-    maker = square()
-    maker.add("images", {"bufferView": maker.view(data)})
-    texture = maker.add("textures", {"source": 0})
-    maker.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": {"index": texture}}})
-    assert "image 0 is a Basis texture, which is not decoded; convert its textures to PNG, JPEG or WebP" in refusal(maker.save(tmp_path))
+@pytest.mark.parametrize("codec", BASIS)
+def test_basis_textures_are_decoded(tmp_path: Path, codec: str) -> None:
+    pytest.importorskip("opengl_basisu")
+    model = GltfModel(basis_square(base64.b85decode(BASIS[codec])).save(tmp_path))
+    (texture,) = model.surface.textures
+    expected = np.zeros((8, 8, 4), int)
+    expected[:, :4], expected[:4, 4:], expected[4:, 4:] = (200, 40, 20, 255), (20, 60, 180, 255), (20, 60, 180, 64)
+    assert np.abs(texture.pixels - expected).max() <= 5
+    assert model.surface.materials[0].texture == 0
 
 
-def test_a_texture_of_basis_alone_is_refused_and_a_fallback_is_taken(tmp_path: Path) -> None:
-    maker = square()
+def test_another_image_comes_before_a_basis_one(tmp_path: Path) -> None:
+    maker = basis_square(b"\xabKTX 20\xbb\r\n\x1a\n")
     maker.texture([[(255, 0, 0)]])
-    texture = maker.json["textures"][0]
-    texture["extensions"] = {"KHR_texture_basisu": {"source": 0}}
-    assert len(GltfModel(maker.save(tmp_path)).vertices(0)[0]) == 4
-    del texture["source"]
-    assert "texture 0 is a Basis texture" in refusal(maker.save(tmp_path))
+    maker.json["textures"][0]["source"] = 1
+    assert GltfModel(maker.save(tmp_path)).surface.textures[0].pixels.tolist() == [[[255, 0, 0, 255]]]
+
+
+@pytest.mark.parametrize("data", [b"\xabKTX 20\xbb\r\n\x1a\n" + b"\0" * 80, b"\xabKTX 20", b"sB" + b"\0" * 60])
+def test_damaged_basis_textures_are_refused(tmp_path: Path, data: bytes) -> None:
+    pytest.importorskip("opengl_basisu")
+    assert "image 0 cannot be decoded" in refusal(basis_square(data).save(tmp_path))
+
+
+def test_a_basis_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    pytest.importorskip("opengl_basisu")
+    data = bytearray(base64.b85decode(BASIS["UASTC"]))
+    data[96:104] = (2 * 10**9).to_bytes(8, "little")
+    assert "it states 2000000000 bytes for 8 x 8 pixels" in refusal(basis_square(bytes(data)).save(tmp_path))
+
+
+def test_a_basis_texture_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opengl_basisu")
+    monkeypatch.setattr("chronosplat.assets.gltf.PIXELS_MOST", 63)
+    assert "8 x 8 pixels are more than 63" in refusal(basis_square().save(tmp_path))

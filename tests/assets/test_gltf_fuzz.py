@@ -20,7 +20,8 @@ from chronosplat.events import Events
 from chronosplat.shapes import InputError, UnavailableError
 from tests.assets.gltf_kit import full, loose, refusal, square, written
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, floats, pack
-from tests.assets.test_compression import draco_strip, meshopt_square
+from tests.assets.test_compression import basis_square, draco_strip, meshopt_square
+from tests.assets.test_instancing import flower
 
 MEMORY_MOST = 64 << 20  # bytes; the files are of a few kilobytes
 SECONDS_MOST = 5.0
@@ -36,7 +37,7 @@ def morphing() -> GltfMaker:
     return maker
 
 
-MAKERS = {"full": full, "morphing": morphing, "draco": draco_strip, "meshopt": meshopt_square}
+MAKERS = {"full": full, "morphing": morphing, "draco": draco_strip, "meshopt": meshopt_square, "basis": basis_square, "copies": flower}
 oddities = st.one_of(
     st.none(),
     st.booleans(),

@@ -1,6 +1,6 @@
-"""Compressed geometry in glTF files: Draco (KHR_draco_mesh_compression) and meshopt (EXT_ and KHR_meshopt_compression).
+"""Compressed parts of glTF files: Draco (KHR_draco_mesh_compression), meshopt (EXT_ and KHR_meshopt_compression), and Basis textures.
 
-Both decoders are packages of the extra ``data``. Basis textures (KHR_texture_basisu) are recognised and refused.
+The decoders are packages of the extra ``data``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chronosplat.shapes import InputError, UnavailableError
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
 
 DRACO = "KHR_draco_mesh_compression"
 MESHOPT = ("KHR_meshopt_compression", "EXT_meshopt_compression")
-BASIS = "KHR_texture_basisu"
-BASIS_REMEDY = "convert its textures to PNG, JPEG or WebP"
 RATIO_MOST = 1024  # the vertex codec spends at least 2 bits on a byte plane of 256 vertices
 INSTALL = "run: pip install 'chronosplat[data]'"
+UNPACKED_LENGTH = slice(96, 104)  # in a KTX 2 file: bytes of the largest level after Zstandard, which are allocated; 1 for a pixel
 MODES, FILTERS = ("ATTRIBUTES", "TRIANGLES", "INDICES"), ("NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL", "COLOR")
 
 
@@ -95,13 +95,25 @@ def unpack_draco(file: GltfFile, primitive: dict[str, Any]) -> None:
         file.give(primitive["indices"], faces, "indices")
 
 
-def basis_textures(textures: list[dict[str, Any]]) -> list[int]:
-    """Return the textures that have no other image than a Basis one."""
-    extensions = [texture.get("extensions") for texture in textures]
-    names = [set(more) if isinstance(more, dict) else set() for more in extensions]
-    return [i for i, texture in enumerate(textures) if BASIS in names[i] and "source" not in texture and "EXT_texture_webp" not in names[i]]
-
-
 def is_basis(data: bytes | memoryview) -> bool:
-    """Whether an image is a KTX 2 container or a .basis file, which hold Basis textures."""
-    return bytes(data[:7]) == b"\xabKTX 20" or bytes(data[:2]) == b"sB"
+    """Whether an image is a KTX 2 container, which holds Basis textures."""
+    return bytes(data[:7]) == b"\xabKTX 20"
+
+
+def unpack_basis(file: GltfFile, data: bytes | memoryview, most: int) -> NDArray[np.uint8]:
+    """Decode a Basis texture (KHR_texture_basisu) to [h, w, 4].
+
+    Args:
+        most: pixels that it may have.
+
+    Raises:
+        ValueError: it is damaged, has more pixels, or holds no 8-bit colours.
+        UnavailableError: opengl-basisu is not installed.
+    """
+    basis = decoder("opengl_basisu", file, "Basis Universal")
+    texture = basis.open(bytes(data))
+    if texture.width * texture.height > most:
+        raise ValueError(f"{texture.width} x {texture.height} pixels are more than {most}")
+    if (length := int.from_bytes(data[UNPACKED_LENGTH], "little")) > 4 * texture.width * texture.height + 64:
+        raise ValueError(f"it states {length} bytes for {texture.width} x {texture.height} pixels")
+    return texture.transcode(basis.Target.RGBA8).data

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chronosplat.assets import compression
-from chronosplat.shapes import InputError
+from chronosplat.shapes import InputError, UnavailableError
 
 Array = NDArray[Any]
 Bytes = bytes | memoryview
@@ -36,7 +36,8 @@ IMAGES_MOST = 512
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
 # required extensions that this reader supports, or that do not affect geometry and base colour
 SUPPORTED = {
-    "EXT_meshopt_compression", "EXT_texture_webp", "KHR_draco_mesh_compression", "KHR_gaussian_splatting", "KHR_lights_punctual",
+    "EXT_mesh_gpu_instancing", "EXT_meshopt_compression", "EXT_texture_webp", "KHR_draco_mesh_compression", "KHR_gaussian_splatting",
+    "KHR_lights_punctual",
     "KHR_materials_anisotropy", "KHR_materials_clearcoat", "KHR_materials_dispersion", "KHR_materials_emissive_strength",
     "KHR_materials_ior", "KHR_materials_iridescence", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_sheen",
     "KHR_materials_specular", "KHR_materials_transmission", "KHR_materials_unlit", "KHR_materials_variants", "KHR_materials_volume",
@@ -79,8 +80,6 @@ class GltfFile:
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise self.error(f"damaged: {table} is not a list of objects")
         self._check_references()
-        if basis := compression.basis_textures(self.items("textures")):
-            raise self.error(f"texture {basis[0]} is a Basis texture, which is not decoded; {compression.BASIS_REMEDY}")
         self._buffers: dict[int, Bytes] = {}
         self._views: dict[int, Bytes] = {}
         self._accessors: dict[int, Array] = {}
@@ -286,18 +285,25 @@ class GltfFile:
         return self.view(image["bufferView"])[0] if "bufferView" in image else self._resource(image["uri"])
 
     def image(self, index: int) -> Image.Image:
-        """Decode an image to RGBA."""
+        """Decode an image to RGBA.
+
+        Raises:
+            InputError: it is damaged or too large.
+            UnavailableError: it is a Basis texture, and its decoder is not installed.
+        """
         self._images += 1
         if self._images > IMAGES_MOST:
             raise self.error(f"uses more than {IMAGES_MOST} images")
         data = self.encoded_image(index)
-        if compression.is_basis(data):
-            raise self.error(f"image {index} is a Basis texture, which is not decoded; {compression.BASIS_REMEDY}")
         try:
+            if compression.is_basis(data):
+                return Image.fromarray(compression.unpack_basis(self, data, PIXELS_MOST))
             opened = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
             if opened.width * opened.height > PIXELS_MOST:
                 raise ValueError(f"{opened.width} x {opened.height} pixels are more than {PIXELS_MOST}")
             return opened.convert("RGBA")
+        except UnavailableError:
+            raise
         except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and others on damaged images
             raise self.error(f"image {index} cannot be decoded ({error})") from error
 

@@ -56,7 +56,8 @@ class TextureTable:
     def source(self, reference: Reference) -> int | None:
         """Return the index of a texture's image; None where it has none that this reader knows."""
         texture = self.file.items("textures")[reference["index"]]
-        return texture.get("source", texture.get("extensions", {}).get("EXT_texture_webp", {}).get("source"))
+        others = (texture.get("extensions", {}).get(name, {}).get("source") for name in ("EXT_texture_webp", "KHR_texture_basisu"))
+        return texture.get("source", next((source for source in others if source is not None), None))
 
     def pixels(self, source: int) -> Bytes:
         """Return an image [h, w, 4] of the file, halved until it fits TEXTURE_MAX."""

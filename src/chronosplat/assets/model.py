@@ -16,6 +16,7 @@ import numpy as np
 from chronosplat.assets.animation import Channel, Skeleton, read_channels
 from chronosplat.assets.compression import unpack_draco
 from chronosplat.assets.gltf import Array, GltfFile
+from chronosplat.assets.instancing import instances
 from chronosplat.assets.materials import TextureTable, coordinate_sets, read_material, texture_coordinates
 from chronosplat.assets.mesh import Floats, Part, Surface, unit
 from chronosplat.assets.parts import dominant_joints
@@ -88,7 +89,7 @@ class GltfModel:
             self.duration = self.animations[index].duration
             if not self.duration > 0:
                 repairs.add("animation without length; shown as a static pose")
-        self._palette: list[tuple[int, Array]] = []  # (node, inverse bind matrix)
+        self._palette: list[tuple[int, Array]] = []  # (node, inverse bind matrix, or a copy's transform)
         self._first: dict[tuple[str, int], int] = {}  # palette index of a skin's first joint, or of a rigid node
         self._build(repairs)
 
@@ -149,28 +150,36 @@ class GltfModel:
         material = materials[index]
         normals = rest_normals(self.file, attributes, positions, faces, repairs)
         uvs = [texture_coordinates(self.file, attributes, reference, count) for reference in coordinate_sets(material)[0]]
-        joints, weights = self._skinning(node, attributes, count, repairs)
-        if self._mirrored(node, weights):  # a mirrored node reverses the winding (glTF 2.0, section 3.7.4)
-            faces = faces[:, ::-1]
-        rows = slice(parts.count, parts.count + count)
+        placements = instances(self.file, node)
+        copies = len(placements)
+        joints, weights = self._skinning(node, attributes, count, placements, repairs)
+        faces = self._copied_faces(faces, count, node, placements, weights)
         if targets := primitive.get("targets"):
-            parts.morphs.append(self._morph(node, mesh, targets, rows))
-        parts.positions.append(positions)
-        parts.normals.append(normals)
-        parts.uvs.append(np.concatenate(uvs, 1))
-        parts.colors.append(self._colors(attributes, count))
+            morph = self._morph(node, mesh, targets, slice(parts.count, parts.count + count))
+            parts.morphs.append(morph.repeated(copies) if copies != 1 else morph)
+        parts.positions.append(np.tile(positions, (copies, 1)))
+        parts.normals.append(np.tile(normals, (copies, 1)))
+        parts.uvs.append(np.tile(np.concatenate(uvs, 1), (copies, 1)))
+        parts.colors.append(np.tile(self._colors(attributes, count), (copies, 1)))
         parts.joints.append(joints)
         parts.weights.append(weights)
         parts.faces.append(faces + parts.count)
         parts.face_materials.append(np.full(len(faces), index))
         moved_by = [Part(node, number, self._palette[joint][0]) for joint in dominant_joints(faces, joints, weights)]
         parts.face_parts.append(np.array([parts.parts.setdefault(part, len(parts.parts)) for part in moved_by], np.int32))
-        parts.count += count
+        parts.count += count * copies
 
-    def _mirrored(self, node: int, weights: Array) -> bool:
-        """Return whether the node of a rigid primitive mirrors it at rest; skinned primitives ignore their node."""
+    def _copied_faces(self, faces: Array, count: int, node: int, placements: Array, weights: Array) -> Array:
+        """Return the faces of all copies of a primitive of ``count`` vertices.
+
+        A transform that mirrors reverses the winding (glTF 2.0, section 3.7.4); skinned primitives ignore their node.
+        """
         world, _ = self.skeleton.pose([], 0.0)
-        return weights.shape[1] == 1 and float(np.linalg.det(world[node][:3, :3])) < 0
+        mirrored = np.linalg.det(world[node, :3, :3] @ placements[:, :3, :3]) < 0
+        copied = faces + count * np.arange(len(placements))[:, None, None]
+        if weights.shape[1] == 1:
+            copied[mirrored] = copied[mirrored][..., ::-1]
+        return copied.reshape(-1, 3)
 
     def _colors(self, attributes: dict[str, int], count: int) -> Array:
         colors = np.ones((count, 4))
@@ -179,12 +188,13 @@ class GltfModel:
             colors[:, : values.shape[1]] = values
         return colors
 
-    def _skinning(self, node: int, attributes: dict[str, int], count: int, repairs: Repairs) -> tuple[Array, Array]:
-        """Return palette indices and weights, both [count, influences]."""
+    def _skinning(self, node: int, attributes: dict[str, int], count: int, placements: Array, repairs: Repairs) -> tuple[Array, Array]:
+        """Return palette indices and weights, both [copies * count, influences]."""
         skin = self.file.items("nodes")[node].get("skin")
         if skin is None or "JOINTS_0" not in attributes:
-            first = self._palette_index(("node", node), [(node, np.eye(4))])
-            return np.full((count, 1), first, np.int32), np.ones((count, 1), np.float32)
+            first = self._palette_index(("node", node), [(node, placement) for placement in placements])
+            copies = np.repeat(first + np.arange(len(placements), dtype=np.int32), count)
+            return copies[:, None], np.ones((len(copies), 1), np.float32)
         spec = self.file.items("skins")[skin]
         inverse = np.tile(np.eye(4), (len(spec["joints"]), 1, 1))
         if "inverseBindMatrices" in spec:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from chronosplat.assets.gltf import Array, GltfFile
+from chronosplat.assets.instancing import instance_count
 from chronosplat.assets.mesh import Floats, Ints, unit, vertex_normals
 from chronosplat.assets.repairs import Repairs
 
-VERTICES_MOST = 4_000_000  # of all primitives in the scene; a mesh counts once for every node that shows it
+VERTICES_MOST = 4_000_000  # of all primitives in the scene; a mesh counts as often as it is shown
 INDICES_MOST = 24_000_000
 MORPHED_MOST = 32_000_000  # vertices times morph targets
 LOOSE_SUM = 0.02  # skin weights whose sum is further from one were not meant to be normalised; 8-bit ones are within 0.016
@@ -27,6 +28,12 @@ class Morph:
     normals: Array
     rest: Array
 
+    def repeated(self, copies: int) -> Morph:
+        """Return the targets of a primitive that is shown several times, one after the other."""
+        rows = slice(self.rows.start, self.rows.start + copies * (self.rows.stop - self.rows.start))
+        positions, normals = (np.tile(columns, (1, copies, 1)) for columns in (self.positions, self.normals))
+        return Morph(self.node, rows, positions, normals, self.rest)
+
 
 def check_size(file: GltfFile, nodes: list[int]) -> None:
     """Refuse scenes that would not fit into the memory, before their geometry is read.
@@ -38,11 +45,12 @@ def check_size(file: GltfFile, nodes: list[int]) -> None:
     for node in nodes:
         if (mesh := file.items("nodes")[node].get("mesh")) is None:
             continue
+        copies = instance_count(file, node)
         for primitive in file.items("meshes")[mesh]["primitives"]:
             attributes = primitive["attributes"]
-            count = file.count(attributes["POSITION"]) if "POSITION" in attributes else 0
+            count = copies * max(file.count(attributes["POSITION"]), 1) if "POSITION" in attributes else 0
             vertices += count
-            indices += file.count(primitive["indices"]) if "indices" in primitive else count
+            indices += copies * file.count(primitive["indices"]) if "indices" in primitive else count
             morphed += count * len(primitive.get("targets", []))
     for name, found, most in (
         ("vertices", vertices, VERTICES_MOST),
