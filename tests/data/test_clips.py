@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from chronosplat.assets import Material, Surface
 from chronosplat.assets.mesh import Floats
 from chronosplat.assets.procedural import procedural_object
 from chronosplat.cameras import RADIUS
-from chronosplat.data.clips import fixed_ring, pose_clip, random_views, render_clip, training_views
+from chronosplat.data.clips import fixed_ring, pose_clip, random_views, render_clip, render_poses, training_views
 from chronosplat.shapes import InputError
 
 TRIANGLE = Surface(
@@ -175,6 +176,22 @@ def test_geometry_of_a_sliding_triangle() -> None:
     per_frame = 1.0 / 5  # one unit a frame; the union is five units long
     np.testing.assert_allclose(geometry[covered][:, 1:], np.tile((0, 0, per_frame), (covered.sum(), 1)), atol=1e-3)
     assert 0.9 < geometry[covered][:, 0].min() <= geometry[covered][:, 0].max() < 2.1
+
+
+def test_images_are_the_same_without_geometry_in_a_third_of_the_memory() -> None:
+    mesh, cameras, seconds = procedural_object(2, "vehicle"), fixed_ring(64), np.linspace(0, 1, 8)
+    poses, placement = pose_clip(mesh, seconds)
+    found, peaks = [], []
+    for has_geometry in (True, False):
+        tracemalloc.start()
+        found.append(render_poses(mesh.surface, poses, placement, lambda frame: cameras, has_geometry=has_geometry))
+        peaks.append(tracemalloc.get_traced_memory()[1] / found[-1][0].nbytes)
+        tracemalloc.stop()
+    (with_it, geometry), (without, nothing) = found
+    assert np.array_equal(with_it, without)
+    assert geometry is not None
+    assert nothing is None
+    assert peaks[1] < 1.5 < 3 < peaks[0]  # of the images' bytes
 
 
 def test_object_stays_inside_the_picture() -> None:

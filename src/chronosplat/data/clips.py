@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chronosplat.assets import Lights, MovingMesh, PreparedSurface, Surface, rasterize_geometry
+from chronosplat.assets import Lights, MovingMesh, PreparedSurface, Surface, rasterize_geometry, rasterize_mesh
 from chronosplat.assets.mesh import Floats
 from chronosplat.cameras import CANONICAL, Cameras, orbit
 from chronosplat.shapes import InputError
@@ -54,7 +54,9 @@ def render_clip(
         the camera's axis (0 in the background), then the displacement of the surface per frame of the clip.
     """
     poses, placement = pose_clip(mesh, seconds)
-    return render_poses(mesh.surface, poses, placement, lambda frame: cameras, lights, samples)
+    rgba, geometry = render_poses(mesh.surface, poses, placement, lambda frame: cameras, lights, samples)
+    assert geometry is not None
+    return rgba, geometry
 
 
 def render_poses(
@@ -64,17 +66,27 @@ def render_poses(
     cameras: Callable[[int], Cameras],
     lights: Lights | None = None,
     samples: int = 2,
-) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Render poses from the cameras of their frame; see :func:`render_clip`."""
+    has_geometry: bool = True,
+) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
+    """Render poses from the cameras of their frame; see :func:`render_clip`.
+
+    Args:
+        has_geometry: also return depth and motion, which take twice the images' memory.
+    """
     placed = np.stack([placement.apply(p) for p, _ in poses])
-    velocities: Floats = np.gradient(placed, axis=0) if len(poses) > 1 else np.zeros_like(placed)
-    prepared = PreparedSurface(surface)
-    rgba, geometry = [], []
+    velocities = np.gradient(placed, axis=0) if has_geometry and len(poses) > 1 else None
+    prepared, first = PreparedSurface(surface), cameras(0)
+    shape = (len(poses), len(first), first.height, first.width, 4)
+    rgba, geometry = np.empty(shape, np.uint8), np.empty(shape, np.float16) if has_geometry else None
     for frame, (_, normals) in enumerate(poses):
-        images = rasterize_geometry(prepared, placed[frame], normals, cameras(frame), velocities[frame], lights, samples, shading="pbr")
-        rgba.append(images.rgba)
-        geometry.append(np.concatenate([images.depth[..., None], images.motion], -1).astype(np.float16))
-    return np.stack(rgba), np.stack(geometry)
+        seen = cameras(frame)
+        if geometry is None:
+            rgba[frame] = rasterize_mesh(prepared, placed[frame], normals, seen, lights, samples, shading="pbr")
+            continue
+        speed = None if velocities is None else velocities[frame]
+        images = rasterize_geometry(prepared, placed[frame], normals, seen, speed, lights, samples, shading="pbr")
+        rgba[frame], geometry[frame, ..., 0], geometry[frame, ..., 1:] = images.rgba, images.depth, images.motion
+    return rgba, geometry
 
 
 def fixed_ring(size: int) -> Cameras:

@@ -26,7 +26,7 @@ class Shot:
         mesh: the moving object. path, animation: its file and the number of its animation; None for procedural objects.
         seconds: [T] times in the animation. poses: T positions [P, 3] and normals [P, 3] at these times.
         placement: from the object's world into the rig's.
-        samples: samples x samples per pixel.
+        samples: samples x samples per pixel. has_geometry: whether depth and motion are wanted.
     """
 
     mesh: MovingMesh
@@ -38,9 +38,10 @@ class Shot:
     rig: Rig
     lights: Lights
     samples: int
+    has_geometry: bool = True
 
 
-# -> frames [T, V, H, W, 4] uint8 and geometry [T, V, H, W, 4] float16, or None where the renderer has none
+# -> frames [T, V, H, W, 4] uint8 and geometry [T, V, H, W, 4] float16, or None where it is not wanted or the renderer has none
 Renderer = Callable[[Shot], tuple[NDArray[np.uint8], NDArray[np.float16] | None]]
 RENDERERS: dict[str, Renderer] = {}
 
@@ -69,7 +70,7 @@ def renderer(name: str) -> Renderer:
 @register_renderer("native")
 def render_native(shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
     """Render with the package's rasteriser, on one thread."""
-    return render_poses(shot.mesh.surface, shot.poses, shot.placement, shot.rig.at, shot.lights, shot.samples)
+    return render_poses(shot.mesh.surface, shot.poses, shot.placement, shot.rig.at, shot.lights, shot.samples, shot.has_geometry)
 
 
 @register_renderer("blender")
