@@ -20,10 +20,12 @@ from chronosplat.data.clip import Clip
 from chronosplat.data.clipset import ClipSet
 from chronosplat.data.convert import clip_of_capture, save_clip
 from chronosplat.data.l4gm_tars import l4gm_uids, read_l4gm, write_l4gm
+from chronosplat.data.lease import Lease
 from chronosplat.data.pack import PackOptions, find_clips, pack
 from chronosplat.data.shards import read_records, shard_name, write_shard
 from chronosplat.data.store import Store
 from chronosplat.data.verify import verify
+from chronosplat.events import Events, Notice
 from chronosplat.shapes import InputError
 from tests.data.shard_kit import data_set, small_clip
 
@@ -195,6 +197,43 @@ def test_packing_continues_and_refuses_another_source(tmp_path: Path) -> None:
     assert {name for name in after if after[name] != before[name]} == {"shard-000001.json", "shard-000001.tar"}
     with pytest.raises(InputError, match="holds other clips"):
         pack([data_set(tmp_path / "other", clips=1)], str(output))
+
+
+def test_captures_with_one_key_are_refused(tmp_path: Path) -> None:
+    for parent in ("one", "two"):
+        save_clip(small_clip("fox", times=2, views=2), tmp_path / parent / "fox")
+    sources = [str(tmp_path / "one"), str(tmp_path / "two" / "fox")]
+    for form in ("shards", "captures"):
+        with pytest.raises(InputError, match=r"two/fox: has the key fox, like .*one/fox; rename one of them, or pack them apart"):
+            pack(sources, str(tmp_path / "out"), PackOptions(form=form, clips=1))  # pyright: ignore[reportArgumentType]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_assumed_and_left_out_is_said(tmp_path: Path) -> None:
+    notices: list[Notice] = []
+    (tmp_path / "cat" / "eval_0").mkdir(parents=True)
+    for name in ("0.png", "1.png", "eval_0/0.png"):
+        Image.new("RGBA", (16, 16), (9, 9, 9, 255)).save(tmp_path / "cat" / name)
+    Image.new("RGBA", (16, 16), (9, 9, 9, 255)).save(tmp_path / "cat" / "eval_0" / "1.png")
+    pack([str(tmp_path / "cat")], str(tmp_path / "out"), events=Events(notice=notices.append))
+    assert [n.code for n in notices] == ["assumed-cameras"]
+    (tmp_path / "cat" / "2.png").write_bytes((tmp_path / "cat" / "1.png").read_bytes())
+    pack([str(tmp_path / "cat")], str(tmp_path / "other"), events=Events(notice=notices.append))
+    assert [n.code for n in notices[1:]] == ["split-left-out", "assumed-cameras"]
+    assert ClipSet(str(tmp_path / "other")).clip(0).views == 1
+
+
+def test_one_run_at_a_time_packs_and_not_into_what_is_rendered(tmp_path: Path) -> None:
+    source, output = data_set(tmp_path / "one", clips=2), tmp_path / "out"
+    lease = Lease(Store.at(output))
+    with pytest.raises(InputError, match="another run writes there"):
+        pack([source], str(output))
+    lease.release("interrupted")
+    pack([source], str(output))
+    assert sorted(p.name for p in output.iterdir()) == ["shard-000000.json", "shard-000000.tar"]
+    (output / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match="holds what data render makes; choose another output"):
+        pack([source], str(output))
 
 
 def test_l4gm_data_packs_to_shards(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from chronosplat.shapes import InputError
 
 KEY = re.compile(r"[a-z0-9_-]{1,80}")
 GROUP = re.compile(r"[a-z0-9_-]{1,40}")
+KEY_MOST = 80  # characters
 MOST_FRAMES, MOST_SIDE = 100_000, 8192  # T times V, and pixels: bounds on what a damaged file can make a reader allocate
 
 
@@ -137,6 +138,11 @@ class Clip(ClipInfo):
         if self.geometry is None:
             raise InputError(f"clip {self.key}: has no geometry")
         return self.geometry[list(times), list(views)]
+
+
+def spelled_key(name: str) -> str:
+    """Spell the name of a folder or file as a key."""
+    return re.sub(r"[^a-z0-9_-]+", "_", name.lower())[:KEY_MOST]
 
 
 def _per_time(key: str, name: str, value: Any, times: int) -> NDArray[np.float32]:

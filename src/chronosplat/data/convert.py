@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from chronosplat.captures import Views, load_capture, normalizing_similarity, save_transforms
 from chronosplat.captures.load import has_split
 from chronosplat.captures.normalize import distinct
-from chronosplat.data.clip import Clip
+from chronosplat.data.clip import Clip, spelled_key
+from chronosplat.events import Events, warning
 from chronosplat.files import result_folder
 from chronosplat.shapes import InputError
 
@@ -66,19 +66,26 @@ def _grid(key: str, views: Views) -> tuple[np.ndarray, np.ndarray]:
     return times, np.argsort(which, kind="stable").reshape(len(times), -1)
 
 
-def clip_of_capture(path: Path, size: int | None = None) -> Clip:
+def clip_of_capture(path: Path, size: int | None = None, events: Events | None = None) -> Clip:
     """Load a capture as a clip: the training views are the group ``fixed``, test views at the same times ``random``.
+
+    Args:
+        events: receives notices of what was assumed or left out.
 
     Raises:
         InputError: it cannot be loaded, or is no grid of cameras and times.
     """
-    parts = {"fixed": load_capture(path, "train", size)}
+    events, parts = events or Events(), {"fixed": load_capture(path, "train", size)}
     if has_split(path, "test"):
         test = load_capture(path, "test", size)
         if torch.equal(test.times.unique(), parts["fixed"].times.unique()):
             parts["random"] = test
-    key = re.sub(r"[^a-z0-9_-]+", "_", path.resolve().name.lower())[:80]
-    return clip_of_views(key, parts, {"uid": path.resolve().name, "layout": "capture"})
+        else:
+            late = f"{path}: its test views have other times than its training views, and are left out"
+            events.notice(warning("split-left-out", late))
+    for notice in {str(notice): notice for views in parts.values() for notice in views.notices}.values():
+        events.notice(notice)
+    return clip_of_views(spelled_key(path.resolve().name), parts, {"uid": path.resolve().name, "layout": "capture"})
 
 
 def save_clip(clip: Clip, folder: Path) -> None:

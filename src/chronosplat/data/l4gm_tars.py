@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chronosplat.cameras import FOVY, RADIUS, orbit
-from chronosplat.data.clip import MOST_SIDE, Clip
+from chronosplat.data.clip import MOST_SIDE, Clip, spelled_key
 from chronosplat.files import atomic_file
 from chronosplat.shapes import InputError
 
@@ -140,7 +140,7 @@ def read_l4gm(folder: Path, uid: str, form: str = "8fps") -> Clip:
     cameras = orbit((angles[..., 0].ravel() - HALF_TURN).tolist(), angles[..., 1].ravel().tolist(), size)
     count = parts[0][0].shape[1]
     return Clip(
-        key=re.sub(r"[^a-z0-9_-]+", "_", uid.removesuffix(".tar").lower())[:80],
+        key=spelled_key(uid.removesuffix(".tar")),
         frames=frames,
         viewmats=cameras.viewmats.numpy().reshape(T, V, 4, 4),
         Ks=cameras.Ks.numpy().reshape(T, V, 3, 3),
