@@ -58,4 +58,4 @@ def test_words_of_a_source_can_be_allowed() -> None:
     odd = UNKNOWN[4]
     assert is_allowed(odd, (*DEFAULT_LICENCES, odd))
     assert is_allowed("MIT", ("MIT",))
-    assert is_allowed(OWN, ())
+    assert not is_allowed(OWN, DEFAULT_LICENCES)  # a source cannot call its objects the user's own

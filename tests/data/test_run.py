@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -20,7 +21,9 @@ from chronosplat.data.recipe import Recipe
 from chronosplat.data.run import data_set_status, in_words, make_data_set
 from chronosplat.data.shards import read_clip, read_records
 from chronosplat.data.sources import Query
+from chronosplat.data.sources.files import UnreachedError
 from chronosplat.data.store import Store
+from chronosplat.data.verify import verify
 from chronosplat.events import Events, Notice
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import SQUARE, SQUARE_FACES, GltfMaker, two_joint_strip
@@ -176,6 +179,87 @@ def test_another_recipe_or_something_else_in_the_place_is_refused(tmp_path: Path
     (tmp_path / "d" / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan\.json: not the plan of a data set"):
         make(tmp_path / "d", 2)
+
+
+@pytest.mark.parametrize("place", ["{}/d", "memory://{}/d"])
+def test_a_shard_of_another_data_set_is_refused(tmp_path: Path, place: str) -> None:
+    addresses = [place.format(tmp_path) + name for name in ("", "-other")]
+    for address, seed in zip(addresses, (0, 1), strict=True):
+        make(address, seed=seed)
+    one, other = (Store.at(address) for address in addresses)
+    for name in ("shard-000001.tar", "shard-000001.json"):
+        with one.writing(name) as file:
+            file.write(other.read(name))
+    with pytest.raises(InputError, match=r"shard-000001\.tar: is a shard of another data set; move it and its record away"):
+        make(addresses[0])
+    assert [(loss.shard, loss.problem) for loss in verify(addresses[0]).lost] == [
+        ("shard-000001.tar", "is a shard of another data set than that of plan.json")
+    ]
+    one.fs.rm_file(one.path("plan.json"))
+    with pytest.raises(InputError, match="holds files of something else"):
+        make(addresses[0])
+
+
+def test_a_damaged_plan_does_not_hide_what_is_lost(tmp_path: Path) -> None:
+    make(tmp_path / "d")
+    (tmp_path / "d" / "plan.json").write_text("{")
+    found = verify(str(tmp_path / "d"))
+    assert (found.clips, [loss.shard for loss in found.lost]) == (5, ["plan.json"])
+
+
+def test_objects_that_could_not_be_downloaded_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRONOSPLAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("chronosplat.data.sources.files.WAITS", ())
+    there, gone = set[str](), set[str]("abc")
+    glb = two_joint_strip().glb()
+
+    def download(address: str, path: Path) -> None:
+        if path.stem in gone:
+            raise UnreachedError(f"{address}: cannot be downloaded (ConnectionError: )")
+        there.add(path.stem)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(glb)
+
+    monkeypatch.setattr("chronosplat.data.sources.files.download", download)
+    (tmp_path / "list.json").write_text(json.dumps([{"file": f"web://x/{name}.glb", "licence": "CC0"} for name in "abcdef"]))
+    run = lambda: make(tmp_path / "d", 0, source=str(tmp_path / "list.json"))
+    first = run()
+    assert (first.shards, first.count("unreached"), first.count("failed")) == (3, 3, 0)
+    assert set(uids(tmp_path / "d")) == set("def")
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "d").glob("shard-*")}
+    assert run() == first
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "d").glob("shard-*")} == before
+    gone -= {"a"}
+    second = run()
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "d").glob("shard-*")}
+    assert {name for name in after if after[name] != before[name]} == {"shard-000000.json", "shard-000000.tar"}
+    assert (second.count("unreached"), set(uids(tmp_path / "d"))) == (2, set("adef"))
+    gone.clear()
+    assert run().count("unreached") == 0
+    make(tmp_path / "whole", 0, source=str(tmp_path / "list.json"))
+    assert shards(tmp_path / "d") == shards(tmp_path / "whole")
+
+
+def test_a_shard_with_fewer_objects_never_takes_the_place_of_one_with_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRONOSPLAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("chronosplat.data.sources.files.WAITS", ())
+    gone, glb = {"a"}, two_joint_strip().glb()
+
+    def download(address: str, path: Path) -> None:
+        if path.stem in gone:
+            raise UnreachedError(f"{address}: cannot be downloaded (ConnectionError: )")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(glb)
+
+    monkeypatch.setattr("chronosplat.data.sources.files.download", download)
+    (tmp_path / "list.json").write_text(json.dumps([{"file": f"web://x/{name}.glb", "licence": "CC0"} for name in "ab"]))
+    run = lambda: make(tmp_path / "d", 0, source=str(tmp_path / "list.json"))
+    run()
+    before = shards(tmp_path / "d")
+    gone = {"b"}
+    shutil.rmtree(tmp_path / "cache")  # as on another machine
+    assert run().count("unreached") == 1
+    assert shards(tmp_path / "d") == before
 
 
 # one run at a time

@@ -31,7 +31,7 @@ VERBS = {
     "demo": ("scene", "Demo", "make a moving creature, reconstruct it, and compare"),
     "info": ("scene", "Info", "describe the installation, or a scene, weights or capture file"),
 }
-RESUMABLE = {"reconstruct", "train"}  # the same command resumes them
+RESUMABLE = {"reconstruct", "train", "data render"}  # the same command resumes them
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from chronosplat.shapes import InputError
 
 Address = Annotated[str, tyro.conf.arg(aliases=["-o"])]
 MODELS = (".glb", ".gltf")
+KINDS = ("failed", "skipped", "unreached")  # of what is left out
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,21 @@ class RenderShards(Recipe):
 
 def tell_omissions(totals: Any, events: Events) -> None:
     """Report what was left out, by reason."""
-    for kind, verb in (("failed", "could not be rendered"), ("skipped", "were skipped")):
+    status = "chronosplat data status lists the reasons"
+    for kind, verb, remedy in (
+        ("failed", "could not be rendered", status),
+        ("skipped", "were skipped", status),
+        ("unreached", "could not be downloaded", "the same command tries them again"),
+    ):
         if count := totals.count(kind):
             reasons = "; ".join(f"{n} x {text}" for text, n in totals.reasons(kind, 3))
-            events.notice(warning(f"clips-{kind}", f"{count} {verb}: {reasons}", "chronosplat data status lists the reasons"))
+            events.notice(warning(f"clips-{kind}", f"{count} {verb}: {reasons}", remedy))
 
 
 def numbers(totals: Any) -> dict[str, Any]:
     """Return the numbers of a data set for programs."""
     counts = {name: getattr(totals, name) for name in ("shards", "clips", "frames", "bytes")}
-    return counts | {kind: totals.count(kind) for kind in ("failed", "skipped")}
+    return counts | {kind: totals.count(kind) for kind in KINDS}
 
 
 class DataRender:
@@ -162,10 +168,10 @@ class DataStatus:
                 f"{alive} on {run.host}, {run.workers or 'no workers yet'}, {rate}"
                 + (f", {in_words(left)} left" if left is not None else "")
             )
-        for kind in ("failed", "skipped"):
+        for kind in KINDS:
             say(f"{totals.count(kind)} {kind}")
             for text, count in totals.reasons(kind, self.most):
                 say(f"  {count} x {text}")
-        reasons = {kind: dict(totals.reasons(kind, self.most)) for kind in ("failed", "skipped")}
+        reasons = {kind: dict(totals.reasons(kind, self.most)) for kind in KINDS}
         state = {"running": run is not None and run.is_alive, "seconds_left": left, "planned_shards": found.plan.shards, "reasons": reasons}
         self.common.give({"address": self.address} | numbers(totals) | state)

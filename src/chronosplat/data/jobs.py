@@ -12,9 +12,11 @@ from typing import Any
 from chronosplat.data.clip import Clip
 from chronosplat.data.engines import Job
 from chronosplat.data.lease import apart
-from chronosplat.data.make import asset_clips
+from chronosplat.data.make import UNREACHED, asset_clips
 from chronosplat.data.plan import Plan, plan_at
-from chronosplat.data.shards import ShardRecord, finished_shard, shard_name, write_shard
+from chronosplat.data.shards import ShardRecord, finished_shard, record_name, shard_name, write_shard
+from chronosplat.data.sources.asset import Asset
+from chronosplat.data.sources.files import UnreachedError, fetch
 from chronosplat.data.store import Store
 from chronosplat.shapes import InputError
 
@@ -22,15 +24,19 @@ from chronosplat.shapes import InputError
 def make_shard(job: Job) -> dict[str, Any]:
     """Make a shard, unless it is finished, and return its summary.
 
+    A finished one is made again if some of its objects could not be downloaded then, and can be now.
+
     Raises:
         InputError: the store cannot be reached, or the disk is full.
     """
     store, plan = Store.at(job.address), plan_at(job.address)
     address = store.where(shard_name(job.index))
     record = finished_shard(address)
-    if record is None:
+    if record is None or ((missed := unreached(record)) and still_unreached(plan.part(job.index)) < missed):
+        if record is not None:  # a kill must not leave the record of another shard
+            store.fs.rm_file(store.path(record_name(shard_name(job.index))))
         omitted: list[list[str]] = []
-        notes = {"objects": [asset.uid for asset in plan.part(job.index)], "omitted": omitted}
+        notes = {"plan": plan.digest, "objects": [asset.uid for asset in plan.part(job.index)], "omitted": omitted}
         try:
             record = write_shard(address, _clips(store, plan, job, omitted), plan.storage, notes)
         except OSError as error:
@@ -46,6 +52,24 @@ def summary(record: ShardRecord) -> dict[str, Any]:
     omitted = record.notes.get("omitted", [])
     frames = sum(entry.times * entry.views for entry in record.entries)
     return {"clips": len(record.entries), "frames": frames, "bytes": record.size, "omitted": omitted}
+
+
+def unreached(record: ShardRecord) -> set[str]:
+    """Return the uids of objects that could not be downloaded when a shard was made."""
+    return {uid for kind, uid, _ in record.notes.get("omitted", []) if kind == UNREACHED}
+
+
+def still_unreached(assets: tuple[Asset, ...]) -> set[str]:
+    """Download objects, and return the uids of those that cannot be."""
+    found: set[str] = set()
+    for asset in assets:
+        try:
+            fetch(asset.file, cache_folder())
+        except UnreachedError:
+            found.add(asset.uid)
+        except InputError:  # it fails in another way, which its shard's record says
+            continue
+    return found
 
 
 def _clips(store: Store, plan: Plan, job: Job, omitted: list[list[str]]) -> Iterator[Clip]:

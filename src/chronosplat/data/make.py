@@ -24,11 +24,13 @@ from chronosplat.data.recipe import Recipe
 from chronosplat.data.renderers import Shot, renderer
 from chronosplat.data.rigs import Lens, make_rig, random_lens
 from chronosplat.data.sources.asset import Asset
+from chronosplat.data.sources.files import UnreachedError
 from chronosplat.data.windows import Window, cut
 from chronosplat.shapes import UnavailableError
 
 SLUG_MOST = 50  # characters of a key that name the object
-Omit = Callable[[str, str, str], None]  # (kind, what, reason); kind: failed or skipped
+UNREACHED = "unreached"
+Omit = Callable[[str, str, str], None]  # (kind, what, reason); kind: failed, skipped, or unreached, if it could not be downloaded
 
 
 def asset_clips(asset: Asset, recipe: Recipe, cache: Path, omit: Omit) -> Iterator[Clip]:
@@ -40,7 +42,7 @@ def asset_clips(asset: Asset, recipe: Recipe, cache: Path, omit: Omit) -> Iterat
     try:
         opened = open_asset(asset, cache, recipe.licences)
     except Exception as error:
-        omit("failed", asset.uid, reason(error))
+        omit(UNREACHED if isinstance(error, UnreachedError) else "failed", asset.uid, reason(error))
         return
     for motion in opened.motions():
         if isinstance(motion, Exception):
@@ -116,7 +118,7 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
     lens = random_lens(rng) if recipe.lens == "random" else Lens()
     rig = make_rig(recipe.rig, recipe.frames, recipe.size, recipe.views, lens, rng)
     lights = random_rig(rng) if recipe.lights == "random" else Lights()
-    shot = Shot(mesh, opened.path, motion.index, window.seconds, poses, placement, rig, lights, recipe.samples)
+    shot = Shot(mesh, opened.path, motion.index, window.seconds, poses, placement, rig, lights, recipe.samples, recipe.geometry)
     frames, geometry = renderer(recipe.renderer)(shot)
     facts: dict[str, Any] = {
         "uid": asset.uid,
@@ -153,7 +155,7 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         groups=rig.groups,
         facts=facts,
         frames=frames,
-        geometry=geometry if recipe.geometry else None,
+        geometry=geometry,
     )
 
 

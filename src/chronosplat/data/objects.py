@@ -91,7 +91,8 @@ def check_licence(asset: Asset, licences: tuple[str, ...], final: bool = True) -
     Raises:
         InputError: naming the licence.
     """
-    if (asset.licence or final) and not is_allowed(asset.licence, licences):
+    is_own = asset.is_own and asset.licence == OWN
+    if (asset.licence or final) and not is_own and not is_allowed(asset.licence, licences):
         stated = f"licence {asset.licence!r} is not allowed" if asset.licence else "states no licence"
         raise InputError(f"{stated}; allowed: {', '.join(licences) or 'none'}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 import chronosplat
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.sample import ShardOptions
+from chronosplat.data.shards import ShardRecord
 from chronosplat.data.sources.asset import Asset
 from chronosplat.data.store import Store
 from chronosplat.shapes import InputError
@@ -34,6 +36,16 @@ class Plan:
     def shards(self) -> int:
         """Return the number of shards."""
         return -(-len(self.assets) // self.recipe.objects)
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the recipe, the storage and the objects' uids; each shard's record carries it."""
+        facts = [asdict(self.recipe), asdict(self.storage), [asset.uid for asset in self.assets]]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def has_made(self, record: ShardRecord) -> bool:
+        """Whether a shard is one of this plan's; one that does not say counts."""
+        return record.notes.get("plan", self.digest) == self.digest
 
     def part(self, index: int) -> tuple[Asset, ...]:
         """Return the objects of a shard."""

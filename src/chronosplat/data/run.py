@@ -10,12 +10,12 @@ from typing import Any
 
 from chronosplat.data.engines import Engine, Job, Outcome, Workers, start_engine
 from chronosplat.data.holdout import held_out
-from chronosplat.data.jobs import attempted, make_shard, summary
+from chronosplat.data.jobs import attempted, make_shard, summary, unreached
 from chronosplat.data.lease import RUN, Lease, RunState, read_run
 from chronosplat.data.plan import PLAN, Plan, check_same, read_plan
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.sample import ShardOptions
-from chronosplat.data.shards import read_records, record_name, shard_name
+from chronosplat.data.shards import ShardRecord, read_records, record_name, shard_name
 from chronosplat.data.sources import Query, find_assets
 from chronosplat.data.store import Store
 from chronosplat.events import Events, info, warning
@@ -42,7 +42,7 @@ class Totals:
         self.omitted += numbers["omitted"]
 
     def count(self, kind: str) -> int:
-        """Return how many objects, animations or clips were failed or skipped."""
+        """Return how many objects, animations or clips failed, were skipped, or were unreached."""
         return sum(entry[0] == kind for entry in self.omitted)
 
     def reasons(self, kind: str, most: int = 8) -> list[tuple[str, int]]:
@@ -84,17 +84,17 @@ def data_set_status(address: str) -> DataSetStatus:
     if plan is None:
         raise InputError(f"{address}: no {PLAN}; give the output of chronosplat data render")
     totals = Totals()
-    for numbers in finished(store).values():
-        totals.add(numbers)
+    for record in finished(store).values():
+        totals.add(summary(record))
     return DataSetStatus(plan, totals, read_run(store))
 
 
-def finished(store: Store) -> dict[str, dict[str, Any]]:
-    """Return the summaries of the finished shards by name."""
+def finished(store: Store) -> dict[str, ShardRecord]:
+    """Return the records of the finished shards by name."""
     names = set(store.names(".tar"))
     if not any(record_name(name) in set(store.names(".json")) for name in names):
         return {}
-    return {record.file: summary(record) for record in read_records(store) if record.file in names}
+    return {record.file: record for record in read_records(store) if record.file in names}
 
 
 def make_data_set(
@@ -127,9 +127,13 @@ def make_data_set(
     try:
         plan = planned(store, source, recipe, query, storage, skip, events)
         before = finished(store)
-        for numbers in before.values():
-            totals.add(numbers)
-        todo = [i for i in range(plan.shards) if shard_name(i) not in before]
+        kept = {name: record for name, record in before.items() if not unreached(record)}
+        for name, record in before.items():
+            if not plan.has_made(record):
+                raise InputError(f"{store.where(name)}: is a shard of another data set; move it and its record away, and run again")
+            if name in kept:
+                totals.add(summary(record))
+        todo = [i for i in range(plan.shards) if shard_name(i) not in kept]
         lease.tell(done=totals.shards, total=plan.shards)
         if todo:
             engine = start_engine(make_shard, workers)
@@ -149,9 +153,12 @@ def check_place(store: Store) -> None:
         InputError: naming it.
     """
     folder = store.folder
-    if folder is None or not folder.exists() or (folder / PLAN).is_file() or (folder / RUN).is_file():
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{store.address}: is a file", "choose a new folder as {output}", output=...)
+    if store.exists(PLAN):
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    found = store.names(".tar") if folder is None else sorted(path.name for path in folder.glob("*")) if folder.exists() else []
+    if [name for name in found if name != RUN and not name.startswith((".run.", ".plan."))]:
         raise InputError(f"{store.address}: holds files of something else", "choose a new folder as {output}", output=...)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from chronosplat.data.plan import PLAN, read_plan
 from chronosplat.data.sample import parse_sample
 from chronosplat.data.shards import SHARD, ShardRecord, read_record, record_name
 from chronosplat.data.store import Store
@@ -47,7 +48,11 @@ def verify(address: str, events: Events | None = None) -> Verification:
     recorded = {name.removesuffix(".json") + ".tar" for name in store.names(".json") if name.startswith("shard-")}
     if not tars | recorded:
         raise InputError(f"{address}: no shards in it")
-    lost: list[Loss] = []
+    plan, lost = None, []
+    try:
+        plan = read_plan(store)
+    except InputError as error:
+        lost.append(Loss(PLAN, "", str(error)))
     clips = size = 0
     for done, shard in enumerate(sorted(recorded)):
         events.progress("verifying", done, len(recorded), f"{len(lost)} lost")
@@ -55,6 +60,8 @@ def verify(address: str, events: Events | None = None) -> Verification:
             record = read_record(store, record_name(shard))
             if record.file != shard:
                 raise InputError(f"it describes {record.file}")
+            if plan is not None and not plan.has_made(record):
+                lost.append(Loss(shard, "", f"is a shard of another data set than that of {PLAN}"))
         except InputError as error:
             lost.append(Loss(shard, "", f"its record is damaged: {error}"))
             continue

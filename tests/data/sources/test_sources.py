@@ -8,11 +8,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from chronosplat.data.licences import DEFAULT_LICENCES
 from chronosplat.data.objects import open_asset
 from chronosplat.data.sources import Asset, Query, fetch, find_assets
+from chronosplat.data.sources.files import UnreachedError
 from chronosplat.events import Events, Notice
 from chronosplat.shapes import InputError
 from tests.assets.gltf_maker import two_joint_strip
@@ -111,6 +114,44 @@ def test_empty_and_absent_sources_are_refused(tmp_path: Path) -> None:
         find_assets(str(tmp_path / "nowhere"), ANY)
     with pytest.raises(InputError, match="no such list"):
         find_assets(str(tmp_path / "nowhere.txt"), ANY)
+
+
+def test_a_folder_elsewhere_has_a_manifest_too(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("a/fox.glb", "a/dog.glb", "a/cat.gltf"):
+        memory.pipe(f"/{tmp_path.name}/{name}", model(tmp_path / "fox.glb").read_bytes())
+    address = f"memory://{tmp_path.name}"
+    assert {uid: asset.is_own for uid, asset in found(address).items()} == {"a_fox": True, "a_dog": True}
+    entries = [{"file": "a/fox.glb", "licence": "CC0"}, {"file": "gone.glb"}]
+    memory.pipe(f"/{tmp_path.name}/manifest.json", json.dumps(entries).encode())
+    notices: list[Notice] = []
+    assets = found(address, notices=notices)
+    assert {uid: (asset.licence, asset.is_own) for uid, asset in assets.items()} == {"a_fox": ("CC0", False), "a_dog": ("", False)}
+    assert [n.code for n in notices] == ["manifest-files-missing"]
+    memory.pipe(f"/{tmp_path.name}/manifest.json", b"{")
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        found(address)
+
+
+def test_what_lies_on_the_web_is_not_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {"fox.glb": "https://example.com/models/fox.glb"}
+    monkeypatch.setattr("chronosplat.data.sources.folder._remote", lambda address: (listed, None))
+    assert not found("https://example.com/models")["fox"].is_own
+
+
+def test_a_folder_elsewhere_that_cannot_be_listed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*words: object) -> list[str]:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.find", unreachable)
+    with pytest.raises(InputError, match=r"memory://models: cannot be listed \(OSError: no route to host\)$"):
+        found("memory://models")
+
+
+def test_a_source_cannot_call_its_objects_the_users_own(tmp_path: Path) -> None:
+    model(tmp_path / "fox.glb")
+    (tmp_path / "list.csv").write_text("file,licence\nfox.glb,own\n")
+    assert "licence 'own' is not allowed" in refused(found(tmp_path / "list.csv")["fox"], tmp_path)
 
 
 # lists
@@ -311,7 +352,6 @@ def test_procedural() -> None:
 
 
 def test_files_of_any_address_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
     memory.pipe("/models/fox.glb", model(tmp_path / "fox.glb").read_bytes())
     assets = found("memory://models")
@@ -323,3 +363,36 @@ def test_files_of_any_address_are_downloaded_once(tmp_path: Path, monkeypatch: p
         fetch("memory://models/none.glb", tmp_path / "cache")
     with pytest.raises(InputError, match="no such file"):
         fetch(str(tmp_path / "none.glb"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("failures", "reached"), [(3, True), (4, False)])
+def test_a_download_is_tried_four_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, reached: bool) -> None:
+    memory, waits, usual = fsspec.filesystem("memory"), [], MemoryFileSystem.open
+    memory.pipe(f"/{tmp_path.name}/fox.glb", b"fox")
+
+    def flaky(self: MemoryFileSystem, path: str, *words: Any, **options: Any) -> Any:
+        if len(waits) < failures:
+            raise ConnectionResetError("by peer")
+        return usual(self, path, *words, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "open", flaky)
+    monkeypatch.setattr("chronosplat.data.sources.files.time.sleep", waits.append)
+    address = f"memory://{tmp_path.name}/fox.glb"
+    if reached:
+        assert fetch(address, tmp_path / "cache").read_bytes() == b"fox"
+    else:
+        with pytest.raises(UnreachedError, match=r"fox\.glb: cannot be downloaded \(ConnectionResetError: by peer\)"):
+            fetch(address, tmp_path / "cache")
+    assert waits == [1, 5, 20]
+
+
+def test_what_the_hub_does_not_have_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def absent(*words: str, **options: str) -> str:
+        raise EntryNotFoundError("404")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    with pytest.raises(InputError, match=r"hf://a/b/c\.glb: cannot be had \(EntryNotFoundError\)") as caught:
+        fetch("hf://a/b/c.glb", tmp_path)
+    assert not isinstance(caught.value, UnreachedError)

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import fsspec
 
 from chronosplat.files import atomic_file, temporary_folder
 from chronosplat.shapes import InputError, UnavailableError
 
 HUB = "hf://"
 UNPACKED_MOST = 4 << 30  # bytes of an archive's files together; a larger one is a mistake or a bomb
+WAITS = (1.0, 5.0, 20.0)  # seconds before a download that failed is tried again
+GONE = ("EntryNotFoundError", "RepositoryNotFoundError", "GatedRepoError", "RevisionNotFoundError")  # of the hub: trying again is no use
+
+
+class UnreachedError(InputError):
+    """A file could not be downloaded, and may be another time."""
 
 
 def fetch(file: str, cache: Path) -> Path:
-    """Return the path of an object's glTF file, downloaded and unpacked if needed.
+    """Return the path of an object's glTF file, downloaded (with several tries) and unpacked if needed.
 
     Args:
         file: a path, ``hf://OWNER/DATASET/FILE``, or any address that fsspec reads; of a .zip archive, the .glb or .gltf
             file inside that lies least deep.
 
     Raises:
-        InputError: it does not exist, cannot be reached, or the archive holds no glTF file.
-        UnavailableError: fsspec is not installed.
+        InputError: it does not exist, or the archive holds no glTF file; UnreachedError: it cannot be downloaded now.
+        UnavailableError: the library of this kind of address is not installed.
     """
-    if file.startswith(HUB):
-        owner, dataset, name = file.removeprefix(HUB).split("/", 2)
-        path = hub_file(f"{owner}/{dataset}", name)
-    elif "://" in file:
-        path = cache / hashlib.sha256(file.encode()).hexdigest()[:16] / PurePosixPath(file).name
-        if not path.is_file():
-            download(file, path)
+    for wait in WAITS:
+        try:
+            path = _local(file, cache)
+            break
+        except UnreachedError:
+            time.sleep(wait)
     else:
-        path = Path(file)
+        path = _local(file, cache)
     if not path.is_file():
         raise InputError(f"{file}: no such file")
     return unpacked(path, cache) if path.suffix.lower() == ".zip" else path
+
+
+def _local(file: str, cache: Path) -> Path:
+    if file.startswith(HUB):
+        owner, dataset, name = file.removeprefix(HUB).split("/", 2)
+        return hub_file(f"{owner}/{dataset}", name)
+    if "://" not in file:
+        return Path(file)
+    path = cache / hashlib.sha256(file.encode()).hexdigest()[:16] / PurePosixPath(file).name
+    if not path.is_file():
+        download(file, path)
+    return path
 
 
 def download(address: str, path: Path) -> None:
@@ -49,21 +70,21 @@ def download(address: str, path: Path) -> None:
     except FileNotFoundError:
         raise InputError(f"{address}: no such file") from None
     except Exception as error:  # file systems raise errors of their own libraries
-        raise InputError(f"{address}: cannot be downloaded ({type(error).__name__}: {error})") from error
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        raise UnreachedError(f"{address}: cannot be downloaded ({type(error).__name__}: {error})") from error
 
 
 def file_system(address: str) -> tuple[Any, str]:
     """Return the fsspec file system of an address, and the path inside it.
 
     Raises:
-        UnavailableError: fsspec, or the library of this kind of address, is not installed.
+        UnavailableError: the library of this kind of address is not installed.
     """
     try:
-        import fsspec
-
-        return fsspec.core.url_to_fs(address)
+        return fsspec.url_to_fs(address)
     except ImportError as error:
-        raise UnavailableError(f"{address}: {error}; install chronosplat[data] and the library of this kind of address") from error
+        raise UnavailableError(f"{address}: {error}") from error
     except ValueError as error:
         raise InputError(f"{address}: {error}; give a path, or an address such as s3://bucket/folder") from error
 
@@ -72,14 +93,16 @@ def hub_file(repository: str, name: str) -> Path:
     """Download a file of a data set of the Hugging Face hub into its cache (``HF_HOME``).
 
     Raises:
-        InputError: it does not exist or the hub cannot be reached.
+        InputError: it does not exist; UnreachedError: the hub cannot be reached now.
     """
     from huggingface_hub import hf_hub_download
 
     try:
         return Path(hf_hub_download(repository, name, repo_type="dataset"))
     except Exception as error:  # the hub's own errors, and those of its http library
-        raise InputError(f"{HUB}{repository}/{name}: cannot be downloaded ({type(error).__name__}); check the connection") from error
+        if type(error).__name__ in GONE:
+            raise InputError(f"{HUB}{repository}/{name}: cannot be had ({type(error).__name__})") from error
+        raise UnreachedError(f"{HUB}{repository}/{name}: cannot be downloaded ({type(error).__name__}); check the connection") from error
 
 
 def hub_names(repository: str) -> list[str]:
