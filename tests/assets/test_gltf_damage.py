@@ -120,6 +120,13 @@ def test_node_cycles_and_shared_children(tmp_path: Path, children: dict[int, lis
     assert "is its own ancestor, or occurs twice in the hierarchy" in refusal(maker.save(tmp_path))
 
 
+def test_joints_in_a_cycle_outside_the_scene_are_refused(tmp_path: Path) -> None:
+    maker = two_joint_strip()
+    maker.json["nodes"][2]["children"] = [1]
+    maker.json["scenes"] = [{"nodes": [0]}]
+    assert "node 1 is its own ancestor" in refusal(maker.save(tmp_path))
+
+
 def test_the_undamaged_file_loads(tmp_path: Path) -> None:
     assert np.isfinite(GltfModel(full().save(tmp_path)).vertices(0.5)[0]).all()
 

@@ -48,6 +48,15 @@ def test_the_source_suggests_the_form(arguments: list[str], kind: type) -> None:
     assert type(DataRender.parse(arguments)) is kind
 
 
+@pytest.mark.parametrize(("model", "word"), [("fox.glb", "--random"), ("models/", "--rig")])
+def test_help_shows_all_of_the_form_that_the_source_suggests(model: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        DataRender.parse([model, "--help"])
+    shown = capsys.readouterr().out
+    assert word in shown
+    assert "positional arguments" in shown
+
+
 def test_a_folder_becomes_a_data_set_whose_status_can_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "models"
     folder.mkdir()

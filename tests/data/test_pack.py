@@ -245,6 +245,8 @@ def test_l4gm_data_packs_to_shards(tmp_path: Path) -> None:
 
 
 def test_unknown_sources_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sources: none given"):
+        pack([], str(tmp_path / "x"))
     with pytest.raises(InputError, match="expected a data set of shards, a folder of L4GM's tars, a capture, or a folder of captures"):
         find_clips(str(tmp_path))
     with pytest.raises(InputError, match="the form l4gm is written to a folder"):

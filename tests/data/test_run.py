@@ -96,6 +96,17 @@ def test_static_still_and_refused_objects_are_recorded_and_left_out(tmp_path: Pa
     assert strict.count("skipped") == totals.clips + 1
 
 
+def test_repairs_are_facts_of_the_clips(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models").mkdir()
+    nan = float("nan")
+    two_joint_strip([(1, 0, 0, 0), (nan, 0, 0, 0)] * 3).save(tmp_path / "models")
+    make(tmp_path / "d", 0, source=str(tmp_path / "models"), workers=Workers("local", 1))
+    store = Store.at(tmp_path / "d")
+    (record,) = read_records(store)
+    assert read_clip(store, record.file, record.entries[0]).facts["repairs"] == ["3 vertices with NaN skin weights repaired"]
+    assert "NaN" not in capfd.readouterr().err  # workers do not talk into the progress of the run
+
+
 def test_variants_are_changed_copies(tmp_path: Path) -> None:
     make(tmp_path / "one", 1)
     make(tmp_path / "d", 1, variants=2)
@@ -179,6 +190,19 @@ def test_another_recipe_or_something_else_in_the_place_is_refused(tmp_path: Path
     (tmp_path / "d" / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan\.json: not the plan of a data set"):
         make(tmp_path / "d", 2)
+
+
+def test_what_killed_workers_left_is_removed(tmp_path: Path) -> None:
+    make(tmp_path / "d", 2)
+    left = [tmp_path / "d" / f".shard-00000{i}.0123456789abcdef.tmp.{suffix}" for i, suffix in ((0, "tar"), (7, "json"))]
+    for path in left:
+        path.write_bytes(b"half")
+    make(tmp_path / "d", 2)
+    assert all(path.exists() for path in left)  # they are young: someone may be about to lock them
+    for path in left:
+        os.utime(path, (0, 0))
+    make(tmp_path / "d", 2)
+    assert not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize("place", ["{}/d", "memory://{}/d"])

@@ -108,6 +108,8 @@ class Skeleton:
         seen: set[int] = set()
         self.order = self._walk(file, list(roots), seen)
         self._outside = self._walk(file, [i for i in np.flatnonzero(self.parent < 0).tolist() if i not in seen], seen)
+        if len(seen) < len(nodes):  # neither a root nor below one
+            raise file.error(f"node {min(set(range(len(nodes))) - seen)} is its own ancestor, or a descendant of such a node")
         column = lambda name, rest: np.array([n.get(name, rest) for n in nodes], float).reshape(len(nodes), len(rest))
         self.translation, self.scale = column("translation", (0, 0, 0)), column("scale", (1, 1, 1))
         self.rotation = column("rotation", IDENTITY_QUATERNION)

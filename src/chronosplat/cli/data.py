@@ -134,6 +134,8 @@ class DataRender:
         is_model = any(word.lower().endswith(MODELS) or word.startswith(PROCEDURAL) for word in args if not word.startswith("-"))
         form = named[-1] if named else "capture" if is_model else "shards"
         kind = RenderCapture if form == "capture" else RenderShards
+        if {"-h", "--help"} & {*args}:
+            args = ["--help"]  # of what is given already, no help would be shown
         return tyro.cli(kind, prog="chronosplat data render", args=list(args), config=(tyro.conf.OmitArgPrefixes,))
 
 

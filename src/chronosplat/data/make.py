@@ -132,6 +132,7 @@ def make_clip(opened: OpenedAsset, motion: Motion, window: Window, recipe: Recip
         "author": asset.author,
         "source": asset.source,
         "attribution": asset.attribution,
+        "repairs": list(motion.repairs),
         "variant": variant,
         "static": static,
         "motion": round(moved, 6),

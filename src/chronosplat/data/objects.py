@@ -12,6 +12,7 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.data.licences import OWN, is_allowed
 from chronosplat.data.sources.asset import Asset
 from chronosplat.data.sources.files import fetch
+from chronosplat.events import Events, Notice
 from chronosplat.shapes import InputError
 
 PROCEDURAL = "procedural:"
@@ -23,11 +24,13 @@ class Motion:
 
     Attributes:
         index: its number; None for a static or procedural object. name: for people.
+        repairs: defects of its file that were repaired.
     """
 
     mesh: MovingMesh
     index: int | None
     name: str
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,44 @@ class OpenedAsset:
     Attributes:
         asset: with licence and author completed from the file.
         path, digest: the file and its SHA-256; None and empty for procedural objects.
-        first: the model with its first animation.
+        first: the object with its first animation.
     """
 
     asset: Asset
     path: Path | None
     digest: str
-    first: MovingMesh
+    first: Motion
 
     def motions(self) -> Iterator[Motion | InputError]:
         """Open the animations to use one after the other; one that cannot be opened yields the reason."""
-        if self.path is None or not isinstance(self.first, GltfModel) or not self.first.animations:
-            yield Motion(self.first, None, "")
+        mesh = self.first.mesh
+        if self.path is None or not isinstance(mesh, GltfModel) or not mesh.animations:
+            yield self.first
             return
-        for index, animation in enumerate(self.first.animations):
+        for index, animation in enumerate(mesh.animations):
             if self.asset.animations and animation.name not in self.asset.animations:
                 continue
             try:
-                yield Motion(self.first if index == 0 else GltfModel(self.path, index), index, animation.name)
+                yield self.first if index == 0 else opened_motion(self.path, index)
             except InputError as error:
                 yield error
 
     @property
     def is_static(self) -> bool:
         """Whether it has no animation."""
-        return isinstance(self.first, GltfModel) and not self.first.animations
+        return isinstance(self.first.mesh, GltfModel) and not self.first.mesh.animations
+
+
+def opened_motion(path: Path, index: int = 0) -> Motion:
+    """Open a file with one of its animations; a static one has none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    notices: list[Notice] = []
+    model = GltfModel(path, index, Events(notice=notices.append))
+    repairs = tuple(notice.text.removeprefix(f"{path}: ") for notice in notices)
+    return Motion(model, index, model.animations[index].name, repairs) if model.animations else Motion(model, None, "", repairs)
 
 
 def open_asset(asset: Asset, cache: Path, licences: tuple[str, ...]) -> OpenedAsset:
@@ -72,17 +88,19 @@ def open_asset(asset: Asset, cache: Path, licences: tuple[str, ...]) -> OpenedAs
     """
     if asset.file.startswith(PROCEDURAL):
         family, seed = asset.file.removeprefix(PROCEDURAL).rsplit(":", 1)
-        return OpenedAsset(asset, None, "", procedural_object(int(seed), family or None))
+        return OpenedAsset(asset, None, "", Motion(procedural_object(int(seed), family or None), None, ""))
     check_licence(asset, licences, final=False)
     path = fetch(asset.file, cache)
-    model = GltfModel(path)
+    first = opened_motion(path)
+    model = first.mesh
+    assert isinstance(model, GltfModel)
     asset = completed(asset, model.file.json.get("asset", {}).get("extras"))
     check_licence(asset, licences)
     if missing := sorted(set(asset.animations) - {a.name for a in model.animations}):
         raise InputError(f"{path}: no animation {missing[0]!r}; it has {', '.join(a.name for a in model.animations) or 'none'}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return OpenedAsset(asset, path, digest, model)
+    return OpenedAsset(asset, path, digest, first)
 
 
 def check_licence(asset: Asset, licences: tuple[str, ...], final: bool = True) -> None:

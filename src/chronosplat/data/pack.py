@@ -24,18 +24,16 @@ from chronosplat.shapes import InputError
 
 @dataclass(frozen=True)
 class PackOptions:
-    """How clips are packed.
-
-    Attributes:
-        form: shards, l4gm (the tars of L4GM's loader) or captures (folders in the D-NeRF form).
-        clips: clips of a shard. quality: of WebP, 0 to 100; lossless without it.
-        size: the longer side in pixels that captures are resized to.
-    """
+    """How clips are packed."""
 
     form: Literal["shards", "l4gm", "captures"] = "shards"
+    """shards, l4gm (the tars of L4GM's loader) or captures (folders in the D-NeRF form)."""
     clips: int = 100
+    """Clips of a shard."""
     quality: int | None = None
+    """Quality of lossy WebP, 0 to 100; None is lossless."""
     size: int | None = None
+    """Resize captures to this longer side in pixels."""
 
     def __post_init__(self) -> None:
         if self.clips < 1:
@@ -123,6 +121,8 @@ def pack(sources: list[str], output: str, options: PackOptions = PackOptions(), 
     """
     _opened.cache_clear()  # a data set may have grown
     events, found = events or Events(), [clip for source in sources for clip in find_clips(source)]
+    if not found:
+        raise InputError("sources: none given; give captures, folders of captures, or data sets")
     check_keys(found)
     if (store := Store.at(output)).exists(PLAN):
         raise InputError(f"{output}: holds what data render makes", "choose another {output}", output=...)

@@ -19,6 +19,7 @@ from chronosplat.data.shards import ShardRecord, read_records, record_name, shar
 from chronosplat.data.sources import Query, find_assets
 from chronosplat.data.store import Store
 from chronosplat.events import Events, info, warning
+from chronosplat.files import remove_stale
 from chronosplat.shapes import InputError
 
 TRIES = 3  # losses of a worker after which its object is left out
@@ -133,6 +134,8 @@ def make_data_set(
                 raise InputError(f"{store.where(name)}: is a shard of another data set; move it and its record away, and run again")
             if name in kept:
                 totals.add(summary(record))
+        if store.folder is not None:
+            remove_stale(store.folder, ".shard-*.tmp.*")  # of workers that were killed
         todo = [i for i in range(plan.shards) if shard_name(i) not in kept]
         lease.tell(done=totals.shards, total=plan.shards)
         if todo:
