@@ -158,6 +158,9 @@ def test_a_clip_and_its_capture_are_the_same(tmp_path: Path) -> None:
     back = clip_of_capture(tmp_path / "walk")
     assert np.array_equal(back.frames, clip.frames)
     assert back.groups == clip.groups
+    assert (back.facts["uid"], back.facts["licence"], back.facts["layout"]) == ("uid-walk", "CC0-1.0", "capture")
+    (tmp_path / "walk" / "report.json").write_text("[]")
+    assert clip_of_capture(tmp_path / "walk").facts == {"uid": "walk", "layout": "capture"}
     assert np.allclose(back.seconds, clip.seconds, atol=1e-6)
     before, after = (np.linalg.inv(c.viewmats[0, 0].astype(float)) for c in (clip, back))
     for v in range(6):  # the same cameras, seen from the first one, and at the normalised distance

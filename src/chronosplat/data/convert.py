@@ -85,7 +85,16 @@ def clip_of_capture(path: Path, size: int | None = None, events: Events | None =
             events.notice(warning("split-left-out", late))
     for notice in {str(notice): notice for views in parts.values() for notice in views.notices}.values():
         events.notice(notice)
-    return clip_of_views(spelled_key(path.resolve().name), parts, {"uid": path.resolve().name, "layout": "capture"})
+    return clip_of_views(spelled_key(path.resolve().name), parts, {"uid": path.resolve().name, "layout": "capture"} | _saved_facts(path))
+
+
+def _saved_facts(path: Path) -> dict[str, object]:
+    """Return the facts that :func:`save_clip` wrote beside a capture, its licence among them; none of other captures."""
+    try:
+        facts = json.loads((path / "report.json").read_text(encoding="utf-8"))["facts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def save_clip(clip: Clip, folder: Path) -> None:
