@@ -452,6 +452,7 @@ def test_durations(seconds: float, words: str) -> None:
         ({"rig": "dome"}, "rig 'dome': unknown"),
         ({"variants": -1}, "variants"),
         ({"variants": 1, "renderer": "blender"}, "the renderer blender renders files as they are; leave out variants"),
+        ({"geometry": True, "renderer": "blender"}, "the renderer blender gives no depth and motion; leave out geometry"),
         ({"renderer": "povray"}, "renderer 'povray': unknown"),
     ],
 )

@@ -69,9 +69,10 @@ class Recipe:
         for name, value, known in (("rig", self.rig, RIGS), ("renderer", self.renderer, RENDERERS)):
             if value not in known:
                 raise InputError(f"{name} {value!r}: unknown; use one of {', '.join(known)}")
-
         if self.renderer == "blender" and self.variants:
             raise InputError("variants: the renderer blender renders files as they are", "leave out {variants}", variants=...)
+        if self.renderer == "blender" and self.geometry:
+            raise InputError("geometry: the renderer blender gives no depth and motion", "leave out {geometry}", geometry=...)
 
     def rng(self, uid: str, animation: int, window: int) -> np.random.Generator:
         """Return the generator of a clip: the same for it in any shard, on any machine."""
