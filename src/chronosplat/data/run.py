@@ -15,7 +15,7 @@ from chronosplat.data.lease import RUN, Lease, RunState, read_run
 from chronosplat.data.plan import PLAN, Plan, check_same, read_plan
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.sample import ShardOptions
-from chronosplat.data.shards import ShardRecord, read_records, record_name, shard_name
+from chronosplat.data.shards import ShardRecord, read_records, shard_name
 from chronosplat.data.sources import Query, find_assets
 from chronosplat.data.store import Store
 from chronosplat.events import Events, info, warning
@@ -93,7 +93,7 @@ def data_set_status(address: str) -> DataSetStatus:
 def finished(store: Store) -> dict[str, ShardRecord]:
     """Return the records of the finished shards by name."""
     names = set(store.names(".tar"))
-    if not any(record_name(name) in set(store.names(".json")) for name in names):
+    if names.isdisjoint(name.removesuffix(".json") + ".tar" for name in store.names(".json")):
         return {}
     return {record.file: record for record in read_records(store) if record.file in names}
 

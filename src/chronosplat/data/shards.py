@@ -1,7 +1,7 @@
 """Shards: WebDataset tar files of clips, each with a record beside it that says where each clip is and what it hashes to.
 
-A data set is a folder at any address: ``manifest.json`` (what it is), ``shard-000000.tar``, ``shard-000000.json``, and so on. A record is
-written after its shard, so a shard with a record is whole. Workers write files of their own only.
+A data set is a folder at any address: ``shard-000000.tar``, its record ``shard-000000.json``, and so on. A record is written after its
+shard, so a shard with a record is whole. Workers write files of their own only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from chronosplat.data.sample import BLOCK, VERSION, ShardOptions, StoredClip, en
 from chronosplat.data.store import Store
 from chronosplat.shapes import InputError
 
-MANIFEST = "manifest.json"
 SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}\.tar")
 END = bytes(2 * BLOCK)  # of a tar file
 MOST_BYTES = 2**32  # of one clip
@@ -171,7 +170,7 @@ def read_records(store: Store) -> list[ShardRecord]:
     Raises:
         InputError: there are none, or one is damaged.
     """
-    names = [name for name in store.names(".json") if name != MANIFEST and name.startswith("shard-")]
+    names = [name for name in store.names(".json") if name.startswith("shard-")]
     found = store.read_all(names)
     if not found:
         raise InputError(f"{store.address}: no shards in it; expected {shard_name(0)} with its record {record_name(shard_name(0))}")

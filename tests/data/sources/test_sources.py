@@ -114,6 +114,8 @@ def test_empty_and_absent_sources_are_refused(tmp_path: Path) -> None:
         find_assets(str(tmp_path / "nowhere"), ANY)
     with pytest.raises(InputError, match="no such list"):
         find_assets(str(tmp_path / "nowhere.txt"), ANY)
+    with pytest.raises(InputError, match="limit: expected 0 or more, got -1"):
+        find_assets("procedural", Query("", limit=-1))
 
 
 def test_a_folder_elsewhere_has_a_manifest_too(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ def find_assets(source: str, query: Query, events: Events | None = None) -> list
         source: a folder, a list file (.txt, .csv, .json, .jsonl), a model file, or NAME or NAME:PLACE of a registered source.
 
     Raises:
-        InputError: it does not exist, cannot be read, or has no objects.
+        InputError: it does not exist, cannot be read, or has no objects; or the limit is negative.
     """
+    if query.limit < 0:
+        raise InputError(f"limit: expected 0 or more, got {query.limit}")
     name, _, place = source.partition(":")
     if name not in SOURCES or Path(source).exists():
         name, place = "list" if Path(source).suffix.lower() in listing.SUFFIXES and not Path(source).is_dir() else "folder", source

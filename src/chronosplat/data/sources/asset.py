@@ -88,5 +88,7 @@ def unique(assets: list[Asset], limit: int = 0) -> list[Asset]:
     ordered = sorted(assets, key=lambda asset: asset.uid)
     for one, other in pairwise(ordered):
         if one.uid == other.uid:
-            raise InputError(f"{one.uid}: two objects have this uid ({one.file} and {other.file}); rename one of them")
+            raise InputError(
+                f"{one.uid}: two objects have this uid ({one.file} and {other.file}); rename one of them, or list them with a uid each"
+            )
     return ordered[: limit or None]
