@@ -19,9 +19,10 @@ import torch
 from chronosplat.data.clip import Clip
 from chronosplat.data.clipset import ClipSet, clip_at
 from chronosplat.data.draws import AnyClip, DrawLRM4D, Images, Sample
+from chronosplat.data.shards import shard_name, write_shard
 from chronosplat.data.stream import SampleStream, StreamOptions
 from chronosplat.shapes import InputError
-from tests.data.shard_kit import data_set
+from tests.data.shard_kit import data_set, small_clip
 
 DRAW = DrawLRM4D(pool=8, inputs=3, targets=2)
 
@@ -120,6 +121,16 @@ def test_the_same_clips_in_other_shards_are_the_same_sequence(clips: ClipSet, tm
     other = ClipSet(data_set(tmp_path, clips=10, per_shard=4))
     assert other.digest() == clips.digest()
     assert [digest(b) for b in take(SampleStream(other, DRAW), 3)] == [digest(b) for b in take(SampleStream(clips, DRAW), 3)]
+
+
+def test_several_data_sets_are_read_as_one(clips: ClipSet, tmp_path: Path) -> None:
+    for name, part in (("a", range(0, 10, 2)), ("b", range(1, 10, 2))):
+        write_shard(f"{tmp_path}/{name}/{shard_name(0)}", (small_clip(f"clip{i:03d}", i) for i in part))
+    both = ClipSet([f"{tmp_path}/b", f"{tmp_path}/a"])
+    assert both.digest() == clips.digest()
+    assert [digest(b) for b in take(SampleStream(both, DRAW), 3)] == [digest(b) for b in take(SampleStream(clips, DRAW), 3)]
+    with pytest.raises(InputError, match="two clips with the key clip000"):
+        ClipSet([f"{tmp_path}/a", f"{tmp_path}/a"])
 
 
 def test_clips_are_excluded_by_key_and_uid(clips: ClipSet) -> None:

@@ -135,13 +135,13 @@ def test_a_run_on_shards_resumes_wherever_they_lie(tmp_path: Path) -> None:
     clips = [replace(small_clip(f"clip{i}", i, size=32), facts={"uid": uid}) for i, uid in enumerate(keep)]
     for place in ("one", "two"):
         write_shard(tmp_path / place / "shard-000000.tar", clips)
-    on_shards = replace(config(), shards=str(tmp_path / "one"))
+    on_shards = replace(config(), shards=(str(tmp_path / "one"),))
     assert [p.entry.uid for p in ClipSet(on_shards.shards, on_shards.bank.excluded()).places] == ["a", "b"]
     whole = Trainer(on_shards, tmp_path / "whole")
     rows = list(whole.run())
     assert all(row["surface"] == 0 for row in rows)  # unknown geometry is no error
     list(Trainer(on_shards, tmp_path / "parts").run(stop_at=2))
-    resumed = Trainer(replace(on_shards, shards=str(tmp_path / "two")), tmp_path / "parts")
+    resumed = Trainer(replace(on_shards, shards=(str(tmp_path / "two"),)), tmp_path / "parts")
     assert resumed.step == 2
     list(resumed.run())
     for name, p in whole.model.named_parameters():
@@ -149,4 +149,4 @@ def test_a_run_on_shards_resumes_wherever_they_lie(tmp_path: Path) -> None:
     assert not (tmp_path / "parts/bank").exists()
     write_shard(tmp_path / "two/shard-000001.tar", [small_clip("more", 9, size=32)])
     with pytest.raises(InputError, match="another config \\(bank: "):
-        Trainer(replace(on_shards, shards=str(tmp_path / "two")), tmp_path / "parts")
+        Trainer(replace(on_shards, shards=(str(tmp_path / "two"),)), tmp_path / "parts")

@@ -18,10 +18,11 @@ from chronosplat.train.loop import Trainer
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Train a 4D-LRM on procedural objects and any folder of .glb files; the same command resumes it.
+    """Train a 4D-LRM on procedural objects and any folder of .glb files, or on data sets; the same command resumes it.
 
     The validation split is excluded unless it is included by an option. Examples:
       chronosplat train -o runs/state/mini --assets my_models/ --steps 20000
+      chronosplat train -o runs/state/mine --shards clips/ s3://bucket/more_clips
     """
 
     FLAT: ClassVar[bool] = False  # phases and loss terms keep their prefix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -26,33 +26,35 @@ KEPT = 8  # clips whose descriptions stay parsed
 class Place:
     """Where a clip is."""
 
+    address: str
     shard: str
     entry: Entry
 
 
 class ClipSet:
-    """All clips of a data set, sorted by key; picklable for worker processes.
+    """All clips of one or several data sets, sorted by key; picklable for worker processes.
 
     A clip is one request of a few megabytes, so that any order of clips is as good as any other. Files on this machine are
     mapped, and only the frames that are used are read.
 
     Args:
-        address: the data set's folder, anywhere that fsspec reads.
+        address: the data set's folder, anywhere that fsspec reads; or several.
         exclude: keys and uids to leave out.
 
     Raises:
         InputError: no finished shards, a damaged record, two clips with one key, or nothing left.
     """
 
-    def __init__(self, address: str | Path, exclude: Iterable[str] = ()) -> None:
-        self.address, out = str(address), frozenset(exclude)
-        places = [Place(record.file, entry) for record in read_records(Store.at(self.address)) for entry in record.entries]
+    def __init__(self, address: str | Path | Sequence[str | Path], exclude: Iterable[str] = ()) -> None:
+        addresses = [str(one) for one in ([address] if isinstance(address, str | Path) else address)]
+        self.address, out = ", ".join(addresses), frozenset(exclude)
+        places = [Place(one, record.file, entry) for one in addresses for record in read_records(Store.at(one)) for entry in record.entries]
         self.places = sorted((p for p in places if not {p.entry.key, p.entry.uid} & out), key=lambda p: p.entry.key)
         keys = [p.entry.key for p in self.places]
         if doubled := [a for a, b in pairwise(keys) if a == b]:
-            raise InputError(f"{address}: two clips with the key {doubled[0]}; keep one of their shards")
+            raise InputError(f"{self.address}: two clips with the key {doubled[0]}; keep one of their shards")
         if not self.places:
-            raise InputError(f"{address}: none of its {len(places)} clips is left", "see {exclude}", exclude=...)
+            raise InputError(f"{self.address}: none of its {len(places)} clips is left", "see {exclude}", exclude=...)
         self._kept: OrderedDict[int, StoredClip] = OrderedDict()
 
     def __len__(self) -> int:
@@ -66,7 +68,7 @@ class ClipSet:
         """
         if index not in self._kept:
             place = self.places[index]
-            self._kept[index] = read_clip(Store.at(self.address), place.shard, place.entry)
+            self._kept[index] = read_clip(Store.at(place.address), place.shard, place.entry)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return self._kept[index]

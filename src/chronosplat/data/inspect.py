@@ -27,7 +27,7 @@ def statistics(clips: ClipSet, sampled: list[StoredClip]) -> dict[str, Any]:
     coverage = [float((clip.read([clip.times // 2], [v])[..., 3] > 0).mean()) for clip in sampled for v in (0, clip.views // 2)]
     found: dict[str, Any] = {
         "clips": len(entries),
-        "shards": len({place.shard for place in clips.places}),
+        "shards": len({(place.address, place.shard) for place in clips.places}),
         "objects": len({e.uid or e.key for e in entries}),
         "images": images,
         "bytes": sum(e.size for e in entries),

@@ -35,7 +35,7 @@ class TrainConfig:
         clips_start: clips in the bank at step 0.
         clips_per_step: clips added with every step.
         phases: image size, number of inputs and fraction of static scenes, by phase of the run.
-        shards: address of a data set of shards to train on, all of its clips; without it clips are rendered as the bank says.
+        shards: addresses of data sets of shards to train on, all of their clips; without them clips are rendered as the bank says.
         bank: the clips that are rendered.
         workers: data loader processes.
         device: auto, cpu or cuda; auto takes CUDA where it is available.
@@ -60,7 +60,7 @@ class TrainConfig:
     clips_start: int = 100
     clips_per_step: float = 0.1
     phases: tuple[Phase, ...] = SCHEDULE
-    shards: str = ""
+    shards: tuple[str, ...] = ()
     bank: BankRecipe = field(default_factory=BankRecipe)
     workers: int = 1
     device: str = "cpu"
