@@ -17,7 +17,9 @@ from chronosplat.data.engines.local import attempt
 from chronosplat.data.make import Omit, asset_clips
 from chronosplat.data.recipe import Recipe
 from chronosplat.data.run import Totals, make_data_set
+from chronosplat.data.shards import read_records
 from chronosplat.data.sources import Asset, Query
+from chronosplat.data.store import Store
 from chronosplat.events import Events
 
 TINY = Recipe(size=8, samples=1, frames=3, fps=3, rig="studio", views=2, objects=2, motion=0)
@@ -59,6 +61,11 @@ def make(
 def shards(folder: Path) -> dict[str, bytes]:
     """The bytes of all shards and records."""
     return {p.name: p.read_bytes() for p in sorted(folder.glob("shard-*"))}
+
+
+def uids(folder: Path) -> list[str]:
+    """The objects that have clips."""
+    return [entry.uid for record in read_records(Store.at(folder)) for entry in record.entries]
 
 
 def _killing(uid: str, once: Path | None) -> Callable[..., Iterator[Clip]]:
