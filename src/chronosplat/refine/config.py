@@ -133,11 +133,13 @@ FRONT_FACING = DeformConfig(
 
 DENSE = DeformConfig(
     motion=MotionConfig(local=0.3),
+    lrs={"means": 1.5e-3, "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2, "shift": 2.5e-3, "turn": 1e-2},
     opening=0.15,
     growth=0.1,
     rests=1,
     register=True,
-)  # where every timestamp shows several sides: each has a pose of its own, which its views determine
+)  # where every timestamp shows several sides: each has a pose of its own, which its views determine; as it begins by registration,
+# and each step sees few timestamps, larger steps only stir it. docs/results.md, "Dense captures"
 
 
 @dataclass(frozen=True)
