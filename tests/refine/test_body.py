@@ -142,6 +142,14 @@ def test_the_number_is_bounded(most: int, count: int) -> None:
     assert (body.begun, body.target) == (count, count)  # never fewer in the end
 
 
+def test_it_grows_at_once_to_time_the_last_steps() -> None:
+    body = stepper(config=deforming(deform=replace(SMALL, density=0.02, final_density=0.1)))
+    assert body.begun * 3 < body.target
+    body.grow()
+    assert len(body.fields["means"]) == body.target
+    assert not body.step(body.draw(range(24), [], 0.99), 0.99)
+
+
 def test_images_grow_and_stiffness_falls_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_views_module, "SMALLEST", 8)
     body = stepper(config=deforming(deform=replace(SMALL, coarse_until=0.4, fine_from=0.7, stiff_until=0.5)))

@@ -124,6 +124,13 @@ class BodyStepper(Stepper):
         """See Stepper."""
         return self.deform.growth <= 0 or self.reach(share) >= max(self.away)
 
+    def grow(self) -> None:
+        """See Stepper: Gaussians up to the number that the images can resolve."""
+        before = 0
+        while before < len(self.fields["means"]) < self.target:
+            before = len(self.fields["means"])
+            self._densify(self.deform.densify_until)
+
     def view_level(self, share: float) -> None:
         """Look at the images of a size that grows with the budget's share."""
         coarse, fine = self.deform.coarse_until, self.deform.fine_from

@@ -96,6 +96,9 @@ class Stepper(ABC):
     def scene(self, like: Scene) -> Scene:
         """The state as a scene in the world and time of another."""
 
+    def grow(self) -> None:
+        """Take on the size that an optimisation ends with, to measure the time of its last steps."""
+
     def is_whole(self, share: float) -> bool:
         """Whether all timestamps take part when a fraction of the budget is spent."""
         return True
