@@ -96,6 +96,7 @@ class Stepper(ABC):
     def scene(self, like: Scene) -> Scene:
         """The state as a scene in the world and time of another."""
 
+    @abstractmethod
     def grow(self) -> None:
         """Take on the size that an optimisation ends with, to measure the time of its last steps."""
 
@@ -182,6 +183,9 @@ class FreeStepper(Stepper):
         loss.backward()
         self.steps += 1
         return self.apply(self.config.lr_floor**share)
+
+    def grow(self) -> None:
+        """See Stepper: there are as many Gaussians in the end."""
 
     def psnr(self, chosen: Sequence[int]) -> float:
         """See Stepper."""
