@@ -90,6 +90,9 @@ class Known(Stepper):
         self.steps += 1
         return "it broke" if self.steps == self.start.breaks else ""
 
+    def grow(self) -> None:
+        """See Stepper."""
+
     def psnr(self, chosen: Sequence[int]) -> float:
         assert not self.seen & set(chosen) or len(chosen) == len(self.views)
         return self.start.psnr
