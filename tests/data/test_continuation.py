@@ -1,4 +1,4 @@
-"""Continuation of runs: what is finished stays, what is missing is made, and other data sets are told apart."""
+"""Continuation of runs: what is finished stays, what is missing is rendered, and other data sets are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The papers' draws: which images go in, which are supervised, and what the augmentations change."""
+"""The papers' samplers: which views are inputs, which are targets, and what the augmentations change."""
 
 from __future__ import annotations
 

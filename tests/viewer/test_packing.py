@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chronosplat.scenes import quats_to_matrices
+from chronosplat.scenes import Gaussians3D, Gaussians4D, quats_to_matrices
 from chronosplat.shapes import InputError
 from chronosplat.viewer.blocks import Block, scene_blocks
 from chronosplat.viewer.packing import Channel, Place, curve_order, packed, position_bits, quantised
@@ -120,7 +120,7 @@ def test_positions_are_finer_than_small_gaussians_far_apart() -> None:
 
 
 @pytest.mark.parametrize(("scene", "least"), [(static_scene(200), 1 / 255), (moving_scene(200), 0.05)], ids=["static", "linear"])
-def test_what_the_renderer_never_shows_is_left_out(scene, least: float) -> None:  # noqa: ANN001
+def test_what_the_renderer_never_shows_is_left_out(scene: Gaussians3D | Gaussians4D, least: float) -> None:
     faint = scene.map(lambda x: x)
     faint.opacities[::2] = least * 0.9
     (block,) = scene_blocks(faint, 4)[1]

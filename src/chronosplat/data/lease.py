@@ -121,7 +121,7 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._released.wait(BEAT):
-            with suppress(InputError, OSError):  # the store may be unreachable for a moment
+            with suppress(InputError, OSError):  # the store may be unreachable for some seconds
                 self.taken_by = self._other()
                 if self.taken_by is not None:
                     return

@@ -138,8 +138,8 @@ DENSE = DeformConfig(
     growth=0.1,
     rests=1,
     register=True,
-)  # where every timestamp shows several sides: each has a pose of its own, which its views determine; as it begins by registration,
-# and each step sees few timestamps, larger steps only stir it. docs/results.md, "Dense captures"
+)  # where every timestamp shows several sides: each has a pose of its own, which its views determine. High learning rates would
+# disturb the registered poses of timestamps that a step does not see; docs/results.md, "Dense captures".
 
 
 @dataclass(frozen=True)
