@@ -49,7 +49,7 @@ class Motion:
 
     Args:
         means: [N, 3] canonical, among which the nodes are placed.
-        stamps: [M] the distinct timestamps in seconds, rising; a single one has no motion. rest: second at which nothing is moved.
+        stamps: [M] the distinct timestamps in seconds, rising; a single one has no motion. rest: second at which the cosines move nothing.
         generator: random numbers on the CPU.
     """
 
@@ -75,6 +75,7 @@ class Motion:
         self.shift, self.turn = (torch.zeros(frequencies + keys, len(self.nodes), 3, device=means.device) for _ in range(2))
         self.openness = 1.0
         self.at_rest = self._basis(stamps.new_tensor([rest]))
+        self.at_rest[:, frequencies:] = 0  # the rest time has a pose of its own, too: else a few views alone would correct its shape
         self.at_stamps = self._basis(stamps) - self.at_rest
         self.bends = self.at_stamps[2:] - 2 * self.at_stamps[1:-1] + self.at_stamps[:-2]
 
@@ -99,7 +100,7 @@ class Motion:
         return torch.cat([(stamps[:-1, None] + stamps.diff()[:, None] * between).flatten(), stamps[-1:]])
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts and rotation vectors [V, K, 3] at V seconds; zero at rest."""
+        """Shifts and rotation vectors [V, K, 3] at V seconds; at rest, the cosines are zero."""
         return self._moved(self._basis(times) - self.at_rest)
 
     def at_stamp(self, which: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
+from chronosplat.refine.follow import followed_poses
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.register import registered_poses
 from chronosplat.refine.start import count_for
@@ -99,9 +100,9 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     if not settings.register or len(stamps) > MOST_REGISTERED:
         return start
     motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
-    return replace(
-        start, poses=registered_poses(motion, small, int((stamps - rest).abs().argmin()), problem.config.seed, problem.events.cancel)
-    )
+    cancel = problem.events.cancel
+    registered = registered_poses(motion, small, int((stamps - rest).abs().argmin()), problem.config.seed, cancel)
+    return replace(start, poses=followed_poses(replace(start, poses=registered), small, problem.config, cancel))
 
 
 def settings_for(problem: Problem) -> DeformConfig:
