@@ -76,7 +76,7 @@ class DeformConfig:
         stiff, stiff_until: factor of the rigidity at the start, and the fraction of the budget in which it falls to one: the
             body first moves in large parts.
         opening: fraction of the budget after which all frequencies take part.
-        growth: fraction of the budget in which half of the timestamps join, nearest to the rest time first.
+        growth: fraction of the budget in which half of the timestamps join, nearest to the rest time first; 0: all at once.
         coarse_until, fine_from: fractions of the budget until which the smallest images are compared with, and from which
             the whole ones are.
         density, final_density: Gaussians at the start and in the end, as a fraction of those that the images of that size can
@@ -86,7 +86,8 @@ class DeformConfig:
             freely moving Gaussians do.
         min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
         min_views: views from which on no prediction is needed.
-        register: whether motion begins at poses found by registration of the timestamps' hulls (register.py).
+        register: whether motion begins at poses found by registration of the timestamps' hulls (register.py), then by rendering
+            (follow.py).
         densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.
@@ -135,7 +136,7 @@ DENSE = DeformConfig(
     motion=MotionConfig(local=0.3),
     lrs={"means": 1.5e-3, "scales": 1e-1, "quats": 3e-2, "opacities": 9e-2, "colors": 1e-2, "shift": 2.5e-3, "turn": 1e-2},
     opening=0.15,
-    growth=0.1,
+    growth=0.0,
     rests=1,
     register=True,
 )  # where every timestamp shows several sides: each has a pose of its own, which its views determine. High learning rates would

@@ -41,7 +41,7 @@ def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig,
     """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps.
 
     Args:
-        start: its poses compete with those that are carried on.
+        start: its poses compete with those that are carried on; views show the body at its rest time.
         views: in the scene's world; small images suffice. cancel: leaves the other timestamps as they are.
     """
     cancel = Cancel() if cancel is None else cancel
@@ -52,8 +52,6 @@ def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig,
     motion = start.motion(stamps, torch.Generator().manual_seed(config.seed))
     with torch.no_grad():
         shifts, turns = (t.clone() for t in motion.at_stamp(torch.arange(len(stamps), device=views.device)))
-    if not seen[rest]:
-        return shifts, turns
     fields = body_at_rest(start, views, seen[rest], config)
     rigidity = start.settings.rigidity / max(1.0, len(views) / len(stamps))  # of a whole optimisation in its end
     body = _Body(fields, motion.skinning(fields["means"]), motion, rigidity, views, Crop.around(views.pixels), config)
