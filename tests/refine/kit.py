@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeVar
 
 import pytest
@@ -235,7 +236,7 @@ def in_step(step: int, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], No
     """Let something happen in the middle of a step, counted from 1: where its gradients are computed."""
     usual, calls = Tensor.backward, [0]
     monkeypatch.setattr(search, "estimate", lambda *_: info("estimate", ""))  # takes steps of its own, and so does
-    monkeypatch.setattr("chronosplat.refine.strategies.deform.followed_poses", lambda start, *_: start.poses)
+    monkeypatch.setattr(import_module("chronosplat.refine.strategies.deform"), "followed_poses", lambda start, *_: start.poses)
 
     def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1
