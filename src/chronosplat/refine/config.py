@@ -106,7 +106,7 @@ class DeformConfig:
     stiff_until: float = 0.5
     steadiness: float = 0.001
     opening: float = 0.3
-    growth: float = 0.4
+    growth: float = 0.1
     coarse_until: float = 0.4
     fine_from: float = 0.7
     density: float = 0.5
@@ -128,6 +128,7 @@ FRONT_FACING = DeformConfig(
     steps_per_view=8,
     rigidity=1.0,
     stiff=1.0,
+    growth=0.4,
     final_density=0.5,
     rests=1,
 )  # where most timestamps are seen from one direction: sides that they do not show stay near where the rest time has them
