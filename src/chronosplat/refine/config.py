@@ -113,7 +113,7 @@ class DeformConfig:
     final_density: float = 1.25
     max_gaussians: int = 60_000
     rests: int = 4
-    lead: float = 4.0
+    lead: float = 1.0
     min_directions: int = 3
     min_views: int = 12
     register: bool = False
@@ -139,6 +139,7 @@ DENSE = DeformConfig(
     opening=0.15,
     growth=0.0,
     rests=1,
+    lead=4.0,
     register=True,
 )  # where every timestamp shows several sides: each has a pose of its own, which its views determine. High learning rates would
 # disturb the registered poses of timestamps that a step does not see; docs/results.md, "Dense captures".
