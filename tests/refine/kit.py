@@ -223,6 +223,8 @@ class Recorder:
 
     def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         """See Progress."""
+        if stage == "following":
+            return
         assert (stage, total) == ("refining", 100)
         self.shares.append(done / total)
         self.psnrs.append(float(note.split()[2]) if note else math.nan)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
-from chronosplat.events import Cancel
+from chronosplat.events import Events
 from chronosplat.refine import RefineConfig, random_in_hull
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DENSE
@@ -71,7 +71,7 @@ def zeros(start: BodyStart) -> tuple[Tensor, Tensor]:
 
 def test_slow_swings_are_followed_to_where_no_gradient_from_rest_reaches() -> None:
     start, views = resting(around(0.25))
-    error = errors(0.25, start, followed_poses(start, views, CONFIG))
+    error = errors(0.25, start, followed_poses(start, views, CONFIG, Events()))
     assert bool((errors(0.25, start, zeros(start))[[0, -1]] > 0.15).all())
     assert bool((error < 0.05).all()), error
 
@@ -85,8 +85,8 @@ def test_a_registered_pose_wins_where_the_motion_is_too_fast_to_follow() -> None
     world = random_in_hull(around(by)[list(range(REST * SIDES, (REST + 1) * SIDES))], 600).world
     truth = world.inverse().points(turning(by).tracks(world.points(motion.nodes), float(STAMPS[REST]), STAMPS).to(motion.nodes))
     registered = replace(start, poses=(truth - motion.nodes, turns))
-    assert float(errors(by, start, followed_poses(start, views, CONFIG))[[0, -1]].mean()) > 0.1
-    assert bool((errors(by, start, followed_poses(registered, views, CONFIG)) < 0.05).all())
+    assert float(errors(by, start, followed_poses(start, views, CONFIG, Events()))[[0, -1]].mean()) > 0.1
+    assert bool((errors(by, start, followed_poses(registered, views, CONFIG, Events())) < 0.05).all())
 
 
 def test_a_timestamp_that_shows_nothing_keeps_its_pose_and_is_passed_over() -> None:
@@ -94,16 +94,27 @@ def test_a_timestamp_that_shows_nothing_keeps_its_pose_and_is_passed_over() -> N
     empty = 1
     pixels = views.pixels.clone()
     pixels[empty * SIDES : (empty + 1) * SIDES] = 0
-    shifts, turns = followed_poses(start, replace(views, pixels=pixels), CONFIG)
+    shifts, turns = followed_poses(start, replace(views, pixels=pixels), CONFIG, Events())
     assert not shifts[empty].any()
     assert not turns[empty].any()
     assert bool(shifts[0].any())
 
 
 def test_a_cancellation_keeps_the_poses_so_far() -> None:
-    cancel = Cancel()
-    cancel.request()
+    done: list[int] = []
+    events = Events(progress=lambda stage, k, total, note="": done.append(k) or (events.cancel.request() if k == 2 else None))
     start, views = resting(around(0.25))
-    shifts, turns = followed_poses(start, views, CONFIG, cancel)
-    assert not shifts.any()
-    assert not turns.any()
+    shifts, _ = followed_poses(start, views, CONFIG, events)
+    assert done == [1, 2]
+    assert shifts.any((1, 2)).tolist() == [k in (REST + 1, REST + 2) for k in range(len(STAMPS))]
+
+
+def test_progress_counts_timestamps_and_the_start_stays_as_it_was() -> None:
+    told: list[tuple[str, int, int]] = []
+    start, views = resting(around(0.25))
+    still = zeros(start)
+    start = replace(start, poses=still)
+    followed_poses(start, views, CONFIG, Events(progress=lambda stage, k, total, note="": told.append((stage, k, total))))
+    assert told == [("following", k, len(STAMPS) - 1) for k in range(1, len(STAMPS))]
+    assert not still[0].any()
+    assert not still[1].any()

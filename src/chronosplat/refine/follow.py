@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from chronosplat.events import Cancel
+from chronosplat.events import Events
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.crop import Crop
@@ -37,14 +37,13 @@ VISIBLE = 0.05  # opacity of Gaussians that are followed
 Pose = tuple[Tensor, Tensor]  # shifts and rotation vectors [K, 3] of the nodes
 
 
-def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig, cancel: Cancel | None = None) -> tuple[Tensor, Tensor]:
+def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig, events: Events) -> tuple[Tensor, Tensor]:
     """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps.
 
     Args:
         start: its poses compete with those that are carried on; views show the body at its rest time.
-        views: in the scene's world; small images suffice. cancel: leaves the other timestamps as they are.
+        views: in the scene's world; small images suffice. events: a cancellation leaves the other timestamps as they are.
     """
-    cancel = Cancel() if cancel is None else cancel
     stamps, which = torch.unique(views.seconds, return_inverse=True)
     shown = views.pixels[..., 3].amax((1, 2)) >= 128
     seen = [((which == k) & shown).nonzero()[:, 0].tolist() for k in range(len(stamps))]
@@ -58,13 +57,14 @@ def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig,
     for side in (1, -1):
         last, before = (shifts[rest], turns[rest]), None
         for k in range(rest + side, len(stamps) if side > 0 else -1, side):
-            if cancel.requested:
+            if events.cancel.requested:
                 return shifts, turns
             if not seen[k]:
                 continue
             carried = last if before is None else (last[0] + CARRY * (last[0] - before[0]), last[1] + CARRY * (last[1] - before[1]))
             found = body.follow(seen[k], [carried, (shifts[k], turns[k])])
             (shifts[k], turns[k]), before, last = found, last, found
+            events.progress("following", k - rest if side > 0 else len(stamps) - 1 - k, len(stamps) - 1)
     return shifts, turns
 
 

@@ -100,9 +100,9 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     if not settings.register or len(stamps) > MOST_REGISTERED:
         return start
     motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
-    cancel = problem.events.cancel
-    registered = registered_poses(motion, small, int((stamps - rest).abs().argmin()), problem.config.seed, cancel)
-    return replace(start, poses=followed_poses(replace(start, poses=registered), small, problem.config, cancel))
+    at_rest = int((stamps - rest).abs().argmin())
+    registered = registered_poses(motion, small, at_rest, problem.config.seed, problem.events.cancel)
+    return replace(start, poses=followed_poses(replace(start, poses=registered), small, problem.config, problem.events))
 
 
 def settings_for(problem: Problem) -> DeformConfig:
