@@ -223,7 +223,7 @@ class Recorder:
 
     def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         """See Progress."""
-        if stage == "following":
+        if stage == "tracking":
             return
         assert (stage, total) == ("refining", 100)
         self.shares.append(done / total)
@@ -238,7 +238,7 @@ def in_step(step: int, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], No
     """Let something happen in the middle of a step, counted from 1: where its gradients are computed."""
     usual, calls = Tensor.backward, [0]
     monkeypatch.setattr(search, "estimate", lambda *_: info("estimate", ""))  # takes steps of its own, and so does
-    monkeypatch.setattr(import_module("chronosplat.refine.strategies.deform"), "followed_poses", lambda start, *_: start.poses)
+    monkeypatch.setattr(import_module("chronosplat.refine.strategies.deform"), "tracked_poses", lambda start, *_: start.poses)
 
     def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
         calls[0] += 1

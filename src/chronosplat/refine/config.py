@@ -87,7 +87,7 @@ class DeformConfig:
         min_directions: directions from which the rest time must be seen, where all other timestamps are seen from one.
         min_views: views from which on no prediction is needed.
         register: whether motion begins at poses found by registration of the timestamps' hulls (register.py), then by rendering
-            (follow.py).
+            (tracking.py).
         densify_every, densify_until: fractions of the budget
             between two densifications, and after which there are none.
         min_opacity: Gaussians with less are removed.

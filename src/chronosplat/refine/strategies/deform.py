@@ -11,11 +11,11 @@ from chronosplat.captures import Views
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
-from chronosplat.refine.follow import followed_poses
 from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.register import registered_poses
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
+from chronosplat.refine.tracking import tracked_poses
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
@@ -102,7 +102,7 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
     at_rest = int((stamps - rest).abs().argmin())
     registered = registered_poses(motion, small, at_rest, problem.config.seed, problem.events.cancel)
-    return replace(start, poses=followed_poses(replace(start, poses=registered), small, problem.config, problem.events))
+    return replace(start, poses=tracked_poses(replace(start, poses=registered), small, problem.config, problem.events))
 
 
 def settings_for(problem: Problem) -> DeformConfig:

@@ -1,4 +1,4 @@
-"""Poses that are followed from timestamp to timestamp: slow swings that add up, fast ones that were registered, and gaps."""
+"""Poses that are tracked from timestamp to timestamp: slow swings that add up, fast ones that were registered, and gaps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chronosplat.events import Events
 from chronosplat.refine import RefineConfig, random_in_hull
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DENSE
-from chronosplat.refine.follow import followed_poses
 from chronosplat.refine.motion import Motion
+from chronosplat.refine.tracking import tracked_poses
 from chronosplat.refine.training_views import TrainingViews, training_views
 from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians
 from chronosplat.scenes.deformable import rotation_quats, skin
@@ -69,14 +69,14 @@ def zeros(start: BodyStart) -> tuple[Tensor, Tensor]:
     return still, still.clone()
 
 
-def test_slow_swings_are_followed_to_where_no_gradient_from_rest_reaches() -> None:
+def test_slow_swings_are_tracked_to_where_no_gradient_from_rest_reaches() -> None:
     start, views = resting(around(0.25))
-    error = errors(0.25, start, followed_poses(start, views, CONFIG, Events()))
+    error = errors(0.25, start, tracked_poses(start, views, CONFIG, Events()))
     assert bool((errors(0.25, start, zeros(start))[[0, -1]] > 0.15).all())
     assert bool((error < 0.05).all()), error
 
 
-def test_a_registered_pose_wins_where_the_motion_is_too_fast_to_follow() -> None:
+def test_a_registered_pose_wins_where_the_motion_is_too_fast_to_track() -> None:
     """Half a turn of a bar with coloured blocks: from the timestamp before, the far end looks nearest."""
     by = 1.3
     start, views = resting(around(by))
@@ -85,8 +85,8 @@ def test_a_registered_pose_wins_where_the_motion_is_too_fast_to_follow() -> None
     world = random_in_hull(around(by)[list(range(REST * SIDES, (REST + 1) * SIDES))], 600).world
     truth = world.inverse().points(turning(by).tracks(world.points(motion.nodes), float(STAMPS[REST]), STAMPS).to(motion.nodes))
     registered = replace(start, poses=(truth - motion.nodes, turns))
-    assert float(errors(by, start, followed_poses(start, views, CONFIG, Events()))[[0, -1]].mean()) > 0.1
-    assert bool((errors(by, start, followed_poses(registered, views, CONFIG, Events())) < 0.05).all())
+    assert float(errors(by, start, tracked_poses(start, views, CONFIG, Events()))[[0, -1]].mean()) > 0.1
+    assert bool((errors(by, start, tracked_poses(registered, views, CONFIG, Events())) < 0.05).all())
 
 
 def test_a_timestamp_that_shows_nothing_keeps_its_pose_and_is_passed_over() -> None:
@@ -94,7 +94,7 @@ def test_a_timestamp_that_shows_nothing_keeps_its_pose_and_is_passed_over() -> N
     empty = 1
     pixels = views.pixels.clone()
     pixels[empty * SIDES : (empty + 1) * SIDES] = 0
-    shifts, turns = followed_poses(start, replace(views, pixels=pixels), CONFIG, Events())
+    shifts, turns = tracked_poses(start, replace(views, pixels=pixels), CONFIG, Events())
     assert not shifts[empty].any()
     assert not turns[empty].any()
     assert bool(shifts[0].any())
@@ -104,7 +104,7 @@ def test_a_cancellation_keeps_the_poses_so_far() -> None:
     done: list[int] = []
     events = Events(progress=lambda stage, k, total, note="": done.append(k) or (events.cancel.request() if k == 2 else None))
     start, views = resting(around(0.25))
-    shifts, _ = followed_poses(start, views, CONFIG, events)
+    shifts, _ = tracked_poses(start, views, CONFIG, events)
     assert done == [1, 2]
     assert shifts.any((1, 2)).tolist() == [k in (REST + 1, REST + 2) for k in range(len(STAMPS))]
 
@@ -114,6 +114,6 @@ def test_progress_counts_timestamps_and_the_start_stays_as_it_was() -> None:
     start, views = resting(around(0.25))
     still = zeros(start)
     start = replace(start, poses=still)
-    shifts, turns = followed_poses(start, views, CONFIG, Events(progress=lambda stage, k, total, note="": told.append((stage, k, total))))
-    assert told == [("following", k, len(STAMPS) - 1) for k in range(1, len(STAMPS))]
+    shifts, turns = tracked_poses(start, views, CONFIG, Events(progress=lambda stage, k, total, note="": told.append((stage, k, total))))
+    assert told == [("tracking", k, len(STAMPS) - 1) for k in range(1, len(STAMPS))]
     assert not any(t.any() for t in (*still, shifts[REST], turns[REST]))

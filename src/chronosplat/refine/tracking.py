@@ -1,4 +1,4 @@
-"""A start for a body's motion, by rendering: poses are followed from the rest time outward, from one timestamp to the next.
+"""A start for a body's motion, by rendering: poses are tracked from the rest time outward, from one timestamp to the next.
 
 Registration (register.py) compares hulls, and a hull holds more than the body: legs that hide each other cast further legs.
 Images do not, but the gradient of a rendering sees no farther than a part is wide. So each timestamp begins at the neighbour's
@@ -32,12 +32,12 @@ STEPS, TRIAL = 20, 8  # of a timestamp, and those of them after which its beginn
 LRS = {"shift": 6e-3, "turn": 2.4e-2}
 FLOOR = 0.3  # last learning rate as a fraction of the first one
 CARRY = 0.8  # of the last timestamp's motion
-VISIBLE = 0.05  # opacity of Gaussians that are followed
+VISIBLE = 0.05  # opacity of Gaussians that are tracked
 
 Pose = tuple[Tensor, Tensor]  # shifts and rotation vectors [K, 3] of the nodes
 
 
-def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig, events: Events) -> tuple[Tensor, Tensor]:
+def tracked_poses(start: BodyStart, views: TrainingViews, config: RefineConfig, events: Events) -> tuple[Tensor, Tensor]:
     """Shifts and rotation vectors [M, K, 3] of the nodes at the M timestamps.
 
     Args:
@@ -62,9 +62,9 @@ def followed_poses(start: BodyStart, views: TrainingViews, config: RefineConfig,
             if not seen[k]:
                 continue
             carried = last if before is None else (last[0] + CARRY * (last[0] - before[0]), last[1] + CARRY * (last[1] - before[1]))
-            found = body.follow(seen[k], [carried, (shifts[k], turns[k])])
+            found = body.track(seen[k], [carried, (shifts[k], turns[k])])
             (shifts[k], turns[k]), before, last = found, last, found
-            events.progress("following", k - rest if side > 0 else len(stamps) - 1 - k, len(stamps) - 1)
+            events.progress("tracking", k - rest if side > 0 else len(stamps) - 1 - k, len(stamps) - 1)
     return shifts, turns
 
 
@@ -112,7 +112,7 @@ class _Body:
     crop: Crop
     config: RefineConfig
 
-    def follow(self, chosen: list[int], beginnings: Sequence[Pose]) -> Pose:
+    def track(self, chosen: list[int], beginnings: Sequence[Pose]) -> Pose:
         """The pose that matches the chosen views, from the beginning that is closest after some steps."""
         attempts = [_Attempt(FusedAdam({"shift": shifts[None], "turn": turns[None]}, LRS)) for shifts, turns in beginnings]
         for attempt in attempts:
