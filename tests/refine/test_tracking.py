@@ -17,7 +17,7 @@ from chronosplat.refine.config import DENSE
 from chronosplat.refine.motion import Motion
 from chronosplat.refine.tracking import tracked_poses
 from chronosplat.refine.training_views import TrainingViews, training_views
-from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians
+from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians, Gaussians4D
 from chronosplat.scenes.deformable import rotation_quats, skin
 from chronosplat.scenes.rotations import quats_to_matrices
 from tests.refine.kit import body_of, views_of
@@ -42,10 +42,14 @@ def around(by: float) -> Views:
     return views_of(turning(by), cameras, STAMPS.repeat_interleave(SIDES))
 
 
+def hull(views: Views) -> Gaussians4D:
+    """Points in the hull of the rest time."""
+    return random_in_hull(views[list(range(REST * SIDES, (REST + 1) * SIDES))], 600)
+
+
 def resting(views: Views) -> tuple[BodyStart, TrainingViews]:
-    """The hull of the rest time, and the views."""
-    near = views[list(range(REST * SIDES, (REST + 1) * SIDES))]
-    points = random_in_hull(near, 600)
+    """The body at the rest time, and the views."""
+    points = hull(views)
     settings = replace(DENSE, motion=replace(DENSE.motion, nodes=16))
     start = BodyStart({name: points.tensors()[name] for name in SPLAT_SHAPES}, float(STAMPS[REST]), "visual hull", settings)
     return start, training_views(points, views)
@@ -57,7 +61,7 @@ def motion_of(start: BodyStart) -> Motion:
 
 def errors(by: float, start: BodyStart, poses: tuple[Tensor, Tensor]) -> Tensor:
     """Mean distance of the nodes at each timestamp [M] to where the bar has them."""
-    motion, world = motion_of(start), random_in_hull(around(by)[list(range(REST * SIDES, (REST + 1) * SIDES))], 600).world
+    motion, world = motion_of(start), hull(around(by)).world
     still = torch.tensor([1.0, 0, 0, 0]).expand(len(motion.nodes), 4)
     moved, _ = skin(motion.nodes, still, *motion.skinning(motion.nodes), motion.nodes, *poses)
     truth = turning(by).tracks(world.points(motion.nodes), float(STAMPS[REST]), STAMPS)
@@ -77,12 +81,12 @@ def test_slow_swings_are_tracked_to_where_no_gradient_from_rest_reaches() -> Non
 
 
 def test_a_registered_pose_wins_where_the_motion_is_too_fast_to_track() -> None:
-    """Half a turn of a bar with coloured blocks: from the timestamp before, the far end looks nearest."""
+    """The bar turns by 74 degrees between two timestamps: from the one before, a wrong end is the nearest."""
     by = 1.3
     start, views = resting(around(by))
     motion = motion_of(start)
     turns = by * (torch.arange(7.0) - REST)[:, None, None] * torch.tensor([0.0, 0.0, 1.0]).expand(1, len(motion.nodes), 3)
-    world = random_in_hull(around(by)[list(range(REST * SIDES, (REST + 1) * SIDES))], 600).world
+    world = hull(around(by)).world
     truth = world.inverse().points(turning(by).tracks(world.points(motion.nodes), float(STAMPS[REST]), STAMPS).to(motion.nodes))
     registered = replace(start, poses=(truth - motion.nodes, turns))
     assert float(errors(by, start, tracked_poses(start, views, CONFIG, Events()))[[0, -1]].mean()) > 0.1
@@ -101,11 +105,11 @@ def test_a_timestamp_that_shows_nothing_keeps_its_pose_and_is_passed_over() -> N
 
 
 def test_a_cancellation_keeps_the_poses_so_far() -> None:
-    done: list[int] = []
-    events = Events(progress=lambda stage, k, total, note="": done.append(k) or (events.cancel.request() if k == 2 else None))
+    told: list[int] = []
+    events = Events(progress=lambda stage, done, total, note="": told.append(done) or (events.cancel.request() if done == 2 else None))
     start, views = resting(around(0.25))
     shifts, _ = tracked_poses(start, views, CONFIG, events)
-    assert done == [1, 2]
+    assert told == [1, 2]
     assert shifts.any((1, 2)).tolist() == [k in (REST + 1, REST + 2) for k in range(len(STAMPS))]
 
 
@@ -114,6 +118,8 @@ def test_progress_counts_timestamps_and_the_start_stays_as_it_was() -> None:
     start, views = resting(around(0.25))
     still = zeros(start)
     start = replace(start, poses=still)
-    shifts, turns = tracked_poses(start, views, CONFIG, Events(progress=lambda stage, k, total, note="": told.append((stage, k, total))))
+    shifts, turns = tracked_poses(
+        start, views, CONFIG, Events(progress=lambda stage, done, total, note="": told.append((stage, done, total)))
+    )
     assert told == [("tracking", k, len(STAMPS) - 1) for k in range(1, len(STAMPS))]
     assert not any(t.any() for t in (*still, shifts[REST], turns[REST]))
