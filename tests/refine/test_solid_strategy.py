@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from importlib import import_module
 
+import pytest
 import torch
 
 from chronosplat.captures import Views
@@ -13,6 +15,7 @@ from chronosplat.refine import fit, needs_prediction
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.strategies.solid import Deadline, why_not
 from chronosplat.scenes import DeformableGaussians
+from chronosplat.shapes import InputError
 from tests.refine.kit import few, moving, psnr_of, video, video_views, views, views_of
 
 SHORT = few(10, solid=SolidConfig(rounds=2, steps=2, joint=2, residuals=2))
@@ -42,6 +45,34 @@ def test_a_fit_of_one_camera_is_a_solid_body_that_moves() -> None:
     assert (done.facts["strategy"], done.facts["kept"]) == ("solid", False)
     assert psnr_of(done.scene, given) > 20
     assert any("refinement strategy solid" in str(notice) for notice in notices)
+
+
+@pytest.mark.parametrize(("strategy", "why"), [("auto", "all views are those of one static camera"), ("solid", "requested")])
+def test_no_points_of_a_hull_are_made_and_the_reason_is_said(strategy: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 1024 pixels a hull takes 21 s and 5 GB."""
+
+    def no_hull(*_: object) -> None:
+        raise AssertionError("random_in_hull was called")
+
+    monkeypatch.setattr(import_module("chronosplat.refine.refine"), "random_in_hull", no_hull)
+    notices: list[Notice] = []
+    done = fit(front(), replace(SHORT, strategy=strategy), Events(notice=notices.append))
+    assert done.facts["why"] == why
+    assert f"refinement strategy solid: {why}" in map(str, notices)
+
+
+def test_views_of_several_sides_are_refused() -> None:
+    refusal = "strategy solid: cannot run, because the views are not those of one static camera; use strategy=auto"
+    with pytest.raises(InputError, match=refusal):
+        fit(video_views(), replace(SHORT, strategy="solid"))
+
+
+def test_corrections_are_said_to_be_unused() -> None:
+    notices: list[Notice] = []
+    fit(front(), replace(SHORT, cameras=True, exposure=True), Events(notice=notices.append))
+    said = [str(notice) for notice in notices if notice.level == "warning"]
+    assert "camera poses are not corrected: strategy solid takes one static camera as it is; leave out refine_cameras" in said
+    assert "exposures are not corrected: strategy solid takes one static camera as it is; leave out refine_exposure" in said
 
 
 def test_larger_images_are_reduced_and_it_is_said() -> None:

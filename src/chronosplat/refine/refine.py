@@ -120,6 +120,11 @@ def choose_strategies(problem: Problem) -> tuple[list[Strategy], str]:
 def _say_unused(config: RefineConfig, chosen: list[Strategy], events: Events) -> None:
     if config.solid.depth_model and solid.SOLID not in chosen:
         events.notice(warning("depth-model-unused", "depth_model: it is used for one static camera only, and ignored here"))
+    if chosen == [solid.SOLID]:
+        for name, what in (("cameras", "camera poses"), ("exposure", "exposures")):
+            if getattr(config, name):
+                text = f"{what} are not corrected: strategy solid takes one static camera as it is"
+                events.notice(warning(f"{name}-unused", text, f"leave out {{refine_{name}}}", **{f"refine_{name}": ...}))
 
 
 def needs_prediction(views: Views, config: RefineConfig) -> bool:
@@ -148,12 +153,12 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
         InputError: the silhouettes do not intersect.
     """
     events = events or Events()
-    points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
-    problem = Problem(points, views, training_views(points, views), config, events)
     if config.strategy not in ("auto", "solid", "deform", "free"):
         raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, solid, deform or free")
     if config.strategy == "solid" or solid.suits(views, config):
-        return refine_scene(points, views, replace(config, strategy="solid"), events)
+        return _fit_solid(views, config, events)
+    points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
+    problem = Problem(points, views, training_views(points, views), config, events)
     body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))
     hulls = replace(FREE, starts=lambda p: list(hull_starts(points, p.training, config, config.free.widths)))
     rivals = [DEFORM] if config.strategy == "deform" else [FREE] if config.strategy == "free" else [DEFORM, FREE] if body else [FREE]
@@ -162,3 +167,19 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
         events.notice(info("strategy", f"refinement strategy {names}, from the silhouettes"))
         _say_unused(config, rivals, events)
         return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False)
+
+
+def _fit_solid(views: Views, config: RefineConfig, events: Events) -> Refined:
+    """Fit a solid body, which starts from no points of a hull.
+
+    Raises:
+        InputError: the views are not those of one static camera with masks.
+    """
+    if reason := solid.why_not(views):
+        raise InputError(f"strategy solid: cannot run, because {reason}", "use {strategy}", strategy="auto")
+    why = solid.SOLID.why if config.strategy == "auto" else "requested"
+    with events.cancel.watched():
+        events.notice(info("strategy", f"refinement strategy solid: {why}"))
+        _say_unused(config, [solid.SOLID], events)
+        done = solid.reconstruct(views, config, events)
+    return replace(done, facts=done.facts | {"why": why})

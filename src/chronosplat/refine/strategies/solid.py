@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from chronosplat.captures import Views
-from chronosplat.events import Cancel, info
+from chronosplat.events import Cancel, Events, info
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.solid.frames import SAME_CAMERA
 from chronosplat.refine.solid.solid import solid_body
@@ -42,8 +42,8 @@ class Deadline(Cancel):
         self.inner.requested = self.inner.requested or value
 
 
-def _run(problem: Problem) -> Refined:
-    views, config, events = problem.views, problem.config, problem.events
+def reconstruct(views: Views, config: RefineConfig, events: Events) -> Refined:
+    """Fit a solid body to the views of one static camera, without a scene to begin with."""
     size, whole = config.solid.fit_size, (views.cameras.width, views.cameras.height)
     if max(whole) > size:
         small = tuple(max(1, round(side * size / max(whole))) for side in whole)
@@ -54,6 +54,10 @@ def _run(problem: Problem) -> Refined:
         events = replace(events, cancel=Deadline(events.cancel, config.seconds))
     done = solid_body(views, replace(config.solid, seed=config.seed), events)
     return replace(done, facts=done.facts | {"kept": False})
+
+
+def _run(problem: Problem) -> Refined:
+    return reconstruct(problem.views, problem.config, problem.events)
 
 
 def _cannot(problem: Problem) -> str:
