@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -46,3 +49,29 @@ def video(frames: list[tuple[Tensor, Tensor]], seconds: list[float] | None = Non
 def sliding_bar(count: int = 4, step: float = 3.0) -> Views:
     """A bar that moves to the right and turns a little."""
     return video([bar(18 + step * i, 24, 0.5 + 0.1 * i, 22, 9) for i in range(count)])
+
+
+class Sloped(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        ctx.slope = slope
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0] * ctx.slope, None
+
+
+def spoil_losses(monkeypatch: pytest.MonkeyPatch, module: str, call: int, factor: float, slope: float) -> None:
+    """Multiply a loss of a module of solid/, and its gradient, counted from 1."""
+    where, calls = import_module(f"chronosplat.refine.solid.{module}"), [0]
+    usual = where.pyramid_loss
+
+    def spoiled(*arguments: Any) -> Tensor:
+        calls[0] += 1
+        loss = usual(*arguments)
+        return Sloped.apply(loss * factor, slope) if calls[0] == call else loss  # pyright: ignore[reportReturnType]
+
+    monkeypatch.setattr(where, "pyramid_loss", spoiled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from chronosplat.events import Cancel, Events
@@ -11,7 +12,7 @@ from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.follow import Follower, pyramid_loss
 from chronosplat.refine.solid.frames import read_frames
 from chronosplat.refine.solid.motion import deform
-from tests.refine.solid.kit import bar, sliding_bar, video
+from tests.refine.solid.kit import bar, sliding_bar, spoil_losses, video
 
 
 def test_a_rigid_translation_is_tracked() -> None:
@@ -46,6 +47,19 @@ def test_a_cancelled_track_keeps_the_last_pose() -> None:
     torch.testing.assert_close(pose.shifts[3], pose.shifts[1])
 
 
+@pytest.mark.parametrize(("factor", "slope", "why"), [(math.nan, 1.0, "the loss"), (1.0, math.nan, "a gradient")])
+def test_what_is_not_finite_keeps_the_frames_before(factor: float, slope: float, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second frame's third step."""
+    frames = read_frames(sliding_bar(4))
+    body = build_body(frames, 0, 12)
+    spoil_losses(monkeypatch, "follow", 4 + 3, factor, slope)
+    track = Follower(frames, body, 0, 4, 4).run(Events())
+    assert track.broken == f"{why} became NaN"
+    assert float(track.pose.shifts[1].abs().max()) > 0.5
+    for i in (2, 3):
+        torch.testing.assert_close(track.pose.shifts[i], track.pose.shifts[1], rtol=0, atol=0)
+
+
 def test_the_pyramid_sees_what_one_level_does_not() -> None:
     """Two dots too far apart to overlap: only a coarse image knows which way they lie."""
     image, near, far = (torch.zeros(1, 32, 32, 1) for _ in range(3))
@@ -64,7 +78,7 @@ def test_a_lost_frame_is_found_again_from_its_neighbours() -> None:
     good = track.errors[3]
     track.pose.shifts[3] += torch.tensor([0.0, 15.0, 0.0])
     track.errors[3] = 10 * max(track.errors)
-    follower._mend(track)
+    follower._mend(track, Events())
     assert track.errors[3] < 2 * good
     torch.testing.assert_close(track.pose.shifts[3, :, 1].median(), track.pose.shifts[2, :, 1].median(), atol=1.5, rtol=0)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 from chronosplat.events import Events
+from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
-from chronosplat.refine.solid.polish import Model, neighbours, polish, residual_cost, separated
-from tests.refine.solid.kit import bar, video
+from chronosplat.refine.solid.polish import Model, Polisher, neighbours, polish, residual_cost, separated
+from tests.refine.solid.kit import bar, spoil_losses, video
 
 
 def tracked() -> tuple[Model, Frames]:
@@ -22,8 +26,8 @@ def tracked() -> tuple[Model, Frames]:
 
 def test_residuals_explain_changing_colours() -> None:
     start, frames = tracked()
-    moved = polish(start, frames, 30, False, Events())
-    explained = polish(moved, frames, 60, True, Events())
+    moved = polish(Polisher(start, frames, False), Budget(30), Events()).model
+    explained = polish(Polisher(moved, frames, True), Budget(60), Events()).model
     errors = [sum(model.errors(frames)) for model in (start, moved, explained)]
     assert errors[1] < errors[0]
     assert errors[2] < 0.4 * errors[1]
@@ -34,9 +38,29 @@ def test_residuals_explain_changing_colours() -> None:
 
 def test_the_same_seed_gives_the_same_result() -> None:
     start, frames = tracked()
-    first, second = (polish(start, frames, 6, True, Events(), seed=3) for _ in range(2))
+    first, second = (polish(Polisher(start, frames, True, seed=3), Budget(6), Events()).model for _ in range(2))
     for name, tensor in first.tensors().items():
         torch.testing.assert_close(tensor, second.tensors()[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("factor", "slope", "why"), [(math.nan, 1.0, "the loss"), (1.0, math.nan, "a gradient")])
+def test_what_is_not_finite_ends_at_the_last_good_state(factor: float, slope: float, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, frames = tracked()
+    good = Polisher(start, frames, True)
+    for k in range(8):
+        assert good.step(k / 20) == ""
+    spoil_losses(monkeypatch, "polish", 9, factor, slope)
+    ended = polish(Polisher(start, frames, True), Budget(20), Events())
+    assert (ended.steps, ended.broken) == (8, f"{why} became NaN")
+    for name, tensor in ended.model.tensors().items():
+        torch.testing.assert_close(tensor, good.model.tensors()[name], rtol=0, atol=0)
+
+
+def test_a_cancellation_is_told_with_the_steps_until_then() -> None:
+    start, frames = tracked()
+    events = Events(progress=lambda stage, done, total, note="": events.cancel.request() if done else None)
+    ended = polish(Polisher(start, frames, True), Budget(100), events)
+    assert (ended.steps, ended.broken) == (21, "interrupted")
 
 
 def test_colours_are_not_asked_to_make_up_for_an_outline() -> None:

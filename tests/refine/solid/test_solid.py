@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.solid import solid_body
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
-from tests.refine.solid.kit import bar, sliding_bar, video
+from tests.refine.solid.kit import bar, sliding_bar, spoil_losses, video
 
 SHORT = SolidConfig(rounds=8, steps=8, joint=12, residuals=40)
 
@@ -107,6 +108,19 @@ def test_progress_is_reported_and_short_budgets_work() -> None:
     refined = solid_body(sliding_bar(3), SolidConfig(rounds=2, steps=0, joint=0, residuals=0), events)
     assert refined.facts["steps"] == 0
     assert "track" in seen
+
+
+@pytest.mark.parametrize(("module", "call", "steps"), [("follow", 3, 0), ("polish", 5, 4), ("polish", 60, 59)])
+def test_a_gradient_that_is_not_finite_is_said_and_the_rest_kept(
+    module: str, call: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While tracking, and in both parts of the fit (50 steps each)."""
+    spoil_losses(monkeypatch, module, call, 1.0, math.nan)
+    refined = solid_body(sliding_bar(3), SHORT)
+    assert (refined.facts["stopped"], refined.facts["steps"]) == ("a gradient became NaN", steps)
+    (said,) = [str(notice) for notice in refined.notices if notice.code == "stopped-early"]
+    assert said == "refinement stopped early (a gradient became NaN); the best state so far is kept"
+    assert all(bool(t.isfinite().all()) for t in refined.scene.tensors().values())
 
 
 def test_steps_follow_the_number_of_frames() -> None:

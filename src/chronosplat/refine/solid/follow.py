@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chronosplat.events import Events
+from chronosplat.refine.solid.descent import Descent
 from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.limbs import find_limbs, swings
 from chronosplat.refine.solid.motion import Body, Pose, bending, deform, leaving_plane
@@ -24,16 +25,18 @@ GAIN = 0.01  # of the cost by a swing
 FUTILE = 3  # frames in a row that no swing explains better, after which no more are tried
 RIGIDITY = 0.04
 SHIFT_LR, TURN_LR = 0.35, 0.02  # pixels, radians
+BETAS = (0.8, 0.95)
 COARSE, FINE = (0.5, 1.0, 1.0, 1.0, 0.5), (1.0, 1.0, 0.5)  # weights of images at 1, 2, 4, 8, 16 pixels
 SIZE, OPACITY = 0.6, 0.95  # of splats while tracking: standard deviation in pixels
 
 
 @dataclass
 class Track:
-    """Poses at all M frames, and the mean squared error of each frame's rendering."""
+    """Poses at all M frames, the mean squared error of each frame's rendering, and why tracking stopped early ("" if it did not)."""
 
     pose: Pose
     errors: list[float]
+    broken: str = ""
 
 
 class Follower:
@@ -46,6 +49,8 @@ class Follower:
 
     def __init__(self, frames: Frames, body: Body, rest: int, rounds: int, steps: int, seed: int = 0) -> None:
         self.frames, self.body, self.rest, self.rounds, self.steps = frames, body, rest, rounds, steps
+        still = torch.zeros(len(frames), *body.nodes.shape)
+        self.track, self.reached, self.reach = Track(Pose(still, still.clone()), [0.0] * len(frames)), 0, max(rest, len(frames) - 1 - rest)
         self.generator = torch.Generator().manual_seed(seed)
         self.visible = body.visible.nonzero()[:, 0]
         self.limbs, self.futile = find_limbs(body), 0
@@ -57,40 +62,62 @@ class Follower:
     @torch.inference_mode(False)
     @torch.enable_grad()
     def run(self, events: Events) -> Track:
-        """Track outward from the rest frame."""
-        count = len(self.frames)
-        still = torch.zeros(count, *self.body.nodes.shape)
-        track = Track(Pose(still, still.clone()), [0.0] * count)
-        reach = max(self.rest, count - 1 - self.rest)
-        for j in range(1, reach + 1):
-            which = [(self.rest + side * j, side) for side in (1, -1) if 0 <= self.rest + side * j < count]
-            tracked = range(max(self.rest - j + 1, 0), min(self.rest + j, count))
-            starts = [[self._predicted(track.pose, i, side, j), track.pose[[self._alike(i, tracked)]]] for i, side in which]
-            self._fit(track, starts, [i for i, _ in which])
-            events.progress("track", j, reach)
-            if events.cancel.requested:
-                self._carry(track.pose, j)
-                return track
-        self._mend(track)
+        """Track outward from the rest frame; frames that are not reached get the last pose on their side."""
+        track = self.track
+        while self.reached < self.reach and not track.broken:
+            self.advance()
+            events.progress("track", self.reached, self.reach)
+            if events.cancel.requested and not track.broken:
+                track.broken = "interrupted"
+        if track.broken:
+            self._carry(track.pose, self.reached)
+        else:
+            track.broken = self._mend(track, events)
         return track
 
-    def _fit(self, track: Track, starts: list[list[Pose]], indices: list[int]) -> None:
-        """Fit frames from the best of their starts; poses that are not better than a frame's former one are dropped."""
-        pose, errors = self._descend([self._registered(some, i) for some, i in zip(starts, indices, strict=True)], indices)
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def advance(self) -> None:
+        """Track the frames on both sides that are one farther from the rest frame."""
+        count, track, j = len(self.frames), self.track, self.reached + 1
+        which = [(self.rest + side * j, side) for side in (1, -1) if 0 <= self.rest + side * j < count]
+        tracked = range(max(self.rest - j + 1, 0), min(self.rest + j, count))
+        starts = [[self._predicted(track.pose, i, side, j), track.pose[[self._alike(i, tracked)]]] for i, side in which]
+        track.broken = self._fit(track, starts, [i for i, _ in which])
+        self.reached += not track.broken
+
+    def _fit(self, track: Track, starts: list[list[Pose]], indices: list[int]) -> str:
+        """Fit frames from the best of their starts; poses that are not better than a frame's former one are dropped.
+
+        Returns:
+            Why it stopped early ("" if it did not): then the poses are as before.
+        """
+        pose, errors, broken = self._descend([self._registered(some, i) for some, i in zip(starts, indices, strict=True)], indices)
+        if broken:
+            return broken
         for k, (i, error) in enumerate(zip(indices, errors, strict=True)):
             if track.errors[i] == 0 or error < track.errors[i]:
                 track.pose.shifts[i], track.pose.turns[i], track.errors[i] = pose.shifts[k], pose.turns[k], error
+        return ""
 
-    def _mend(self, track: Track) -> None:
-        """Try again where the track was lost, from the frames on both sides, which may have found it since."""
+    def _mend(self, track: Track, events: Events) -> str:
+        """Try again where the track was lost, from the frames on both sides, which may have found it since.
+
+        Returns:
+            Why it stopped early; "" if it did not.
+        """
         count = len(self.frames)
         if count < 3:
-            return
+            return ""
         typical = sorted(track.errors)[count // 2]
         for i in sorted(range(count), key=lambda i: -track.errors[i]):
             if track.errors[i] > LOST * typical:
                 others = [k for k in (i - 1, i + 1, self._alike(i, [k for k in range(count) if abs(k - i) > 1])) if 0 <= k < count]
-                self._fit(track, [[track.pose[[k]] for k in others]], [i])
+                if broken := self._fit(track, [[track.pose[[k]] for k in others]], [i]):
+                    return broken
+                if events.cancel.requested:
+                    return "interrupted"
+        return ""
 
     def _alike(self, index: int, among: Sequence[int]) -> int:
         """The frame that looks most like another: motion often returns."""
@@ -143,27 +170,24 @@ class Follower:
             pose, cost, starts, self.futile = other, less, [], 0
         return pose
 
-    def _descend(self, starts: list[Pose], indices: list[int]) -> tuple[Pose, list[float]]:
+    def _descend(self, starts: list[Pose], indices: list[int]) -> tuple[Pose, list[float], str]:
+        """Poses of frames by gradient descent, their errors, and why it stopped early ("" if it did not)."""
         frames, body, visible = self.frames, self.body, self.visible
         targets = torch.cat([frames.on_white[indices], frames.alphas[indices][..., None]], -1)
         pose = Pose(*(torch.cat([getattr(p, name) for p in starts]).requires_grad_() for name in ("shifts", "turns")))
-        groups = [{"params": [pose.shifts], "base": SHIFT_LR}, {"params": [pose.turns], "base": TURN_LR}]
-        adam = torch.optim.Adam(groups, lr=0.0, betas=(0.8, 0.95), eps=1e-12, fused=True)
+        descent = Descent({"shifts": pose.shifts, "turns": pose.turns}, {"shifts": SHIFT_LR, "turns": TURN_LR}, BETAS)
         colors = body.colors[visible]
         scales, opacities = torch.full((len(colors),), SIZE), torch.full((len(colors),), OPACITY)
         for k in range(self.steps):
             rgb, alpha = frames.render(deform(body, pose, visible), scales, opacities, colors)
             loss = pyramid_loss(torch.cat([rgb, alpha[..., None]], -1), targets, COARSE if k < self.steps // 2 else FINE)
             loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose)
-            adam.zero_grad()
-            loss.backward()
-            for group in adam.param_groups:
-                group["lr"] = group["base"] * (1 - 0.8 * k / self.steps)
-            adam.step()
+            if broken := descent.step(loss, 1 - 0.8 * k / self.steps):
+                return pose, [], broken
         with torch.no_grad():
             rgb, _ = frames.render(deform(body, pose, visible), scales, opacities, colors)
         errors = (rgb - targets[..., :3]).square().mean((1, 2, 3)).tolist()
-        return Pose(pose.shifts.detach(), pose.turns.detach()), errors
+        return Pose(pose.shifts.detach(), pose.turns.detach()), errors, ""
 
 
 def pyramid_loss(image: Tensor, target: Tensor, weights: tuple[float, ...]) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from chronosplat.events import Events
+from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.config import BATCH
+from chronosplat.refine.solid.descent import Descent
 from chronosplat.refine.solid.flow import Flow
 from chronosplat.refine.solid.follow import RIGIDITY, pyramid_loss
 from chronosplat.refine.solid.frames import Frames
@@ -103,59 +106,87 @@ class Model:
         return found
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
-def polish(model: Model, frames: Frames, steps: int, residuals: bool, events: Events, seed: int = 0, flow: Flow | None = None) -> Model:
-    """Optimise all frames together; a cancellation or a loss that is not finite ends it at the last good state.
+@dataclass
+class Polished:
+    """A model that was optimised, the number of steps, and why it stopped early ("" if it did not)."""
+
+    model: Model
+    steps: int
+    broken: str
+
+
+class Polisher:
+    """The optimisation of a model against all frames, between steps.
 
     Args:
         residuals: also what no motion of nodes explains.
         flow: of these frames.
     """
-    body = model.body
-    shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
-    free = {name: t.detach().clone() for name, t in model.tensors().items()}
-    names = [name for name in LRS if residuals or name not in RESIDUALS]
-    for name in names:
-        free[name].requires_grad_()
-    slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
-    groups = [{"params": [free[name]], "base": LRS[name] * slow.get(name, 1.0)} for name in names]
-    adam = torch.optim.Adam(groups, lr=0.0, betas=BETAS, eps=1e-12, fused=True)
-    generator = torch.Generator().manual_seed(seed)
-    now = model.with_tensors(free)
-    pairs = neighbours(body.pixels)
-    thin = body.heights < THIN
-    front = body.in_front
-    queue: list[int] = []
-    for k in range(steps):
-        while len(queue) < min(BATCH, len(frames)):
-            queue += torch.randperm(len(frames), generator=generator).tolist()
-        which, queue = queue[:BATCH], queue[BATCH:]
-        means, scales, opacities, colors = now.splats(which, shown)
-        rgb, alpha = frames.render(means, scales, opacities, colors)
+
+    def __init__(self, model: Model, frames: Frames, residuals: bool, seed: int = 0, flow: Flow | None = None) -> None:
+        self.frames, self.residuals, self.flow = frames, residuals, flow
+        self.free = {name: t.detach().clone() for name, t in model.tensors().items()}
+        slow = {"shifts": SLOWER, "turns": SLOWER} if residuals else {}
+        lrs = {name: lr * slow.get(name, 1.0) for name, lr in LRS.items() if residuals or name not in RESIDUALS}
+        for name in lrs:
+            self.free[name].requires_grad_()
+        self.descent = Descent(self.free, lrs, BETAS)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.now = model.with_tensors(self.free)
+        body = model.body
+        self.shown = torch.arange(len(body.points)) if residuals else body.visible.nonzero()[:, 0]
+        self.pairs, self.thin, self.front = neighbours(body.pixels), body.heights < THIN, body.in_front
+        self.queue: list[int] = []
+
+    @property
+    def model(self) -> Model:
+        """The state."""
+        return self.now.with_tensors({name: t.detach() for name, t in self.free.items()})
+
+    def step(self, share: float) -> str:
+        """Take a step, ``share`` of the budget being spent; return why none was taken ("" if it was)."""
+        if broken := self.descent.step(self._loss(self._draw()), LR_FLOOR**share):
+            return broken
+        _bound(self.free, self.thin)
+        return ""
+
+    def _draw(self) -> list[int]:
+        count = len(self.frames)
+        while len(self.queue) < min(BATCH, count):
+            self.queue += torch.randperm(count, generator=self.generator).tolist()
+        which, self.queue = self.queue[:BATCH], self.queue[BATCH:]
+        return which
+
+    def _loss(self, which: list[int]) -> Tensor:
+        now, frames, body = self.now, self.frames, self.now.body
+        rgb, alpha = frames.render(*now.splats(which, self.shown))
         image, target = separated(rgb, alpha, frames.images[which], frames.alphas[which])
-        loss = pyramid_loss(image, target, (1.0,) if residuals else (1.0, 0.5))
+        loss = pyramid_loss(image, target, (1.0,) if self.residuals else (1.0, 0.5))
         pose = now.pose[which]
         loss = loss + RIGIDITY * bending(body, pose) + leaving_plane(body, pose) + SMOOTHNESS * acceleration(body, now.pose)
         loss = loss + SIZE_COST * now.sizes.square().mean()
-        if flow is not None:
-            some = front[torch.randint(len(front), (FLOW_POINTS,), generator=generator)]
-            loss = loss + FLOW_COST * flow_cost(now, frames, flow, which, some)
-        if residuals:
-            loss = loss + residual_cost(now, which, pairs)
-        if not bool(torch.isfinite(loss)):
-            break
-        adam.zero_grad()
-        loss.backward()
-        for group in adam.param_groups:
-            group["lr"] = group["base"] * LR_FLOOR ** (k / steps)
-        adam.step()
-        _bound(free, thin)
-        if k % 20 == 0:
-            events.progress("refine", k, steps)
+        if self.flow is not None:
+            some = self.front[torch.randint(len(self.front), (FLOW_POINTS,), generator=self.generator)]
+            loss = loss + FLOW_COST * flow_cost(now, frames, self.flow, which, some)
+        return loss + residual_cost(now, which, self.pairs) if self.residuals else loss
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def polish(polisher: Polisher, budget: Budget, events: Events) -> Polished:
+    """Optimise all frames together; a cancellation or what is not finite ends it at the last good state."""
+    began, steps = time.perf_counter(), 0
+    if budget.steps == 0:
+        return Polished(polisher.model, 0, "")
+    while (share := budget.spent(steps, time.perf_counter() - began)) < 1:
         if events.cancel.requested:
-            break
-    return model.with_tensors({name: t.detach() for name, t in free.items()})
+            return Polished(polisher.model, steps, "interrupted")
+        if broken := polisher.step(share):
+            return Polished(polisher.model, steps, broken)
+        if steps % 20 == 0:
+            events.progress("refine", round(100 * share), 100)
+        steps += 1
+    return Polished(polisher.model, steps, "")
 
 
 def separated(rgb: Tensor, alpha: Tensor, straight: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

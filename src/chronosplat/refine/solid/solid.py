@@ -15,6 +15,7 @@ import torch
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views, normalizing_similarity
 from chronosplat.events import Events, info, warning
+from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.depth import load_depth_model
@@ -23,7 +24,7 @@ from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
 from chronosplat.refine.solid.grids import erode
 from chronosplat.refine.solid.motion import Pose
-from chronosplat.refine.solid.polish import OPACITY, Model, polish
+from chronosplat.refine.solid.polish import OPACITY, Model, Polisher, polish
 from chronosplat.refine.solid.rest import choose_rest
 from chronosplat.refine.strategy import Refined
 from chronosplat.scenes import DeformableGaussians
@@ -57,13 +58,17 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
     body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))), depth)
     joint, residuals = config.step_counts(len(frames))
     with events.cancel.watched():
-        pose = Follower(small, body, rest, config.rounds, config.steps, config.seed).run(events).pose
+        track = Follower(small, body, rest, config.rounds, config.steps, config.seed).run(events)
+        pose, broken, steps = track.pose, track.broken, 0
         if small is not frames:
             factor = frames.focal / small.focal
             body, pose = enlarge(body, frames, rest, factor, depth), Pose(pose.shifts * factor, pose.turns)
         flow = optical_flow(frames) if has_flow() and len(frames) > 1 else None
-        model = polish(Model.of(body, pose), frames, joint, False, events, config.seed, flow)
-        model = polish(model, frames, residuals, True, events, config.seed, flow)
+        model = Model.of(body, pose)
+        for explained, count in ((False, joint), (True, residuals)):
+            if not broken:
+                done = polish(Polisher(model, frames, explained, config.seed, flow), Budget(count), events)
+                model, broken, steps = done.model, done.broken, steps + done.steps
     psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
     refined = Refined(as_scene(model, frames).in_coordinates(normalizing_similarity(views.cameras[:1], views.up)))
     refined.facts = {
@@ -72,15 +77,17 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
         "frames": len(frames),
         "nodes": len(body.nodes),
         "gaussians": len(body.points),
-        "steps": joint + residuals,
+        "steps": steps,
         "seconds": round(time.perf_counter() - began, 3),
         "psnr": sum(psnrs) / len(psnrs),
         "psnr_worst": min(psnrs),
         "flow": flow is not None,
         "depth_model": config.depth_model,
         "seed": config.seed,
-        "stopped": "interrupted" if events.cancel.requested else "",
+        "stopped": broken,
     }
+    if broken:
+        refined.notices.append(warning("stopped-early", f"refinement stopped early ({broken}); the best state so far is kept"))
     if frames.empty:
         refined.notices.append(info("empty-frames", f"{frames.empty} of {len(views)} frames show no object and are not used"))
     if touching(frames) > LOST:
