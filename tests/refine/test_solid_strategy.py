@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from importlib import import_module
 
@@ -10,10 +9,10 @@ import pytest
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Cancel, Events, Notice
+from chronosplat.events import Events, Notice
 from chronosplat.refine import fit, needs_prediction
 from chronosplat.refine.solid.config import SolidConfig
-from chronosplat.refine.strategies.solid import Deadline, why_not
+from chronosplat.refine.strategies.solid import why_not
 from chronosplat.scenes import DeformableGaussians
 from chronosplat.shapes import InputError
 from tests.refine.kit import few, moving, psnr_of, video, video_views, views, views_of
@@ -80,16 +79,3 @@ def test_larger_images_are_reduced_and_it_is_said() -> None:
     fit(given, replace(SHORT, solid=replace(SHORT.solid, fit_size=16)), Events(notice=notices.append))
     (said,) = [str(notice) for notice in notices if notice.code == "solid-size"]
     assert said.startswith("the body is fitted to images of 16x16, reduced from 32x32")
-
-
-def test_a_deadline_ends_by_time_and_by_request() -> None:
-    inner = Cancel()
-    late = Deadline(inner, 0.05)
-    assert not late.requested
-    time.sleep(0.06)
-    assert late.requested
-    assert not inner.requested
-    asked = Deadline(inner, 60.0)
-    asked.request()
-    assert inner.requested
-    assert asked.requested

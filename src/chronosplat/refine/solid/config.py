@@ -50,5 +50,5 @@ class SolidConfig:
         return joint, residuals
 
 
-SOLID_FAST = SolidConfig(steps=15, fit_size=128, joint=16, residuals=16)
+SOLID_FAST = SolidConfig(steps=15, joint=16, residuals=16)
 SOLID_BEST = SolidConfig()

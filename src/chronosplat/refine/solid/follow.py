@@ -65,10 +65,10 @@ class Follower:
         """Track outward from the rest frame; frames that are not reached get the last pose on their side."""
         track = self.track
         while self.reached < self.reach and not track.broken:
-            self.advance()
-            events.progress("track", self.reached, self.reach)
-            if events.cancel.requested and not track.broken:
+            if events.cancel.requested and self.reached:
                 track.broken = "interrupted"
+            else:
+                self.advance(events)
         if track.broken:
             self._carry(track.pose, self.reached)
         else:
@@ -77,7 +77,7 @@ class Follower:
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def advance(self) -> None:
+    def advance(self, events: Events) -> None:
         """Track the frames on both sides that are one farther from the rest frame."""
         count, track, j = len(self.frames), self.track, self.reached + 1
         which = [(self.rest + side * j, side) for side in (1, -1) if 0 <= self.rest + side * j < count]
@@ -85,6 +85,7 @@ class Follower:
         starts = [[self._predicted(track.pose, i, side, j), track.pose[[self._alike(i, tracked)]]] for i, side in which]
         track.broken = self._fit(track, starts, [i for i, _ in which])
         self.reached += not track.broken
+        events.progress("track", self.reached, self.reach)
 
     def _fit(self, track: Track, starts: list[list[Pose]], indices: list[int]) -> str:
         """Fit frames from the best of their starts; poses that are not better than a frame's former one are dropped.

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chronosplat.captures.views import resize_straight
 from chronosplat.refine.solid.bones import farthest
 from chronosplat.refine.solid.grids import blur, distance_inside, erode
 
@@ -21,6 +22,7 @@ CLUSTERS, ROUNDS = 8, 10  # of its colours
 NEAR = 3 / 128  # of the image's size: distance at which votes begin to fall
 MAJORITY = 4.0  # exponent of votes
 SHADE = 0.15  # difference of colours that vote together
+GUESSED = 128  # pixels: size of images at which the back is guessed
 ROWS = 4096  # pixels whose distances to the outline are computed at once
 
 
@@ -93,9 +95,18 @@ def surface_voxels(mask: Tensor, height: Tensor, middle: Tensor) -> tuple[Tensor
 def back_colors(seen: Tensor, mask: Tensor) -> Tensor:
     """Guess the back [H, W, 3]: the colours that most of the outline nearby has.
 
-    A mean would mix them to gray. Each pixel of the outline votes for the cluster of its colour, the near ones more.
+    A mean would mix them to gray. Each pixel of the outline votes for the cluster of its colour, the near ones more. It is soft:
+    large images are reduced for it.
     """
     size = max(mask.shape)
+    if size > GUESSED:
+        height, width = (max(1, round(side * GUESSED / size)) for side in mask.shape)
+        reduced, covered = resize_straight(seen[None], mask[None, ..., None].float(), width, height)
+        inside = covered[0, ..., 0] > 0.5
+        guess = torch.cat([back_colors(reduced[0], inside), inside[..., None]], -1).permute(2, 0, 1)[None]
+        found = F.interpolate(guess, size=mask.shape, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        back, sure = found[..., :3] / found[..., 3:].clamp_min(1e-6), found[..., 3:] > 0.1
+        return torch.where(sure, back, seen) * mask[..., None]
     rows = mask.nonzero()
     border = (mask & ~(erode(mask, max(1, round(OUTLINE * size))) > 0.5))[rows[:, 0], rows[:, 1]]
     colors = seen[mask]

@@ -1,21 +1,20 @@
 """One camera's frames to one solid body that moves: no network, no other view.
 
-The rest frame's silhouette is inflated and surfaced (shell.py), tracked through the video by nodes inside it (bones.py,
-register.py, follow.py), and fitted to all frames (polish.py).
+The rest frame's silhouette is inflated and surfaced (shell.py), tracked through the video by nodes inside it (bones.py, register.py,
+follow.py), and fitted to all frames (polish.py): its motion at the tracked size, then all of it at the size of the images.
 """
 
 from __future__ import annotations
 
 import math
-import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from chronosplat.cameras import Similarity
-from chronosplat.captures import Views, normalizing_similarity
-from chronosplat.events import Events, info, warning
-from chronosplat.refine.optimise import Budget
+from chronosplat.captures import Views, fitted_size, normalizing_similarity
+from chronosplat.events import Events, Notice, info, warning
 from chronosplat.refine.solid.body import build_body, enlarge
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.depth import load_depth_model
@@ -24,8 +23,10 @@ from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
 from chronosplat.refine.solid.grids import erode
 from chronosplat.refine.solid.motion import Pose
-from chronosplat.refine.solid.polish import OPACITY, Model, Polisher, polish
+from chronosplat.refine.solid.plan import Clock, make_plan, measure
+from chronosplat.refine.solid.polish import OPACITY, Model, Polished, Polisher, polish
 from chronosplat.refine.solid.rest import choose_rest
+from chronosplat.refine.solid.still import is_still
 from chronosplat.refine.strategy import Refined
 from chronosplat.scenes import DeformableGaussians
 
@@ -34,70 +35,116 @@ LOST = 0.03  # of an outline on the image's border, from which on the object lea
 POOR = 22.0  # dB of a frame that is not explained
 
 
-def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events = Events()) -> Refined:
+@dataclass(frozen=True)
+class Fitted:
+    """A model, the frames that it was fitted to, and how it ended."""
+
+    frames: Frames
+    rest: int
+    done: Polished
+
+
+def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events = Events(), seconds: float | None = None) -> Refined:
     """Reconstruct a solid body from the frames of one static camera, or from a single image.
 
     Args:
         views: with silhouettes, in the capture's world.
+        seconds: wall time in all, to which images and steps are reduced; None: as the config says.
 
     Returns:
-        A DeformableGaussians with a knot at every frame, in the capture's world and seconds. A cancellation ends with the state
-        so far.
+        A DeformableGaussians with a knot at every frame, in the capture's world and seconds; static if nothing moves. A cancellation,
+        or what is not finite, ends with the state so far.
 
     Raises:
         InputError: see read_frames.
     """
-    began = time.perf_counter()
-    frames = read_frames(views)
-    factor = max(frames.masks.shape[1:]) / config.track_size
-    height, width = (round(side / factor) for side in frames.masks.shape[1:])
-    small = frames if factor <= 1 else frames.resized(width, height)
+    clock = Clock(seconds)
+    whole = views.cameras.width, views.cameras.height
+    frames = read_frames(views if max(whole) <= config.fit_size else views.resized(*fitted_size(*whole, config.fit_size)))
+    world = normalizing_similarity(views.cameras[:1], views.up)
+    fitted = _fit(frames, whole, config, clock, replace(events, improved=lambda scene: events.improved(scene.in_coordinates(world))))
+    frames, model = fitted.frames, fitted.done.model
+    psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
+    height, width = frames.alphas.shape[1:]
+    facts: dict[str, Any] = {
+        "strategy": "solid",
+        "rest": float(frames.seconds[fitted.rest]),
+        "frames": len(frames),
+        "size": [width, height],
+        "nodes": len(model.body.nodes),
+        "gaussians": len(model.body.points),
+        "steps": fitted.done.steps,
+        "seconds": round(clock.spent(), 3),
+        "psnr": sum(psnrs) / len(psnrs),
+        "psnr_worst": min(psnrs),
+        "flow": has_flow() and len(frames) > 1,
+        "depth_model": config.depth_model,
+        "seed": config.seed,
+        "stopped": fitted.done.broken,
+    }
+    return Refined(as_scene(model, frames).in_coordinates(world), facts, _notices(fitted, psnrs, len(views)))
+
+
+def _fit(frames: Frames, whole: tuple[int, int], config: SolidConfig, clock: Clock, events: Events) -> Fitted:
+    """Build the body, track it and fit it, as far as the clock allows.
+
+    Args:
+        whole: width and height of the images as they were given.
+    """
+    small = frames.at_most(config.track_size)
     rest = choose_rest(small)
+    if len(frames) > 1 and is_still(small):
+        at = f"{float(frames.seconds[rest]):g} s"
+        text = f"all {len(frames)} frames are equal within noise: the scene is static, and fitted to the one at {at}"
+        events.notice(info("still", text))
+        frames, small, rest = frames[[rest]], small[[rest]], 0
     pixels = int(small.masks[rest].sum())
     depth = load_depth_model(config.depth_model)(frames.on_white[rest]) if config.depth_model else None
     body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))), depth)
-    joint, residuals = config.step_counts(len(frames))
+    follower = Follower(small, body, rest, config.rounds, config.steps, config.seed)
+    flow = optical_flow if has_flow() and len(frames) > 1 else lambda _: None
+    events.improved(as_scene(Model.of(body, follower.track.pose), small))
     with events.cancel.watched():
-        track = Follower(small, body, rest, config.rounds, config.steps, config.seed).run(events)
-        pose, broken, steps = track.pose, track.broken, 0
-        if small is not frames:
+        small_flow = flow(small)
+        speeds = measure(follower, small, body, config.seed, small_flow, events)
+        plan = make_plan(speeds, config, len(frames), max(1.0, max(frames.alphas.shape[1:]) / config.track_size), clock.left())
+        frames = frames.at_most(round(plan.enlarged * config.track_size))
+        for notice in plan.notices(frames, whole, config, clock.seconds):
+            events.notice(notice)
+        track = plan.track(follower, clock, events)
+        model = Model.of(body, track.pose)
+        events.improved(as_scene(model, small))
+        done = Polished(model, 0, track.broken)
+        if not done.broken:
+            done = polish(Polisher(model, small, False, config.seed, small_flow), plan.joint(clock), events)
+            events.improved(as_scene(done.model, small))
+        moved = done.model
+        if frames.focal > small.focal:
             factor = frames.focal / small.focal
-            body, pose = enlarge(body, frames, rest, factor, depth), Pose(pose.shifts * factor, pose.turns)
-        flow = optical_flow(frames) if has_flow() and len(frames) > 1 else None
-        model = Model.of(body, pose)
-        for explained, count in ((False, joint), (True, residuals)):
-            if not broken:
-                done = polish(Polisher(model, frames, explained, config.seed, flow), Budget(count), events)
-                model, broken, steps = done.model, done.broken, steps + done.steps
-    psnrs = [-10 * math.log10(max(error, 1e-8)) for error in model.errors(frames)]
-    refined = Refined(as_scene(model, frames).in_coordinates(normalizing_similarity(views.cameras[:1], views.up)))
-    refined.facts = {
-        "strategy": "solid",
-        "rest": float(frames.seconds[rest]),
-        "frames": len(frames),
-        "nodes": len(body.nodes),
-        "gaussians": len(body.points),
-        "steps": steps,
-        "seconds": round(time.perf_counter() - began, 3),
-        "psnr": sum(psnrs) / len(psnrs),
-        "psnr_worst": min(psnrs),
-        "flow": flow is not None,
-        "depth_model": config.depth_model,
-        "seed": config.seed,
-        "stopped": broken,
-    }
+            body = enlarge(body, frames, rest, factor, depth)
+            moved = Model.of(body, Pose(moved.pose.shifts * factor, moved.pose.turns))
+        if done.broken:
+            return Fitted(frames, rest, Polished(moved, done.steps, done.broken))
+        large_flow = flow(frames) if frames.focal > small.focal else small_flow
+        last = polish(Polisher(moved, frames, True, config.seed, large_flow), plan.residuals(clock), events)
+        events.improved(as_scene(last.model, frames))
+    return Fitted(frames, rest, Polished(last.model, done.steps + last.steps, last.broken))
+
+
+def _notices(fitted: Fitted, psnrs: list[float], given: int) -> list[Notice]:
+    """What the user should know of a fit to so many given views."""
+    found, frames, broken = [], fitted.frames, fitted.done.broken
     if broken:
-        refined.notices.append(warning("stopped-early", f"refinement stopped early ({broken}); the best state so far is kept"))
+        found.append(warning("stopped-early", f"refinement stopped early ({broken}); the best state so far is kept"))
     if frames.empty:
-        refined.notices.append(info("empty-frames", f"{frames.empty} of {len(views)} frames show no object and are not used"))
+        found.append(info("empty-frames", f"{frames.empty} of {given} frames show no object and are not used"))
     if touching(frames) > LOST:
-        text = "the object reaches the image's border in some frames; what lies beyond is missing"
-        refined.notices.append(warning("leaves-image", text))
+        found.append(warning("leaves-image", "the object reaches the image's border in some frames; what lies beyond is missing"))
     poor = [i for i, value in enumerate(psnrs) if value < POOR]
     if poor:
         at = f"{float(frames.seconds[poor[0]]):g} s"
-        refined.notices.append(warning("poor-frames", f"{len(poor)} of {len(frames)} frames are not explained, the first at {at}"))
-    return refined
+        found.append(warning("poor-frames", f"{len(poor)} of {len(frames)} frames are not explained, the first at {at}"))
+    return found
 
 
 def touching(frames: Frames) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from chronosplat.captures import Views
-from chronosplat.events import Cancel, Events, info
+from chronosplat.events import Events
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.solid.frames import SAME_CAMERA
 from chronosplat.refine.solid.solid import solid_body
@@ -25,34 +24,9 @@ def why_not(views: Views) -> str:
     return "" if len(views.times.unique()) == len(views) else "two views have the same timestamp"
 
 
-class Deadline(Cancel):
-    """A cancellation that also comes when time is up."""
-
-    def __init__(self, inner: Cancel, seconds: float) -> None:
-        self.inner, self.ends = inner, time.perf_counter() + seconds
-        super().__init__()
-
-    @property
-    def requested(self) -> bool:
-        """Whether the end is asked for, or due."""
-        return self.inner.requested or time.perf_counter() >= self.ends
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        self.inner.requested = self.inner.requested or value
-
-
 def reconstruct(views: Views, config: RefineConfig, events: Events) -> Refined:
     """Fit a solid body to the views of one static camera, without a scene to begin with."""
-    size, whole = config.solid.fit_size, (views.cameras.width, views.cameras.height)
-    if max(whole) > size:
-        small = tuple(max(1, round(side * size / max(whole))) for side in whole)
-        text = f"the body is fitted to images of {small[0]}x{small[1]}, reduced from {whole[0]}x{whole[1]}"
-        events.notice(info("solid-size", text, "{quality} takes larger ones", quality="high"))
-        views = views.resized(*small)
-    if config.seconds is not None:
-        events = replace(events, cancel=Deadline(events.cancel, config.seconds))
-    done = solid_body(views, replace(config.solid, seed=config.seed), events)
+    done = solid_body(views, replace(config.solid, seed=config.seed), events, config.seconds)
     return replace(done, facts=done.facts | {"kept": False})
 
 

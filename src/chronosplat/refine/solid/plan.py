@@ -1,0 +1,176 @@
+"""How long a solid body takes, measured by its first steps, and what fits into given seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+from chronosplat.events import Cancel, Events, Notice, info, warning
+from chronosplat.refine.optimise import Budget
+from chronosplat.refine.solid.config import SOLID_BEST, SolidConfig
+from chronosplat.refine.solid.flow import Flow
+from chronosplat.refine.solid.follow import Follower, Track
+from chronosplat.refine.solid.frames import Frames
+from chronosplat.refine.solid.motion import Body
+from chronosplat.refine.solid.polish import Model, Polisher
+
+PROBED = 2  # steps of each kind; the faster one counts
+RETRIED = 1.3  # times the first frames' seconds a frame takes on average: limbs that swing, and frames that are tried again
+RENDERED = 12  # frames that are rendered in the time of a step with residuals
+SURFACED = 10  # such steps in the time of surfacing a larger body
+TRACKED = 0.5  # of the time at most for tracking
+SHORT = 0.5  # of the usual time, below which a budget is too short
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds at the tracked size: of tracking all frames that are left, of a step without and with residuals."""
+
+    track: float
+    joint: float
+    residual: float
+
+
+class Clock:
+    """The time that is left of a budget of seconds; None: there is none."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self.began = seconds, time.perf_counter()
+
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.began
+
+    def left(self, reserve: float = 0.0) -> float | None:
+        """Seconds until the end, less a reserve."""
+        return None if self.seconds is None else max(self.seconds - self.spent() - reserve, 1e-3)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done.
+
+    Attributes:
+        enlarged: the fitted images' size over the tracked one's, at least 1. counts: steps without and with residuals.
+        tracking, moving, explaining: seconds that remain for tracking, steps without and with residuals, if none are cut.
+        rest: seconds of all else.
+        share: the fraction of all this that the budget allows, at most 1.
+    """
+
+    enlarged: float
+    counts: tuple[int, int]
+    tracking: float
+    moving: float
+    explaining: float
+    rest: float
+    share: float = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.tracking + self.moving + self.explaining + self.rest
+
+    def notices(self, frames: Frames, whole: tuple[int, int], config: SolidConfig, budget: float | None) -> list[Notice]:
+        """The size, the estimate, and whether a budget of seconds is too short.
+
+        Args:
+            frames: of the size that is fitted. whole: width and height as they were given.
+        """
+        height, width = frames.alphas.shape[1:]
+        found = []
+        if max(whole) > max(width, height):
+            text = f"the body is fitted to images of {width}x{height}, reduced from {whole[0]}x{whole[1]}"
+            larger = budget is None and config.fit_size < SOLID_BEST.fit_size
+            found.append(info("solid-size", text, "{refine} takes larger ones" if larger else "", refine="best"))
+        seconds = self.seconds if budget is None else min(self.seconds, budget)
+        steps = max(1, round(self.share * sum(self.counts)))
+        size = sum(t.numel() * t.element_size() for t in (frames.images, frames.alphas, frames.masks, frames.given)) / 2**20
+        text = (
+            f"refining with {len(frames)} images of {width}x{height}: {steps} steps, about {seconds:.0f} s; the images take {size:.0f} MB"
+        )
+        found.append(info("estimate", text, "{refine} sets another length", refine="SECONDS"))
+        if budget is not None and self.share < SHORT:
+            text = f"{budget:g} s are too short for {len(frames)} images: about {100 * self.share:.0f} percent of the usual steps fit in"
+            found.append(warning("time-short", text, "give {refine} more seconds", refine=round(self.seconds) + 1))
+        return found
+
+    def track(self, follower: Follower, clock: Clock, events: Events) -> Track:
+        """Track, in at most about TRACKED of the time; frames that are not reached then keep the last pose on their side."""
+        left = clock.left()
+        if left is None:
+            return follower.run(events)
+        fits = min(1.0, TRACKED * left / max(self.tracking, 1e-6))
+        follower.rounds, follower.steps = (math.ceil(fits * count) for count in (follower.rounds, follower.steps))
+        track = follower.run(replace(events, cancel=Deadline(events.cancel, (1 + TRACKED) / 2 * left)))
+        if track.broken == "interrupted" and not events.cancel.requested:
+            track.broken = ""
+        return track
+
+    def joint(self, clock: Clock) -> Budget:
+        """The steps without residuals."""
+        left = clock.left(self.rest)
+        return Budget(self.counts[0], None if left is None else left * self.moving / max(self.moving + self.explaining, 1e-6))
+
+    def residuals(self, clock: Clock) -> Budget:
+        """The steps with residuals."""
+        return Budget(self.counts[1], clock.left(self.rest))
+
+
+class Deadline(Cancel):
+    """A cancellation that also comes when time is up."""
+
+    def __init__(self, inner: Cancel, seconds: float) -> None:
+        self.inner, self.ends = inner, time.perf_counter() + seconds
+        super().__init__()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the end is asked for, or due."""
+        return self.inner.requested or time.perf_counter() >= self.ends
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self.inner.requested = self.inner.requested or value
+
+
+def measure(follower: Follower, frames: Frames, body: Body, seed: int, flow: Flow | None, events: Events) -> Speeds:
+    """Measure speeds by tracking the frames next to the rest frame, which is not done again, and by steps that are not kept."""
+    count, track = len(frames), 0.0
+    if count > 1:
+        began = time.perf_counter()
+        follower.advance(events)
+        done = sum(error > 0 for error in follower.track.errors) or 1
+        track = RETRIED * (time.perf_counter() - began) * (count - 1 - done) / done
+    start = Model.of(body, follower.track.pose)
+    joint, residual = (_seconds_of_a_step(Polisher(start, frames, residuals, seed, flow)) for residuals in (False, True))
+    return Speeds(track, joint, residual)
+
+
+def make_plan(speeds: Speeds, config: SolidConfig, frames: int, enlarged: float, left: float | None) -> Plan:
+    """Plan a fit of so many frames; with ``left`` seconds, to images of half the size until most of the usual steps fit in.
+
+    Args:
+        enlarged: the largest images' size over the tracked one's, at least 1.
+    """
+    joint, residuals = counts = config.step_counts(frames)
+
+    def plan(enlarged: float) -> Plan:
+        step, others = speeds.residual * enlarged**2, frames / RENDERED + (SURFACED if enlarged > 1 else 0)
+        return Plan(enlarged, counts, speeds.track, joint * speeds.joint, residuals * step, others * step)
+
+    found = plan(enlarged)
+    if left is None:
+        return found
+    while found.enlarged > 1 and SHORT * found.seconds > left:
+        found = plan(max(1.0, found.enlarged / 2))
+    return replace(found, share=min(1.0, left / found.seconds))
+
+
+def _seconds_of_a_step(polisher: Polisher) -> float:
+    times = []
+    for _ in range(PROBED):
+        began = time.perf_counter()
+        polisher.step(0.0)
+        times.append(time.perf_counter() - began)
+    return min(times)
