@@ -37,19 +37,24 @@ def build_body(frames: Frames, rest: int, nodes: int, depth: Tensor | None = Non
     )
 
 
-def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> Body:
-    """Build the body of frames that are ``factor`` times as large, with the same nodes."""
+def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> tuple[Body, Tensor]:
+    """Build the body of frames that are ``factor`` times as large, with the same nodes.
+
+    Returns:
+        The body, and the former column of each of its columns [P].
+    """
     surface = _surface(frames, rest, depth)
     coarse = (body.pixels + 0.5) * factor
-    nearest = [torch.cdist(some + 0.5, coarse).argmin(1) for some in surface["pixels"].split(AT_ONCE)]
-    return Body(
+    nearest = torch.cat([torch.cdist(some + 0.5, coarse).argmin(1) for some in surface["pixels"].split(AT_ONCE)])
+    larger = Body(
         **surface,
         nodes=body.nodes * factor,
-        weights=body.weights[torch.cat(nearest)],
+        weights=body.weights[nearest],
         others=body.others,
         links=body.links,
         spacing=body.spacing * factor,
     )
+    return larger, nearest
 
 
 def _surface(frames: Frames, rest: int, depth: Tensor | None) -> dict[str, Tensor]:

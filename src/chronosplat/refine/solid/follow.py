@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,7 @@ class Follower:
         self.frames, self.body, self.rest, self.rounds, self.steps = frames, body, rest, rounds, steps
         still = torch.zeros(len(frames), *body.nodes.shape)
         self.track, self.reached, self.reach = Track(Pose(still, still.clone()), [0.0] * len(frames)), 0, max(rest, len(frames) - 1 - rest)
+        self.swinging = 0.0  # seconds that limbs took
         self.generator = torch.Generator().manual_seed(seed)
         self.visible = body.visible.nonzero()[:, 0]
         self.limbs, self.futile = find_limbs(body), 0
@@ -149,7 +151,11 @@ class Follower:
         described = describe(frames.images[index], frames.alphas[index])
         target = Colored(frames.plane(pixels.flip(1) + 0.5), described[pixels[:, 0], pixels[:, 1]])
         pose, cost = self._nearest(starts, target)
-        return self._swung(starts, pose, cost, target) if cost > POOR and self.limbs and self.futile < FUTILE else pose
+        if cost > POOR and self.limbs and self.futile < FUTILE:
+            began = time.perf_counter()
+            pose = self._swung(starts, pose, cost, target)
+            self.swinging += time.perf_counter() - began
+        return pose
 
     def _nearest(self, starts: list[Pose], target: Colored) -> tuple[Pose, float]:
         focal, rounds = self.frames.focal, self.rounds

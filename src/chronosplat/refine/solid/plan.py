@@ -16,7 +16,7 @@ from chronosplat.refine.solid.motion import Body
 from chronosplat.refine.solid.polish import Model, Polisher
 
 PROBED = 2  # steps of each kind; the faster one counts
-RETRIED = 1.3  # times the first frames' seconds a frame takes on average: limbs that swing, and frames that are tried again
+RETRIED = 1.3  # times the first frames' seconds without swings a frame takes on average: it may be tried again, and limbs may swing
 RENDERED = 12  # frames that are rendered in the time of a step with residuals
 SURFACED = 10  # such steps in the time of surfacing a larger body
 TRACKED = 0.5  # of the time at most for tracking
@@ -52,24 +52,33 @@ class Plan:
     """What is done.
 
     Attributes:
-        enlarged: the fitted images' size over the tracked one's, at least 1. counts: steps without and with residuals.
-        tracking, moving, explaining: seconds that remain for tracking, steps without and with residuals, if none are cut.
+        levels: sizes of the images that are fitted, over the tracked one: 1, and others about twice as large each.
+        counts: steps without residuals, then with residuals at each level.
+        tracking: seconds that remain for tracking, and parts: for these steps, if none are cut.
         rest: seconds of all else.
         share: the fraction of all this that the budget allows, at most 1.
     """
 
-    enlarged: float
-    counts: tuple[int, int]
+    levels: tuple[float, ...]
+    counts: tuple[int, ...]
     tracking: float
-    moving: float
-    explaining: float
+    parts: tuple[float, ...]
     rest: float
     share: float = 1.0
 
     @property
     def seconds(self) -> float:
         """In all."""
-        return self.tracking + self.moving + self.explaining + self.rest
+        return self.tracking + sum(self.parts) + self.rest
+
+    def at_level(self, level: int, frames: Frames, small: Frames) -> Frames:
+        """Frames of a level's size.
+
+        Args:
+            frames: the largest ones. small: the tracked ones.
+        """
+        size = max(small.alphas.shape[1:])
+        return frames.at_most(round(self.levels[level] * size)) if level else small
 
     def notices(self, frames: Frames, whole: tuple[int, int], config: SolidConfig, budget: float | None) -> list[Notice]:
         """The size, the estimate, and whether a budget of seconds is too short.
@@ -107,14 +116,10 @@ class Plan:
             track.broken = ""
         return track
 
-    def joint(self, clock: Clock) -> Budget:
-        """The steps without residuals."""
-        left = clock.left(self.rest)
-        return Budget(self.counts[0], None if left is None else left * self.moving / max(self.moving + self.explaining, 1e-6))
-
-    def residuals(self, clock: Clock) -> Budget:
-        """The steps with residuals."""
-        return Budget(self.counts[1], clock.left(self.rest))
+    def budget(self, part: int, clock: Clock) -> Budget:
+        """The length of a part: the steps without residuals are the first one, those at the levels follow."""
+        left, following = clock.left(self.rest), sum(self.parts[part:])
+        return Budget(self.counts[part], None if left is None else max(left * self.parts[part] / max(following, 1e-6), 1e-3))
 
 
 class Deadline(Cancel):
@@ -141,29 +146,35 @@ def measure(follower: Follower, frames: Frames, body: Body, seed: int, flow: Flo
         began = time.perf_counter()
         follower.advance(events)
         done = sum(error > 0 for error in follower.track.errors) or 1
-        track = RETRIED * (time.perf_counter() - began) * (count - 1 - done) / done
+        track = RETRIED * (time.perf_counter() - began - follower.swinging) * (count - 1 - done) / done
     start = Model.of(body, follower.track.pose)
     joint, residual = (_seconds_of_a_step(Polisher(start, frames, residuals, seed, flow)) for residuals in (False, True))
     return Speeds(track, joint, residual)
 
 
 def make_plan(speeds: Speeds, config: SolidConfig, frames: int, enlarged: float, left: float | None) -> Plan:
-    """Plan a fit of so many frames; with ``left`` seconds, to images of half the size until most of the usual steps fit in.
+    """Plan a fit of so many frames; with ``left`` seconds, without the largest images until most of the usual steps fit in.
 
     Args:
         enlarged: the largest images' size over the tracked one's, at least 1.
     """
-    joint, residuals = counts = config.step_counts(frames)
+    above = math.ceil(math.log2(enlarged) - 1e-6)
+    levels = [enlarged ** (i / max(above, 1)) for i in range(above + 1)]
+    joint, residuals = config.step_counts(frames)
 
-    def plan(enlarged: float) -> Plan:
-        step, others = speeds.residual * enlarged**2, frames / RENDERED + (SURFACED if enlarged > 1 else 0)
-        return Plan(enlarged, counts, speeds.track, joint * speeds.joint, residuals * step, others * step)
+    def plan(levels: list[float]) -> Plan:
+        steps = [-(-residuals // 2**i) for i in range(len(levels))]
+        costs = [speeds.residual * level**2 for level in levels]
+        rest = frames / RENDERED * costs[-1] + SURFACED * sum(costs[1:])
+        parts = joint * speeds.joint, *(count * cost for count, cost in zip(steps, costs, strict=True))
+        return Plan(tuple(levels), (joint, *steps), speeds.track, parts, rest)
 
-    found = plan(enlarged)
+    found = plan(levels)
     if left is None:
         return found
-    while found.enlarged > 1 and SHORT * found.seconds > left:
-        found = plan(max(1.0, found.enlarged / 2))
+    while len(levels) > 1 and SHORT * found.seconds > left:
+        levels = levels[:-1]
+        found = plan(levels)
     return replace(found, share=min(1.0, left / found.seconds))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chronosplat.events import Events
 from chronosplat.refine.optimise import Budget
+from chronosplat.refine.solid.body import enlarge
 from chronosplat.refine.solid.config import BATCH
 from chronosplat.refine.solid.descent import Descent
 from chronosplat.refine.solid.flow import Flow
@@ -104,6 +105,16 @@ class Model:
             rgb, _ = frames.render(means, scales, opacities, colors.clamp(0, 1))
             found.append(float((rgb[0].clamp(0, 1) - frames.given[i]).square().mean()))
         return found
+
+
+def enlarged(model: Model, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> Model:
+    """Carry a model over to frames that are ``factor`` times as large; see enlarge."""
+    body, nearest = enlarge(model.body, frames, rest, factor, depth)
+    pose = Pose(model.pose.shifts * factor, model.pose.turns)
+    static = {name: getattr(model, name)[nearest] for name in STATIC}
+    return Model(
+        body, pose, **static, tints=model.tints[:, nearest], offsets=factor * model.offsets[:, nearest], fades=model.fades[:, nearest]
+    )
 
 
 @dataclass

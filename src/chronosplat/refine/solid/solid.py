@@ -1,7 +1,7 @@
 """One camera's frames to one solid body that moves: no network, no other view.
 
 The rest frame's silhouette is inflated and surfaced (shell.py), tracked through the video by nodes inside it (bones.py, register.py,
-follow.py), and fitted to all frames (polish.py): its motion at the tracked size, then all of it at the size of the images.
+follow.py), and fitted to all frames (polish.py), from the tracked size to that of the images.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import torch
 from chronosplat.cameras import Similarity
 from chronosplat.captures import Views, fitted_size, normalizing_similarity
 from chronosplat.events import Events, Notice, info, warning
-from chronosplat.refine.solid.body import build_body, enlarge
+from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.config import SolidConfig
 from chronosplat.refine.solid.depth import load_depth_model
 from chronosplat.refine.solid.flow import has_flow, optical_flow
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
 from chronosplat.refine.solid.grids import erode
-from chronosplat.refine.solid.motion import Pose
 from chronosplat.refine.solid.plan import Clock, make_plan, measure
-from chronosplat.refine.solid.polish import OPACITY, Model, Polished, Polisher, polish
+from chronosplat.refine.solid.polish import OPACITY, Model, Polished, Polisher, enlarged, polish
 from chronosplat.refine.solid.rest import choose_rest
 from chronosplat.refine.solid.still import is_still
 from chronosplat.refine.strategy import Refined
@@ -108,27 +107,23 @@ def _fit(frames: Frames, whole: tuple[int, int], config: SolidConfig, clock: Clo
         small_flow = flow(small)
         speeds = measure(follower, small, body, config.seed, small_flow, events)
         plan = make_plan(speeds, config, len(frames), max(1.0, max(frames.alphas.shape[1:]) / config.track_size), clock.left())
-        frames = frames.at_most(round(plan.enlarged * config.track_size))
-        for notice in plan.notices(frames, whole, config, clock.seconds):
+        for notice in plan.notices(plan.at_level(-1, frames, small), whole, config, clock.seconds):
             events.notice(notice)
         track = plan.track(follower, clock, events)
-        model = Model.of(body, track.pose)
-        events.improved(as_scene(model, small))
-        done = Polished(model, 0, track.broken)
-        if not done.broken:
-            done = polish(Polisher(model, small, False, config.seed, small_flow), plan.joint(clock), events)
-            events.improved(as_scene(done.model, small))
-        moved = done.model
-        if frames.focal > small.focal:
-            factor = frames.focal / small.focal
-            body = enlarge(body, frames, rest, factor, depth)
-            moved = Model.of(body, Pose(moved.pose.shifts * factor, moved.pose.turns))
-        if done.broken:
-            return Fitted(frames, rest, Polished(moved, done.steps, done.broken))
-        large_flow = flow(frames) if frames.focal > small.focal else small_flow
-        last = polish(Polisher(moved, frames, True, config.seed, large_flow), plan.residuals(clock), events)
-        events.improved(as_scene(last.model, frames))
-    return Fitted(frames, rest, Polished(last.model, done.steps + last.steps, last.broken))
+        done, at = Polished(Model.of(body, track.pose), 0, track.broken), small
+        events.improved(as_scene(done.model, small))
+        for part in range(len(plan.counts)):
+            if done.broken:
+                break
+            level, before = max(part - 1, 0), at
+            if level:
+                at = plan.at_level(level, frames, small)
+                done.model = enlarged(done.model, at, rest, at.focal / before.focal, depth)
+            polisher = Polisher(done.model, at, part > 0, config.seed, flow(at) if level else small_flow)
+            more = polish(polisher, plan.budget(part, clock), events)
+            done = Polished(more.model, done.steps + more.steps, more.broken)
+            events.improved(as_scene(done.model, at))
+    return Fitted(at, rest, done)
 
 
 def _notices(fitted: Fitted, psnrs: list[float], given: int) -> list[Notice]:
