@@ -101,7 +101,7 @@ class Plan:
         found.append(info("estimate", text, "{refine} sets another length", refine="SECONDS"))
         if budget is not None and self.share < SHORT:
             text = f"{budget:g} s are too short for {len(frames)} images: about {100 * self.share:.0f} percent of the usual steps fit in"
-            found.append(warning("time-short", text, "give {refine} more seconds", refine=round(self.seconds) + 1))
+            found.append(warning("time-short", text, "give {refine}", refine=round(self.seconds) + 1))
         return found
 
     def track(self, follower: Follower, clock: Clock, events: Events) -> Track:
