@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from importlib import import_module
 
@@ -11,11 +12,11 @@ import torch
 from chronosplat.captures import Views
 from chronosplat.events import Events, Notice
 from chronosplat.refine import fit, needs_prediction
-from chronosplat.refine.solid.config import SolidConfig
+from chronosplat.refine.solid.config import SOLID_BEST, SolidConfig
 from chronosplat.refine.strategies.solid import why_not
 from chronosplat.scenes import DeformableGaussians
 from chronosplat.shapes import InputError
-from tests.refine.kit import few, moving, psnr_of, video, video_views, views, views_of
+from tests.refine.kit import codes, few, moving, psnr_of, said, video, video_views, views, views_of
 
 SHORT = few(10, solid=SolidConfig(rounds=2, steps=2, joint=2, residuals=2))
 
@@ -69,13 +70,35 @@ def test_views_of_several_sides_are_refused() -> None:
 def test_corrections_are_said_to_be_unused() -> None:
     notices: list[Notice] = []
     fit(front(), replace(SHORT, cameras=True, exposure=True), Events(notice=notices.append))
-    said = [str(notice) for notice in notices if notice.level == "warning"]
-    assert "camera poses are not corrected: strategy solid takes one static camera as it is; leave out refine_cameras" in said
-    assert "exposures are not corrected: strategy solid takes one static camera as it is; leave out refine_exposure" in said
+    warned = [str(notice) for notice in notices if notice.level == "warning"]
+    assert "camera poses are not corrected: strategy solid takes one static camera as it is; leave out refine_cameras" in warned
+    assert "exposures are not corrected: strategy solid takes one static camera as it is; leave out refine_exposure" in warned
+
+
+def test_a_cancellation_is_told_with_the_steps_until_then() -> None:
+    events = Events(progress=lambda stage, done, total, note="": events.cancel.request() if stage == "refine" and done else None)
+    done = fit(front(), SHORT, events)
+    assert (done.facts["stopped"], done.facts["kept"]) == ("interrupted", False)
+    assert done.facts["steps"] == 21  # progress is reported every 20 steps
+    assert said(done, "stopped-early") == "refinement stopped early (interrupted); the best state so far is kept"
+    assert all(bool(t.isfinite().all()) for t in done.scene.tensors().values())
+
+
+def test_seconds_bound_the_work() -> None:
+    notices: list[Notice] = []
+    long = SolidConfig(rounds=4, steps=4, joint=4000, residuals=4000)
+    began = time.perf_counter()
+    done = fit(front(), replace(SHORT, steps=None, seconds=2.0, solid=long), Events(notice=notices.append))
+    assert time.perf_counter() - began < 6  # of minutes; a busy machine is slow
+    assert done.facts["stopped"] == ""
+    assert 1 < done.facts["steps"] < sum(long.step_counts(6))
+    assert "time-short" in [notice.code for notice in notices]
 
 
 def test_larger_images_are_reduced_and_it_is_said() -> None:
     given, notices = front(), list[Notice]()
     fit(given, replace(SHORT, solid=replace(SHORT.solid, fit_size=16)), Events(notice=notices.append))
-    (said,) = [str(notice) for notice in notices if notice.code == "solid-size"]
-    assert said.startswith("the body is fitted to images of 16x16, reduced from 32x32")
+    (size,) = [str(notice) for notice in notices if notice.code == "solid-size"]
+    assert size == "the body is fitted to images of 16x16, reduced from 32x32; refine=best takes larger ones"
+    largest = few(10, solid=replace(SHORT.solid, fit_size=SOLID_BEST.fit_size))
+    assert "solid-size" not in codes(fit(front(), largest))

@@ -21,7 +21,8 @@ class SolidConfig:
         track_size: largest side in pixels of the frames that are tracked.
         fit_size: largest side in pixels of the frames that are fitted.
         joint: how often each frame is seen when all are fitted together, and
-        residuals: when residuals take part; 0 fits the motion of nodes only. Short videos get MIN_STEPS each.
+        residuals: when residuals take part at the tracked size, half as often at each larger one; 0 fits the motion of nodes only.
+            Short videos get MIN_STEPS each.
         depth_model: name of a monocular depth model for the profile of the body, see load_depth_model; "": by inflation alone.
         seed: of everything random.
     """
@@ -51,4 +52,4 @@ class SolidConfig:
 
 
 SOLID_FAST = SolidConfig(steps=15, joint=16, residuals=16)
-SOLID_BEST = SolidConfig()
+SOLID_BEST = SolidConfig(fit_size=512)
