@@ -109,7 +109,8 @@ def check_memory(count: int, size: tuple[int, int]) -> None:
     room, need = KEEP_FREE * available_memory("cpu"), size[0] * size[1] * (count * BYTES_PER_PIXEL + WORKING_BYTES)
     if need > room:
         largest = int(max(size) * math.sqrt(room / need)) // MULTIPLE * MULTIPLE
-        problem = f"size: {count} images of {size[0]}x{size[1]} take about {need / 2**30:.1f} GiB to work with, {room / 2**30:.1f} GiB are free"
+        needed, free = (f"{n / 2**30:.1f} GiB" for n in (need, room))
+        problem = f"size: {count} images of {size[0]}x{size[1]} take about {needed} to work with, {free} are free"
         raise InputError(problem, "{size} fits" if largest >= MULTIPLE else "take fewer: {max_frames}", size=largest, max_frames=...)
 
 
