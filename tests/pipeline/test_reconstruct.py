@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,18 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import Views, save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
-from chronosplat.refine import FAST, refinement
+from chronosplat.refine import FAST, config, refinement
 from chronosplat.refine.solid.config import SolidConfig
 from tests.refine.kit import moving, same, video, views, views_of
 
+MODULE = import_module("chronosplat.pipeline.reconstruct")
 SHORT = replace(FAST, steps=12, solid=SolidConfig(rounds=2, steps=2, joint=2, residuals=2))
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """``fast`` takes a dozen steps."""
-    monkeypatch.setattr("chronosplat.refine.config.FAST", SHORT)
+    monkeypatch.setattr(config, "FAST", SHORT)
 
 
 def few_views() -> Views:
@@ -38,10 +41,10 @@ def one_camera() -> Views:
 
 
 @pytest.mark.parametrize("make", [few_views, one_camera, views], ids=["prediction", "one camera", "several sides"])
-def test_it_returns_what_the_command_line_writes(make: object, tmp_path: Path) -> None:
-    assert callable(make)
+def test_it_returns_what_the_command_line_writes(make: Callable[[], Views], tmp_path: Path) -> None:
     save_transforms(make(), tmp_path / "capture", "train")
-    assert main(["reconstruct", str(tmp_path / "capture"), "-o", str(tmp_path / "out"), "--seed", "3", "--device", "cpu"]) == 0
+    quick = ["--seed", "3", "--device", "cpu", "--preview-frames", "2", "--preview-size", "32"]
+    assert main(["reconstruct", str(tmp_path / "capture"), "-o", str(tmp_path / "out"), *quick]) == 0
     made = cs.reconstruct(cs.load_capture(tmp_path / "capture"), seed=3)
     written = cs.load_scene(tmp_path / "out" / "scene.safetensors")
     assert made.kind == written.kind
@@ -51,7 +54,7 @@ def test_it_returns_what_the_command_line_writes(make: object, tmp_path: Path) -
 def test_a_model_is_loaded_only_where_a_prediction_is_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     loaded: list[str] = []
     load = cs.load_model
-    monkeypatch.setattr("chronosplat.pipeline.reconstruct.load_model", lambda name, *more: loaded.append(name) or load(name, *more))
+    monkeypatch.setattr(MODULE, "load_model", lambda name, *more: loaded.append(name) or load(name, *more))
     caplog.set_level(logging.INFO, "chronosplat")
     assert isinstance(cs.reconstruct(one_camera()), cs.DeformableGaussians)
     assert loaded == []
