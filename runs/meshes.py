@@ -22,7 +22,7 @@ from chronosplat.refine import BEST, fit
 from chronosplat.render import render
 from chronosplat.scenes import Scene
 
-CAMERAS, TIMES, SIZE = 16, 6, 160  # of the capture
+CAMERAS, TIMES, SIZE = 16, 6, 256  # of the capture
 SHARES, ROWS = (0.0, 0.6), slice(70, 310)  # of the scene's time, and of the image
 GREY = 0.7
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("assets", type=Path)
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    scene, camera, rows = fox(arguments.assets), orbit([35.0], 15.0, 320, fovy=31.0), []
+    scene, camera, rows = fox(arguments.assets), orbit([35.0], 15.0, 320, fovy=35.0), []
     first, last = scene.seconds or (0.0, 0.0)
     for share in SHARES:
         still = scene.at(first + share * (last - first)).with_world(Similarity())

@@ -17,7 +17,7 @@ from pathlib import Path
 from chronosplat.assets import GltfModel
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import MeshStudio
-from chronosplat.refine import FAST, fit
+from chronosplat.refine import BEST, fit
 from chronosplat.viewer import write_page
 
 ROOT = Path(__file__).parents[1]
@@ -25,9 +25,9 @@ WIDTH, HEIGHT, SIZE, SHARE = 1280, 760, 256, 0.4  # of the screen, of the captur
 
 
 def write_fox(assets: Path, page: Path) -> float:
-    """Reconstruct a capture by eight cameras as ``chronosplat reconstruct fox/`` does, and write its page; returns the seconds to show."""
-    split = SETUPS["dense8"].split(MeshStudio(GltfModel(assets / "q_animals_fox.glb", "AnimalArmature|Gallop"), "fox", SIZE))
-    views, scene = split.inputs, fit(split.inputs, FAST).scene
+    """Reconstruct a capture by eight cameras by ``--quality high``, and write its page; returns the seconds to show."""
+    split = SETUPS["dense8"].split(MeshStudio(GltfModel(assets / "q_animals_fox.glb", "AnimalArmature|Gallop_Jump"), "fox", SIZE))
+    views, scene = split.inputs, fit(split.inputs, BEST).scene
     write_page(scene, page, views.cameras, views.times, views.pixels, title="Fox")
     first, last = scene.seconds or (0.0, 0.0)
     return first + SHARE * (last - first)
@@ -39,9 +39,9 @@ def screenshot(page: Path, seconds: float, output: Path) -> None:
     actions = [
         {"action": "open", "url": page.resolve().as_uri(), "width": WIDTH, "height": HEIGHT},
         {"action": "ready"},
-        {"action": "drag", "from": [640, 500], "to": [520, 540]},
-        {"action": "wheel", "at": [640, 400], "delta": -300},
+        {"action": "drag", "from": [640, 500], "to": [760, 540]},
         {"action": "click", "selector": "[data-panel=cameras]"},
+        {"action": "click", "selector": "#frusta"},
         {"action": "evaluate", "code": f"viewer.player.pause(), viewer.player.seek({seconds})"},
         {"action": "evaluate", "code": "viewer.settled()"},
         {"action": "screenshot", "path": str(output.resolve())},

@@ -71,6 +71,15 @@ def test_links_of_the_readme_point_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_figures_of_the_readme_are_those_of_the_results() -> None:
+    results = (ROOT / "docs/results.md").read_text().partition("### Validation with bodies")[2]
+    rows = {"one canonical view per": "alternating", "one random view per": "random", "a video and the": "video"}
+    for row, setup in rows.items():
+        shown = re.findall(rf"^\| {row}.*$", README, re.M)[0].replace("*", "").split("|")[3:-1]
+        measured = re.findall(rf"^\| {setup} \|.*$", results, re.M)[0].split("|")
+        assert [float(x) for x in shown] == [float(measured[column]) for column in (2, 4, 6)], row
+
+
 def test_examples_are_numbered() -> None:
     assert len(EXAMPLES) >= 5
     assert [path.name.split("_")[0] for path in EXAMPLES] == [f"{i:02d}" for i in range(1, len(EXAMPLES) + 1)]

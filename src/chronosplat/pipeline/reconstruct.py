@@ -21,7 +21,7 @@ log = logging.getLogger("chronosplat")
 
 def reconstruct(
     views: Views,
-    how: str = "fast",
+    how: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
     strategy: str = "auto",
@@ -37,7 +37,7 @@ def reconstruct(
 
     Args:
         views: from :func:`~chronosplat.captures.load_capture`, at their full size.
-        how: off (the prediction), fast, best, or a number of seconds as text; or give
+        how: off (the prediction), fast, best, or a number of seconds as text; by default the model's own, fast for 4d-lrm. Or give
         steps or seconds: the whole budget of the refinement.
         strategy: auto, or one of ``chronosplat.refine.STRATEGIES``.
         seed: with steps, fast and best the result depends on nothing else.
@@ -51,7 +51,7 @@ def reconstruct(
         InputError: no view shows an object, an unknown model, or one that takes a video.
         UnavailableError: weights neither cached nor downloadable.
     """
-    config = refinement(how, steps, seconds)
+    config = refinement(how or find_model(model).inputs.refine, steps, seconds)
     if config is not None:
         config = replace(config, strategy=strategy, seed=seed)
     seen = check_silhouettes(views)
