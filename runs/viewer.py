@@ -39,7 +39,8 @@ def screenshot(page: Path, seconds: float, output: Path) -> None:
     actions = [
         {"action": "open", "url": page.resolve().as_uri(), "width": WIDTH, "height": HEIGHT},
         {"action": "ready"},
-        {"action": "drag", "from": [640, 500], "to": [760, 540]},
+        {"action": "drag", "from": [640, 500], "to": [585, 510]},
+        {"action": "wheel", "at": [640, 400], "delta": -160},
         {"action": "click", "selector": "[data-panel=cameras]"},
         {"action": "click", "selector": "#frusta"},
         {"action": "evaluate", "code": f"viewer.player.pause(), viewer.player.seek({seconds})"},
