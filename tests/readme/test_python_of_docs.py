@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -85,6 +86,18 @@ def test_the_python_of_a_page_runs(page: Path, world: Path, monkeypatch: pytest.
         assert "torch.Size" in capsys.readouterr().out
         assert (world / "scene.safetensors").is_file()
         assert (world / "frames" / "frame_0000.ply").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_of_a_page_are_there(page: Path) -> None:
+    """Names such as ``chronosplat.scenes.to_linear_motion``, as a program reaches them: functions outrank rooms of their name."""
+    for name in set(re.findall(r"\b(?:chronosplat|cs)((?:\.[A-Za-z_]\w*)+)\b(?!/)", page.read_text())):
+        if name == ".json" or re.search(rf"(?:from|import) \w+{re.escape(name)}\b", page.read_text()):
+            continue  # a file, or a module that is imported
+        found: Any = cs
+        for part in name[1:].split("."):
+            assert hasattr(found, part), f"{page.name}: cs{name}"
+            found = getattr(found, part)
 
 
 def test_blocks_are_found_and_changes_are_needed() -> None:
