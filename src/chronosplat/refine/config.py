@@ -113,7 +113,7 @@ class DeformConfig:
     final_density: float = 1.25
     max_gaussians: int = 60_000
     rests: int = 4
-    lead: float = 1.0
+    lead: float = 2.0
     min_directions: int = 3
     min_views: int = 12
     register: bool = False
