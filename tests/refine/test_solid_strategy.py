@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Events, Notice
+from chronosplat.events import Cancel, Deadline, Events, Notice
 from chronosplat.refine import fit, needs_prediction
 from chronosplat.refine.solid.config import SOLID_BEST, SolidConfig
 from chronosplat.refine.strategies.solid import why_not
@@ -102,3 +102,16 @@ def test_larger_images_are_reduced_and_it_is_said() -> None:
     assert size == "the body is fitted to images of 16x16, reduced from 32x32; refine=best takes larger ones"
     largest = few(10, solid=replace(SHORT.solid, fit_size=SOLID_BEST.fit_size))
     assert "solid-size" not in codes(fit(front(), largest))
+
+
+def test_a_deadline_ends_by_time_and_by_request() -> None:
+    inner = Cancel()
+    late = Deadline(inner, 0.05)
+    assert not late.requested
+    time.sleep(0.06)
+    assert late.requested
+    assert not inner.requested
+    asked = Deadline(inner, 60.0)
+    asked.request()
+    assert inner.requested
+    assert asked.requested

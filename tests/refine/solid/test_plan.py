@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from chronosplat.events import Cancel, Events, Notice
+from chronosplat.events import Events, Notice
 from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.config import SolidConfig
-from chronosplat.refine.solid.plan import SHORT, Clock, Deadline, Speeds, make_plan
+from chronosplat.refine.solid.plan import SHORT, Clock, Speeds, make_plan
 from chronosplat.refine.solid.solid import solid_body
 from chronosplat.scenes import Scene
 from tests.refine.solid.kit import sliding_bar
@@ -93,16 +93,3 @@ def test_a_scene_is_shown_at_once_and_after_every_part() -> None:
     for name, tensor in refined.scene.tensors().items():
         torch.testing.assert_close(tensor, last[name])
     assert scenes[0].world == refined.scene.world
-
-
-def test_a_deadline_ends_by_time_and_by_request() -> None:
-    inner = Cancel()
-    late = Deadline(inner, 0.05)
-    assert not late.requested
-    time.sleep(0.06)
-    assert late.requested
-    assert not inner.requested
-    asked = Deadline(inner, 60.0)
-    asked.request()
-    assert inner.requested
-    assert asked.requested

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from chronosplat.events import Cancel, Events, Notice, info, warning
+from chronosplat.events import Deadline, Events, Notice, info, warning
 from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.config import SOLID_BEST, SolidConfig
 from chronosplat.refine.solid.flow import Flow
@@ -120,23 +120,6 @@ class Plan:
         """The length of a part: the steps without residuals are the first one, those at the levels follow."""
         left, following = clock.left(self.rest), sum(self.parts[part:])
         return Budget(self.counts[part], None if left is None else max(left * self.parts[part] / max(following, 1e-6), 1e-3))
-
-
-class Deadline(Cancel):
-    """A cancellation that also comes when time is up."""
-
-    def __init__(self, inner: Cancel, seconds: float) -> None:
-        self.inner, self.ends = inner, time.perf_counter() + seconds
-        super().__init__()
-
-    @property
-    def requested(self) -> bool:
-        """Whether the end is asked for, or due."""
-        return self.inner.requested or time.perf_counter() >= self.ends
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        self.inner.requested = self.inner.requested or value
 
 
 def measure(follower: Follower, frames: Frames, body: Body, seed: int, flow: Flow | None, events: Events) -> Speeds:
