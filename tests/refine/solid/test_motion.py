@@ -75,10 +75,7 @@ def test_a_larger_body_has_the_same_motion() -> None:
     frames = read_frames(sliding_bar(1))
     small = frames.resized(24, 24)
     coarse = build_body(small, 0, 10)
-    fine, near, weights = enlarge(coarse, frames, 0, 2.0)
-    torch.testing.assert_close(weights.sum(1), torch.ones(len(near)))
-    gaps = ((coarse.pixels[near] + 0.5) * 2 - fine.pixels[:, None] - 0.5).norm(dim=-1)
-    assert bool((gaps.diff(dim=1) >= 0).all())
+    fine, _ = enlarge(coarse, frames, 0, 2.0)
     assert len(fine.pixels) > 3 * len(coarse.pixels)
     pose = random_pose(coarse, 1)
     moved = [deform(coarse, pose)[0] * 2, deform(fine, Pose(pose.shifts * 2, pose.turns))[0]]

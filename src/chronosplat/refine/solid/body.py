@@ -12,7 +12,6 @@ from chronosplat.refine.solid.motion import Body
 from chronosplat.refine.solid.profile import middle_plane
 from chronosplat.refine.solid.shell import build_shell
 
-BLENDED = 4  # columns that one of a larger body is between
 AT_ONCE = 2048  # pixels whose distances to the coarse ones are computed at once
 THIN = 2.5  # pixels of half thickness, below which the camera sees the back, too
 
@@ -38,19 +37,15 @@ def build_body(frames: Frames, rest: int, nodes: int, depth: Tensor | None = Non
     )
 
 
-def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> tuple[Body, Tensor, Tensor]:
+def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> tuple[Body, Tensor]:
     """Build the body of frames that are ``factor`` times as large, with the same nodes.
 
     Returns:
-        The body, and for each of its P columns the nearest former ones [P, J], nearest first, and their weights [P, J], which sum to one.
+        The body, and the former column of each of its columns [P].
     """
     surface = _surface(frames, rest, depth)
     coarse = (body.pixels + 0.5) * factor
-    count = min(BLENDED, len(coarse))
-    found = [torch.cdist(some + 0.5, coarse).topk(count, largest=False) for some in surface["pixels"].split(AT_ONCE)]
-    near = torch.cat([part.indices for part in found])
-    weights = torch.exp(-2 * (torch.cat([part.values for part in found]) / factor).square()).clamp_min(1e-6)
-    nearest = near[:, 0]
+    nearest = torch.cat([torch.cdist(some + 0.5, coarse).argmin(1) for some in surface["pixels"].split(AT_ONCE)])
     larger = Body(
         **surface,
         nodes=body.nodes * factor,
@@ -59,7 +54,7 @@ def enlarge(body: Body, frames: Frames, rest: int, factor: float, depth: Tensor 
         links=body.links,
         spacing=body.spacing * factor,
     )
-    return larger, near, weights / weights.sum(1, keepdim=True)
+    return larger, nearest
 
 
 def _surface(frames: Frames, rest: int, depth: Tensor | None) -> dict[str, Tensor]:

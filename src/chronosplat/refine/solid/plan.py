@@ -15,8 +15,8 @@ from chronosplat.refine.solid.frames import Frames
 from chronosplat.refine.solid.motion import Body
 from chronosplat.refine.solid.polish import Model, Polisher
 
-PROBED = 4  # steps of each kind; the faster one counts
-RETRIED = 1.7  # times the first frames' seconds without swings a frame takes on average: it may be tried again, and limbs may swing
+PROBED = 2  # steps of each kind; the faster one counts
+RETRIED = 1.3  # times the first frames' seconds without swings a frame takes on average: it may be tried again, and limbs may swing
 RENDERED = 12  # frames that are rendered in the time of a step with residuals
 SURFACED = 10  # such steps in the time of surfacing a larger body
 TRACKED = 0.5  # of the time at most for tracking
@@ -124,14 +124,14 @@ class Plan:
 
 def measure(follower: Follower, frames: Frames, body: Body, seed: int, flow: Flow | None, events: Events) -> Speeds:
     """Measure speeds by tracking the frames next to the rest frame, which is not done again, and by steps that are not kept."""
-    start = Model.of(body, follower.track.pose)
-    joint, residual = (_seconds_of_a_step(Polisher(start, frames, residuals, seed, flow)) for residuals in (False, True))
     count, track = len(frames), 0.0
-    if count > 1:  # after the steps: the first calls of all are slow
+    if count > 1:
         began = time.perf_counter()
         follower.advance(events)
         done = sum(error > 0 for error in follower.track.errors) or 1
         track = RETRIED * (time.perf_counter() - began - follower.swinging) * (count - 1 - done) / done
+    start = Model.of(body, follower.track.pose)
+    joint, residual = (_seconds_of_a_step(Polisher(start, frames, residuals, seed, flow)) for residuals in (False, True))
     return Speeds(track, joint, residual)
 
 

@@ -109,17 +109,12 @@ class Model:
 
 def enlarged(model: Model, frames: Frames, rest: int, factor: float, depth: Tensor | None = None) -> Model:
     """Carry a model over to frames that are ``factor`` times as large; see enlarge."""
-    body, near, weights = enlarge(model.body, frames, rest, factor, depth)
-
-    def blended(values: Tensor, dim: int) -> Tensor:
-        shape = [1, -1, 1] if dim else [-1, *[1] * (values.ndim - 1)]
-        parts = (values.index_select(dim, k) * w.view(shape[: values.ndim]) for k, w in zip(near.T, weights.T, strict=True))
-        return sum(parts, torch.zeros(()))
-
+    body, nearest = enlarge(model.body, frames, rest, factor, depth)
     pose = Pose(model.pose.shifts * factor, model.pose.turns)
-    static = {name: blended(getattr(model, name), 0) for name in STATIC}
-    tints, offsets, fades = (blended(values, 1) for values in (model.tints, factor * model.offsets, model.fades))
-    return Model(body, pose, **static, tints=tints, offsets=offsets, fades=fades)
+    static = {name: getattr(model, name)[nearest] for name in STATIC}
+    return Model(
+        body, pose, **static, tints=model.tints[:, nearest], offsets=factor * model.offsets[:, nearest], fades=model.fades[:, nearest]
+    )
 
 
 @dataclass
