@@ -12,7 +12,8 @@ from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.body import build_body
 from chronosplat.refine.solid.follow import Follower
 from chronosplat.refine.solid.frames import Frames, read_frames
-from chronosplat.refine.solid.polish import Model, Polisher, neighbours, polish, residual_cost, separated
+from chronosplat.refine.solid.motion import Pose
+from chronosplat.refine.solid.polish import Model, Polisher, enlarged, neighbours, polish, residual_cost, separated
 from tests.refine.solid.kit import bar, spoil_losses, video
 
 
@@ -89,6 +90,20 @@ def test_what_residuals_cost() -> None:
     together = start.with_tensors(start.tensors() | {"offsets": torch.ones_like(start.offsets)})
     torn = start.with_tensors(start.tensors() | {"offsets": start.offsets + (torch.arange(len(start.fades[0])) % 2)[:, None]})
     assert float(residual_cost(together, [0, 1], pairs)) < float(residual_cost(torn, [0, 1], pairs))
+
+
+def test_residuals_are_carried_to_a_larger_model() -> None:
+    """Those of length in the new pixels."""
+    frames = read_frames(video([bar(20 + 2 * i, 24, 0.4, 22, 9) for i in range(2)]))
+    small = frames.resized(24, 24)
+    body = build_body(small, 0, 12)
+    start = Model.of(body, Pose(*(torch.zeros(2, *body.nodes.shape) for _ in range(2))))
+    ramp = 0.1 * body.pixels[:, 0].float()
+    start = start.with_tensors(start.tensors() | {"offsets": ramp[None, :, None].expand(2, -1, 2), "fades": 0.7 * start.fades})
+    large = enlarged(start, frames, 0, 2.0)
+    torch.testing.assert_close(large.fades, torch.full((2, len(large.body.pixels)), 0.7))
+    wanted = 2 * 0.1 * ((large.body.pixels[:, 0] + 0.5) / 2 - 0.5)
+    assert float((large.offsets[0, :, 0] - wanted).abs().median()) < 0.06  # half of a small pixel's step
 
 
 def test_neighbours_are_next_to_each_other() -> None:
