@@ -254,7 +254,7 @@ def test_few_steps_within_the_seconds_are_warned_of() -> None:
     done = in_seconds(0.3, KnownStart("one", 20.0))
     assert 0 < done.facts["final_steps"] < 8
     text = f"0.3 s were enough for {done.facts['final_steps']} steps of the final run: the result is coarse; refine=SECONDS takes longer"
-    assert said(done, "short-refinement") == text
+    assert said(done, "time-short") == text
 
 
 def test_a_final_run_that_is_shorter_than_the_search_must_be_better() -> None:

@@ -30,20 +30,28 @@ def estimate(problem: Problem, start: Start, searching: int, final: int) -> Noti
     crowded, whole = (_seconds_of_a_step(stepper, every, share) for share in (0.0, 0.99))
     mean = sum(part * seconds for part, seconds in zip(PARTS, (small, crowded, whole), strict=True))
     seconds = start.preparation * small + searching * (small + crowded) / 2 + final * mean
-    most = peak_memory() / 2**30  # these steps are as large as any
+    return estimated(len(every), problem.training.size, searching + final, seconds)
+
+
+def estimated(images: int, size: tuple[int, int], steps: int, seconds: float) -> Notice:
+    """Say an estimate, and the memory of the largest steps, which have been tried.
+
+    Args:
+        size: height and width of the images.
+    """
+    most = peak_memory() / 2**30
     memory = f" and {most:.1f} GiB of memory" if most else ""
-    text = f"{_images(problem)}: {searching + final} steps, about {seconds:.0f} s{memory}"
+    text = f"{_begun(images, size)}: {steps} steps, about {seconds:.0f} s{memory}"
     return info("estimate", text, "{refine} sets another length", refine="SECONDS")
 
 
 def budgeted(problem: Problem, seconds: float) -> Notice:
     """Say the seconds that the user has set."""
-    return info("estimate", f"{_images(problem)}: {seconds:g} s")
+    return info("estimate", f"{_begun(len(problem.training), problem.training.size)}: {seconds:g} s")
 
 
-def _images(problem: Problem) -> str:
-    height, width = problem.training.size
-    return f"refining with {len(problem.training)} images of {width}x{height}"
+def _begun(images: int, size: tuple[int, int]) -> str:
+    return f"refining with {images} images of {size[1]}x{size[0]}"
 
 
 def _seconds_of_a_step(stepper: Stepper, train: list[int], share: float) -> float:

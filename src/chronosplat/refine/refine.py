@@ -7,6 +7,7 @@ move freely; where they show one, the prediction's geometry moves in small steps
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
 import torch
@@ -154,6 +155,7 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
         raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, solid, deform or free")
     if config.strategy == "solid" or solid.suits(views, config):
         return _fit_solid(views, config, events)
+    began = time.perf_counter()
     points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
     problem = Problem(points, views, training_views(points, views), config, events)
     body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))
@@ -163,7 +165,7 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
     with events.cancel.watched():
         events.notice(info("strategy", f"refinement strategy {names}, from the silhouettes"))
         _say_unused(config, rivals, events)
-        return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False)
+        return compete(problem, [hulls if strategy is FREE else strategy for strategy in rivals], predicted=False, began=began)
 
 
 def _fit_solid(views: Views, config: RefineConfig, events: Events) -> Refined:

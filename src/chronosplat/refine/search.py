@@ -183,16 +183,17 @@ def rounded(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None
 
 
-def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = True) -> Refined:
+def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = True, began: float | None = None) -> Refined:
     """Optimise from the start of these strategies that is the best on held-out views.
 
     Args:
         predicted: whether the problem's scene is a prediction, which is kept where nothing is gained.
+        began: when the work began, by ``time.perf_counter``; None: now.
 
     Raises:
         InputError: the silhouettes do not intersect.
     """
-    began, config, views = time.perf_counter(), problem.config, problem.views
+    began, config, views = time.perf_counter() if began is None else began, problem.config, problem.views
     starts = [start for strategy in strategies if strategy.starts for start in strategy.starts(problem)]
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
@@ -219,7 +220,7 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     refined = finished(problem, done, facts, "was too short to gain anything", compare=compare)
     if config.seconds is not None and done.facts["final_steps"] < FEW_STEPS and not done.broken:
         text = f"{config.seconds:g} s were enough for {done.facts['final_steps']} steps of the final run: the result is coarse"
-        refined.notices.append(warning("short-refinement", text, "{refine} takes longer", refine="SECONDS"))
+        refined.notices.append(warning("time-short", text, "{refine} takes longer", refine="SECONDS"))
     tried = done.facts.get("tried", {})
     if len(tried) > 1:
         leads = {start.strategy: f" + {start.lead:g}" for start in starts if start.lead}

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from chronosplat.events import Deadline, Events, Notice, info, warning
+from chronosplat.refine.estimate import estimated
 from chronosplat.refine.optimise import Budget
 from chronosplat.refine.solid.config import SOLID_BEST, SolidConfig
 from chronosplat.refine.solid.flow import Flow
@@ -94,11 +95,7 @@ class Plan:
             found.append(info("solid-size", text, "{refine} takes larger ones" if larger else "", refine="best"))
         seconds = self.seconds if budget is None else min(self.seconds, budget)
         steps = max(1, round(self.share * sum(self.counts)))
-        size = sum(t.numel() * t.element_size() for t in (frames.images, frames.alphas, frames.masks, frames.given)) / 2**20
-        text = (
-            f"refining with {len(frames)} images of {width}x{height}: {steps} steps, about {seconds:.0f} s; the images take {size:.0f} MB"
-        )
-        found.append(info("estimate", text, "{refine} sets another length", refine="SECONDS"))
+        found.append(estimated(len(frames), (height, width), steps, seconds))
         if budget is not None and self.share < SHORT:
             text = f"{budget:g} s are too short for {len(frames)} images: about {100 * self.share:.0f} percent of the usual steps fit in"
             found.append(warning("time-short", text, "give {refine}", refine=round(self.seconds) + 1))
