@@ -55,6 +55,14 @@ def well_seen(cameras: Cameras, times: Tensor) -> bool:
     return float(sides_seen(cameras, times)[1].double().median()) >= 2
 
 
+def camera_numbers(cameras: Cameras) -> Tensor:
+    """The number of each view's camera [F], in order of first appearance: views of the same pose and intrinsics are one camera's."""
+    poses = torch.cat([cameras.viewmats.flatten(1).cpu(), cameras.Ks.flatten(1).to(cameras.viewmats).cpu()], 1)
+    _, which = torch.unique(poses, dim=0, return_inverse=True)
+    order: dict[int, int] = {}
+    return torch.tensor([order.setdefault(number, len(order)) for number in which.tolist()])
+
+
 def keeps_its_size(cameras: Cameras, pixels: Tensor) -> bool:
     """Whether the object covers about the same area in all images [F, H, W, 4] uint8 of every camera that takes at least three.
 
