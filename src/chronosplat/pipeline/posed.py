@@ -26,7 +26,7 @@ from chronosplat.pipeline.checks import disagreeing_views, load_views, network_v
 from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, page_title, refine_config
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
-from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene
+from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene, simplified
 from chronosplat.render import render
 from chronosplat.scenes import Scene, save_scene
 from chronosplat.shapes import InputError
@@ -52,6 +52,7 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
         views = load_views(config)
     for notice in views.notices:
         events.notice(notice)
+    views = views if refinement is None else simplified(views, refinement, events)
     with work_in_progress(output, events.improved) as keep:
         done = reconstruct_views(config, refinement, views, journal, replace(events, improved=keep))
         for notice in done.notices:
@@ -122,8 +123,9 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
             (folder / "cameras.json").write_text(json.dumps(transforms_json(corrected, exposure=done.exposure), indent=1))
     with journal.stage("compare"):
         psnrs = psnr_by_view(scene, replace(views, cameras=done.cameras or views.cameras), config.device)
-        for notice in disagreeing_views(psnrs, views):
-            journal.notice(notice)
+        if not any(notice.code == "cameras-disagree" for notice in views.notices):
+            for notice in disagreeing_views(psnrs, views):
+                journal.notice(notice)
     with journal.stage("preview"):
         frames = turntable_frames(scene, config.preview_frames, config.preview_size, input_size=size)
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)

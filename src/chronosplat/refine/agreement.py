@@ -63,7 +63,7 @@ class Timestamp:
 
 def disagreeing_cameras(views: Views) -> list[Notice]:
     """Warn of cameras whose silhouettes contradict those of the others; nothing where fewer than four share a timestamp."""
-    numbers = camera_numbers(views.cameras)
+    numbers = camera_numbers(views.cameras, views.times)
     stamps = _timestamps(views, numbers)
     compared = sorted({number for stamp in stamps for number in stamp.numbers})
     if not compared:
@@ -120,8 +120,7 @@ def _timestamps(views: Views, numbers: Tensor) -> list[Timestamp]:
     """Up to TIMESTAMPS timestamps that several cameras see at once."""
     found: list[list[int]] = []
     for time in views.times.unique():
-        first = {int(numbers[view]): view for view in (views.times == time).nonzero()[:, 0].tolist()}
-        found.append([view for _, view in sorted(first.items())])
+        found.append(sorted((views.times == time).nonzero()[:, 0].tolist(), key=lambda view: int(numbers[view])))
     shared = [some for some in found if len(some) >= FEWEST]
     world = normalizing_similarity(distinct(views.cameras), views.up)
     cameras = views.cameras.transformed(world.inverse()).to(dtype=torch.float32)
@@ -140,7 +139,9 @@ def _timestamp(views: Views, cameras: Cameras, numbers: list[int]) -> Timestamp:
     """
     shrink = min(1.0, SIZE / max(cameras.width, cameras.height))
     width, height = (max(1, round(side * shrink)) for side in (cameras.width, cameras.height))
-    alphas = torch.stack([F.interpolate(view[None, None].float() / 255, (height, width), mode="area")[0, 0] for view in views.rgba8()[..., 3]])
+    alphas = torch.stack(
+        [F.interpolate(view[None, None].float() / 255, (height, width), mode="area")[0, 0] for view in views.rgba8()[..., 3]]
+    )
     cameras = cameras.resized(width, height)
     half = 1.1 * _radius(alphas > CERTAIN, cameras)
     cell = 2 * half / CELLS

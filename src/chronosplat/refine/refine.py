@@ -18,6 +18,7 @@ from chronosplat.refine.coverage import well_seen
 from chronosplat.refine.from_sequence import body_of_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
+from chronosplat.refine.simplify import simplified
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES, solid
 from chronosplat.refine.strategies.deform import DEFORM, why_not
@@ -148,6 +149,7 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
         InputError: the silhouettes do not intersect.
     """
     events = events or Events()
+    views = simplified(views, config, events)
     points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
     problem = Problem(points, views, training_views(points, views), config, events)
     if config.strategy not in ("auto", "solid", "deform", "free"):
