@@ -71,15 +71,14 @@ def disagreeing_cameras(views: Views) -> list[Notice]:
     total = _outside(stamps, [])
     if total <= LEAST:
         return []
-    named: list[list[int]] = []  # each time one camera, or several of which any might be the wrong one
     removed: list[int] = []
     while len(removed) < _most_wrong(len(compared)):
         trials = {number: _outside(stamps, [*removed, number]) for number in compared if number not in removed}
         best = min(trials, key=lambda number: trials[number])
-        named.append([number for number, rest in trials.items() if rest <= trials[best] + ALIKE * total])
-        removed.append(best)
         if trials[best] <= EXPLAINED * total:
-            return [warning("cameras-disagree", _told(named, len(compared), numbers))]
+            alike = [number for number, rest in trials.items() if rest <= trials[best] + ALIKE * total]
+            return [warning("cameras-disagree", _told(removed, alike, len(compared), numbers))]
+        removed.append(best)
     share = total / len(compared)
     if share <= IMPRECISE:
         return []
@@ -87,11 +86,17 @@ def disagreeing_cameras(views: Views) -> list[Notice]:
     return [warning("cameras-disagree", text)]
 
 
-def _told(named: list[list[int]], count: int, numbers: Tensor) -> str:
-    if len(named[-1]) > count // 2:
+def _told(removed: list[int], alike: list[int], count: int, numbers: Tensor) -> str:
+    """Name the wrong cameras.
+
+    Args:
+        removed: they are wrong. alike: one of these is, too. count: of all that were compared.
+    """
+    if not removed and len(alike) > count // 2:
         return f"one of the {count} cameras contradicts the silhouettes of the others; check their poses, timestamps and masks"
-    wrong = " and ".join(" or ".join(_camera(number, numbers) for number in some) for some in named)
-    verb, whose = ("contradicts", "its pose") if len(named) == 1 else ("contradict", "their poses")
+    last = " or ".join(_camera(number, numbers) for number in alike)
+    wrong = " and ".join([*(_camera(number, numbers) for number in removed), last])
+    verb, whose = ("contradict", "their poses") if removed else ("contradicts", "its pose")
     return f"{wrong} {verb} the silhouettes of the others; check {whose}, timestamps and masks"
 
 
