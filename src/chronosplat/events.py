@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +92,23 @@ class Cancel:
     def is_watched(self) -> bool:
         """Whether some block looks at the token now."""
         return self._watchers > 0
+
+
+class Deadline(Cancel):
+    """A cancellation that also comes when time is up."""
+
+    def __init__(self, inner: Cancel, seconds: float) -> None:
+        self.inner, self.ends = inner, time.perf_counter() + seconds
+        super().__init__()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the end is asked for, or due."""
+        return self.inner.requested or time.perf_counter() >= self.ends
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self.inner.requested = self.inner.requested or value
 
 
 def _no_notice(notice: Notice) -> None:

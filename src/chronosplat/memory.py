@@ -22,6 +22,15 @@ def available_memory(device: str) -> int:
     return min(free, _group_limit())
 
 
+def peak_memory() -> int:
+    """Return the most bytes that this process has held at once; 0 where the system does not say."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def _group_limit() -> int:
     """Return what the memory limits of the process's cgroup and its parents leave (Linux, version 2)."""
     own = next((line[3:] for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::")), "")

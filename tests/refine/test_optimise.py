@@ -105,11 +105,11 @@ def test_looking_changes_nothing() -> None:
     assert seen == sorted(marks)
 
 
-def test_more_marks_than_steps_are_all_visited_in_order() -> None:
+def test_of_the_marks_that_one_step_passes_the_last_counts() -> None:
     seen: list[float] = []
     marks = tuple(i / 8 for i in range(1, 9))
     found = run(3, marks=marks, on_mark=lambda share, _: seen.append(share))
-    assert seen == list(marks)
+    assert seen == [0.25, 0.625, 1.0]
     assert found.steps == 3
     assert not found.broken
 

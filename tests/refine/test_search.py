@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Events, info
+from chronosplat.events import Cancel, Events, info
 from chronosplat.refine import Problem, RefineConfig, Refined, Strategy, fit, refine_scene, search
 from chronosplat.refine import start as start_module
 from chronosplat.refine.config import FRONT_FACING, DeformConfig
@@ -111,12 +112,16 @@ class KnownStart:
     max_steps: int | None = None
     marks: tuple[float, ...] = (0.5, 1.0)
     breaks: int = 0
+    preparation: int = 0
 
     def __post_init__(self) -> None:
         self.begun: list[Known] = []
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> Known:
         return Known(self, views, config)
+
+    def prepared(self, problem: Problem, events: Events) -> KnownStart:
+        return self
 
     def facts(self) -> dict[str, object]:
         return {"start": f"{self.psnr:g}"}
@@ -225,6 +230,70 @@ def test_a_start_that_breaks_ends_the_search(breaks: int) -> None:
     assert done.facts["strategy"] == ("one" if breaks == 1 else "two")
     assert done.scene is blobs()  # the best so far
     assert "stopped early (it broke); the best state so far is kept" in said(done, "stopped-early")
+
+
+class Slow(Known):
+    """Takes long steps, so that a search gets as many as the final run."""
+
+    def step(self, chosen: list[int], share: float) -> str:
+        time.sleep(0.05)
+        return super().step(chosen, share)
+
+
+def in_seconds(seconds: float, *starts: KnownStart) -> Refined:
+    """Let slow starts compete for some seconds, from no prediction."""
+    found: list[Strategy] = []
+    for start in starts:
+        start.begin = lambda views, config, start=start: Slow(start, views, config)  # pyright: ignore[reportAttributeAccessIssue]
+        found.append(Strategy(start.strategy, "", lambda _: "", lambda _: "", starts=lambda _, start=start: [start]))
+    config = RefineConfig(seconds=seconds)
+    return compete(problem(wrong(blobs()), views(), config), found, predicted=False)
+
+
+def test_few_steps_within_the_seconds_are_warned_of() -> None:
+    done = in_seconds(0.3, KnownStart("one", 20.0))
+    assert 0 < done.facts["final_steps"] < 8
+    text = f"0.3 s were enough for {done.facts['final_steps']} steps of the final run: the result is coarse; refine=SECONDS takes longer"
+    assert said(done, "short-refinement") == text
+
+
+def test_a_final_run_that_is_shorter_than_the_search_must_be_better() -> None:
+    """The search's state is kept, which is perfect; the final run had no time."""
+    worse = wrong(blobs())
+
+    class Late(Slow):
+        def scene(self, like: Scene) -> Scene:
+            return worse if len(self.start.begun) > 2 else blobs()
+
+    starts = KnownStart("one", 20.0), KnownStart("two", 21.0)
+    found: list[Strategy] = []
+    for start in starts:
+        start.begin = lambda views, config, start=start: Late(start, views, config)  # pyright: ignore[reportAttributeAccessIssue]
+        found.append(Strategy(start.strategy, "", lambda _: "", lambda _: "", starts=lambda _, start=start: [start]))
+    done = compete(problem(wrong(blobs()), views(), RefineConfig(seconds=0.2, search=0.95)), found, predicted=False)
+    assert done.scene is blobs()
+    assert done.facts["strategy"] == "two"
+
+
+def test_preparation_sees_the_deadline_of_the_seconds_and_none_of_steps() -> None:
+    seen: list[Cancel] = []
+
+    class Prepared(KnownStart):
+        def prepared(self, problem: Problem, events: Events) -> KnownStart:
+            seen.append(events.cancel)
+            return self
+
+    in_seconds(0.2, Prepared("one", 20.0))
+    held(Prepared("one", 20.0))
+    time.sleep(0.1)
+    assert [cancel.requested for cancel in seen] == [True, False]
+
+
+def test_a_coarse_scene_is_there_at_once() -> None:
+    record: list[Scene] = []
+    fit(bar(), few(20, strategy="free"), Events(improved=record.append))
+    assert isinstance(record[0], Gaussians4D)
+    assert len(record) > 1
 
 
 def test_rest_times_lie_in_the_middle_half_of_the_best_seen_timestamps() -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from chronosplat.captures import Views
-from chronosplat.events import Cancel, Events, Notice
+from chronosplat.events import Cancel, Deadline, Events, Notice
 from chronosplat.refine import fit, needs_prediction
 from chronosplat.refine.solid.config import SolidConfig
-from chronosplat.refine.strategies.solid import Deadline, why_not
+from chronosplat.refine.strategies.solid import why_not
 from chronosplat.scenes import DeformableGaussians
 from tests.refine.kit import few, moving, psnr_of, video, video_views, views, views_of
 

@@ -33,6 +33,11 @@ def test_the_count_follows_the_pixels_that_the_object_covers(no_least: None) -> 
     assert count_for(torch.zeros(2, 8, 8, 4, dtype=torch.uint8)) == 1
 
 
+def test_the_count_of_large_images_is_bounded() -> None:
+    large = torch.full((2, 300, 300, 4), 255, dtype=torch.uint8)
+    assert count_for(large) == start_module.MAX_GAUSSIANS < PER_PIXEL * 300 * 300
+
+
 def test_a_cloud_is_thinned_and_its_gaussians_live_longer(no_least: None) -> None:
     scene = replace(blobs(), time_sigmas=torch.linspace(0.01, 2.0, 300))
     width = 3.5 * timestamp_spacing(TIMES)

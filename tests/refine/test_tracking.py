@@ -10,11 +10,13 @@ from torch import Tensor
 
 from chronosplat.cameras import orbit
 from chronosplat.captures import Views
-from chronosplat.events import Events
+from chronosplat.events import Cancel, Deadline, Events
 from chronosplat.refine import RefineConfig, random_in_hull
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DENSE
 from chronosplat.refine.motion import Motion
+from chronosplat.refine.strategies.deform import deform_starts
+from chronosplat.refine.strategy import Problem
 from chronosplat.refine.tracking import tracked_poses
 from chronosplat.refine.training_views import TrainingViews, training_views
 from chronosplat.scenes import SPLAT_SHAPES, DeformableGaussians, Gaussians4D
@@ -123,3 +125,20 @@ def test_progress_counts_timestamps_and_the_start_stays_as_it_was() -> None:
     )
     assert told == [("tracking", k, len(STAMPS) - 1) for k in range(1, len(STAMPS))]
     assert not any(t.any() for t in (*still, shifts[REST], turns[REST]))
+
+
+def test_a_body_whose_poses_there_was_no_time_to_find_has_no_lead() -> None:
+    views = around(0.25)
+    problem = Problem(hull(views), views, training_views(hull(views), views), CONFIG, Events())
+    (start,) = deform_starts(problem)
+    assert (start.lead, start.preparation > 0) == (DENSE.lead, True)
+    late = start.prepared(problem, Events(cancel=Deadline(Cancel(), 0.0)))
+    assert isinstance(late, BodyStart)
+    assert late.lead == 0.0
+    assert late.poses is not None
+    assert not any(t.any() for t in late.poses)
+    found = start.prepared(problem, Events())
+    assert isinstance(found, BodyStart)
+    assert found.lead == DENSE.lead
+    assert found.poses is not None
+    assert found.poses[0].any()

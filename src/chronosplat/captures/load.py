@@ -18,6 +18,7 @@ from chronosplat.shapes import InputError
 
 MULTIPLE = 8  # the networks' patch size
 BYTES_PER_PIXEL = 6  # of an image: four as they are loaded, and those of smaller copies
+WORKING_BYTES = 400  # for a pixel of each image's size, besides: a step of refinement renders four
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 KEEP_FREE = 0.8  # fraction of the free memory that images may take
 
@@ -97,7 +98,7 @@ def load_capture(
 
 
 def check_memory(count: int, size: tuple[int, int]) -> None:
-    """Refuse images that do not fit into memory.
+    """Refuse images that do not fit into memory, with the work on them.
 
     Args:
         count: number of images. size: width and height.
@@ -105,10 +106,11 @@ def check_memory(count: int, size: tuple[int, int]) -> None:
     Raises:
         InputError: names the largest size that fits.
     """
-    room, need = KEEP_FREE * available_memory("cpu"), count * size[0] * size[1] * BYTES_PER_PIXEL
+    room, need = KEEP_FREE * available_memory("cpu"), size[0] * size[1] * (count * BYTES_PER_PIXEL + WORKING_BYTES)
     if need > room:
         largest = int(max(size) * math.sqrt(room / need)) // MULTIPLE * MULTIPLE
-        problem = f"size: {count} images of {size[0]}x{size[1]} take about {need / 2**30:.1f} GiB, {room / 2**30:.1f} GiB are free"
+        needed, free = (f"{n / 2**30:.1f} GiB" for n in (need, room))
+        problem = f"size: {count} images of {size[0]}x{size[1]} take about {needed} to work with, {free} are free"
         raise InputError(problem, "{size} fits" if largest >= MULTIPLE else "take fewer: {max_frames}", size=largest, max_frames=...)
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chronosplat.events import Events
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.corrections import Corrections
@@ -22,6 +23,7 @@ from chronosplat.refine.motion import Motion
 from chronosplat.refine.optimise import Stepper, image_loss, targets
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.start import count_for
+from chronosplat.refine.strategy import Problem
 from chronosplat.refine.training_views import AT_ONCE, TrainingViews
 from chronosplat.render import RasterInputs, rasterize
 from chronosplat.render.image_loss import render_loss
@@ -55,6 +57,11 @@ class BodyStart:
     poses: tuple[Tensor, Tensor] | None = None
     strategy: str = "deform"
     marks: tuple[float, ...] = (1.0,)  # not whole before: timestamps are added as the budget is spent
+    preparation: int = 0
+
+    def prepared(self, problem: Problem, events: Events) -> BodyStart:
+        """See Start."""
+        return self
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> BodyStepper:
         """See Start."""

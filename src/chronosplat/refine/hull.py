@@ -16,6 +16,7 @@ from chronosplat.shapes import InputError
 BOX = 0.75  # half the edge of the cube that holds any normalised object
 CARVING_VIEWS = 4  # views from different directions, the nearest in time, whose alphas must contain a point
 ROUNDS = 40
+PROBED, AT_ONCE = 2000, 100  # points whose distances to the nearest ones say how far apart all are, and those in memory at once
 CELLS = 24  # along an edge of the cube, to find the box of the hulls
 
 
@@ -65,8 +66,8 @@ def random_in_hull(
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
     chosen = torch.randperm(len(means), generator=generator)[:count]
     means, centers, colors = means[chosen], centers[chosen], colors[chosen]
-    probe = means[: min(2000, len(means))]
-    spacing = torch.cdist(probe, means).topk(min(4, len(means)), largest=False).values[:, 1:]
+    near = [torch.cdist(some, means).topk(min(4, len(means)), largest=False).values for some in means[:PROBED].split(AT_ONCE)]
+    spacing = torch.cat(near)[:, 1:]
     size = float(spacing.mean()) if spacing.numel() else 0.02
     one = torch.ones(len(means))
     return Gaussians4D(

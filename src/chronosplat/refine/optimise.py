@@ -235,7 +235,8 @@ def optimise(
         start: fields of the scene at the start, bounded.
         lrs: learning rate of each field, which decays to ``config.lr_floor`` of it; 0 fixes the field.
         regularise: drop Gaussians at random and pull neighbours to the same velocity, for starts of which every field moves.
-        marks: fractions of the budget at which ``on_mark`` is called with the fields (its time does not count).
+        marks: fractions of the budget at which ``on_mark`` is called with the fields (its time does not count); of several that
+            one step passes, at the last one.
         cancel: ends the optimisation early.
 
     Returns:
@@ -273,9 +274,9 @@ def run_steps(
         share = budget.spent(steps, time.perf_counter() - began - evaluating)
         if cancel.requested:
             return steps, "interrupted"
-        while remaining and share >= remaining[0] - 1e-9:
-            paused = time.perf_counter()
-            on_mark(remaining.pop(0))
+        if passed := [mark for mark in remaining if share >= mark - 1e-9]:  # several by one step, if there are few steps
+            paused, remaining = time.perf_counter(), remaining[len(passed) :]
+            on_mark(passed[-1])
             evaluating += time.perf_counter() - paused
         if share >= 1 - 1e-9:
             return steps, ""

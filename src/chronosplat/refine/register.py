@@ -60,7 +60,8 @@ def registered_poses(motion: Motion, views: TrainingViews, rest: int, seed: int 
     generator, cancel = torch.Generator().manual_seed(seed), Cancel() if cancel is None else cancel
     stamps, which = torch.unique(views.seconds, return_inverse=True)
     chosen = [(which == k).nonzero()[:, 0].tolist() for k in range(len(stamps))]
-    surfaces = [hull_surface(views, some, generator) for some in chosen]
+    none = Surface(torch.zeros(0, 3), torch.zeros(0, 3))
+    surfaces = [none if cancel.requested else hull_surface(views, some, generator) for some in chosen]
     usable = [k for k, surface in enumerate(surfaces) if len(surface.points) > COMPARED and len(chosen[k]) >= FEWEST_VIEWS]
     shifts, turns = (torch.zeros(len(stamps), *motion.nodes.shape) for _ in range(2))
     if rest not in usable:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chronosplat.cameras import Cameras
-from chronosplat.events import Events, info, warning
+from chronosplat.events import Deadline, Events, info, warning
 from chronosplat.metrics import mean_psnr
 from chronosplat.refine.config import LearningRates, RefineConfig
 from chronosplat.refine.corrections import Corrections
 from chronosplat.refine.coverage import hold_out, well_seen
-from chronosplat.refine.estimate import estimate
+from chronosplat.refine.estimate import budgeted, estimate
 from chronosplat.refine.optimise import Budget, FreeStepper, Stepper, run_steps
 from chronosplat.refine.parameters import Fields
 from chronosplat.refine.strategy import Problem, Refined, Start, Strategy, view_notices
@@ -26,6 +26,8 @@ from chronosplat.render import render
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
+PREPARING = 0.4  # of the seconds that a refinement may take: at most so many before its first step
+FEW_STEPS = 100  # of the final run, below which its result is coarse
 TRIAL_STEPS = 100  # of a start at most; docs/results.md, "Rest times"
 MARKS = tuple(i / 8 for i in range(1, 9))  # fractions of an optimisation at which it is evaluated
 
@@ -43,6 +45,11 @@ class FreeStart:
     lead: float = 0.0
     strategy: str = "free"
     marks: tuple[float, ...] = MARKS
+    preparation: int = 0
+
+    def prepared(self, problem: Problem, events: Events) -> FreeStart:
+        """See Start."""
+        return self
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> FreeStepper:
         """See Start."""
@@ -104,7 +111,7 @@ def optimise_with_search(
     budget = Budget(min((n for n in (config.steps, max_steps) if n is not None), default=None), seconds_left())
     best = _search(starts, problem, held, floor, budget) if held else Best(math.nan, until=1.0)
     facts: dict[str, Any] = {"strategy": starts[best.start].strategy, "held_out": len(held), "seed": config.seed}
-    facts["psnr_held_out"] = rounded(best.psnr) if best.scene else None
+    facts |= {"psnr_held_out": rounded(best.psnr) if best.scene else None, "final_steps": 0}
     if len(best.tried) > 1:
         facts["tried"] = {name: rounded(psnr) for name, psnr in best.tried.items()}
     scene, steps, broken, corrections = best.scene, best.steps, best.broken, None
@@ -125,10 +132,11 @@ def optimise_with_search(
         rest = rest.share(until).at_most(start.max_steps)
         more, broken = run_steps(stepper, range(len(views)), rest, MARKS, on_mark, events.cancel)
         scene, steps, corrections = stepper.scene(problem.scene), steps + more, stepper.corrections
-        if broken and best.scene is not None:  # the search may have got further; its corrections are not kept
+        shorter = more * len(starts) < best.steps
+        if (broken or shorter) and best.scene is not None:  # the search may have got further; its corrections are not kept
             theirs = psnr_of(best.scene, problem)
             scene, corrections = (best.scene, None) if theirs >= stepper.psnr(range(len(views))) else (scene, corrections)
-        facts |= {"until": round(until, 3), **start.facts(), **stepper.corrections.facts()}
+        facts |= {"until": round(until, 3), "final_steps": more, **start.facts(), **stepper.corrections.facts()}
     return Done(scene, broken, facts | {"steps": steps, "seconds": round(time.perf_counter() - began, 3), "stopped": broken}, corrections)
 
 
@@ -189,10 +197,19 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
-    if config.steps is not None:
+    events, ends = problem.events, math.inf
+    if not predicted:
+        events.improved(problem.scene)  # a coarse one, at once
+    if config.seconds is None:
+        assert config.steps is not None
         searching = len(starts) * min(TRIAL_STEPS, round(config.steps * config.search / len(starts))) if held else 0
         final = Budget(config.steps - searching).at_most(starts[0].max_steps)
-        problem.events.notice(estimate(problem, starts[0], searching, final.steps or 0))
+        events.notice(estimate(problem, starts[0], searching, final.steps or 0))
+    else:
+        ends = began + PREPARING * config.seconds - time.perf_counter()
+        events.notice(budgeted(problem, config.seconds))
+    preparing = replace(events, cancel=Deadline(events.cancel, ends))
+    starts = [start.prepared(problem, preparing) for start in starts]
     before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)
     facts: dict[str, object] = {"psnr_held_out_before": rounded(before)}
@@ -200,6 +217,9 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
         done.scene = problem.scene
     compare = predicted and well_seen(views.cameras, views.times)  # inputs of one side do not judge the others
     refined = finished(problem, done, facts, "was too short to gain anything", compare=compare)
+    if config.seconds is not None and done.facts["final_steps"] < FEW_STEPS and not done.broken:
+        text = f"{config.seconds:g} s were enough for {done.facts['final_steps']} steps of the final run: the result is coarse"
+        refined.notices.append(warning("short-refinement", text, "{refine} takes longer", refine="SECONDS"))
     tried = done.facts.get("tried", {})
     if len(tried) > 1:
         leads = {start.strategy: f" + {start.lead:g}" for start in starts if start.lead}

@@ -10,14 +10,14 @@ from chronosplat.refine.parameters import Fields, fields_of
 from chronosplat.scenes import Scene
 
 PER_PIXEL = 3.5  # Gaussians kept per pixel that the object covers in an image
-MIN_GAUSSIANS = 4000
+MIN_GAUSSIANS, MAX_GAUSSIANS = 4000, 60_000
 OPACITY = 0.1  # of all Gaussians at the start: none hides another yet, so gradients reach all
 
 
 def count_for(pixels: Tensor) -> int:
     """How many Gaussians images [F, H, W, 4] uint8 can resolve, by the pixels that the object covers."""
     covered = sum(float(image.sum(dtype=torch.float64)) for image in pixels[..., 3]) / 255 / len(pixels)
-    return max(MIN_GAUSSIANS, round(PER_PIXEL * covered))
+    return min(MAX_GAUSSIANS, max(MIN_GAUSSIANS, round(PER_PIXEL * covered)))
 
 
 def subsample_and_widen(scene: Scene, pixels: Tensor, times: Tensor, width: float, seed: int) -> Fields:

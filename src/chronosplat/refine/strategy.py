@@ -60,6 +60,7 @@ class Start(Protocol):
         marks: fractions of the budget at which it may be evaluated, and may end.
         max_steps: at most so many steps of the final run; None: as the budget says.
         lead: dB added to its PSNR on held-out views when it competes with others.
+        preparation: about how many steps its preparation takes as long as; 0 if there is none.
     """
 
     @property
@@ -73,6 +74,13 @@ class Start(Protocol):
 
     @property
     def lead(self) -> float: ...
+
+    @property
+    def preparation(self) -> int: ...
+
+    def prepared(self, problem: Problem, events: Events) -> Start:
+        """The start after work that belongs to no step; a cancellation of the events ends it early."""
+        ...
 
     def begin(self, views: TrainingViews, config: RefineConfig) -> Stepper:
         """Set up the optimisation against the views."""

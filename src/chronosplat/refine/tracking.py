@@ -51,6 +51,8 @@ def tracked_poses(start: BodyStart, views: TrainingViews, config: RefineConfig, 
     motion = start.motion(stamps, torch.Generator().manual_seed(config.seed))
     with torch.no_grad():
         shifts, turns = (t.clone() for t in motion.at_stamp(torch.arange(len(stamps), device=views.device)))
+    if events.cancel.requested:
+        return shifts, turns
     fields = body_at_rest(start, views, seen[rest], config)
     rigidity = start.settings.rigidity / max(1.0, len(views) / len(stamps))  # of a whole optimisation in its end
     body = _Body(fields, motion.skinning(fields["means"]), motion, rigidity, views, Crop.around(views.pixels), config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from chronosplat.captures import Views
+from chronosplat.events import Events
 from chronosplat.refine.body import BodyStart
 from chronosplat.refine.config import DeformConfig, RefineConfig
 from chronosplat.refine.coverage import directions_seen, keeps_its_size, well_seen
@@ -15,11 +16,12 @@ from chronosplat.refine.hull import CARVING_VIEWS, random_in_hull
 from chronosplat.refine.register import registered_poses
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategy import Problem, Start, Strategy
-from chronosplat.refine.tracking import tracked_poses
+from chronosplat.refine.tracking import RESTING, tracked_poses
 from chronosplat.scenes import SPLAT_SHAPES
 from chronosplat.shapes import InputError
 
 MOST_REGISTERED = 100  # timestamps; of more, neighbours lie close together
+STEPS_OF_A_POSE = 45  # of an optimisation, that registration and tracking of a timestamp take as long as
 
 
 def why_not(views: Views, config: RefineConfig) -> str:
@@ -91,18 +93,31 @@ def body_start(problem: Problem, rest: float) -> BodyStart:
     shown = views[shown_views(problem)]
     near = shown[nearest_views(shown, rest)]
     near = replace(near, times=torch.full_like(near.times, rest))  # else Gaussians would be carved at several times
-    small = problem.training.pyramid[0]
-    count = max(2, min(settings.max_gaussians, round(settings.density * count_for(small.pixels))))
+    count = max(2, min(settings.max_gaussians, round(settings.density * count_for(problem.training.pyramid[0].pixels))))
     points = random_in_hull(near, count, problem.config.seed, like=problem.scene)
     fields = {name: points.tensors()[name].to(problem.training.device) for name in SPLAT_SHAPES}
-    start = BodyStart(fields, rest, "visual hull", settings, settings.steps_per_view * len(views), settings.lead)
-    stamps = torch.unique(small.seconds)
-    if not settings.register or len(stamps) > MOST_REGISTERED:
-        return start
-    motion = start.motion(stamps, torch.Generator().manual_seed(problem.config.seed))
-    at_rest = int((stamps - rest).abs().argmin())
-    registered = registered_poses(motion, small, at_rest, problem.config.seed, problem.events.cancel)
-    return replace(start, poses=tracked_poses(replace(start, poses=registered), small, problem.config, problem.events))
+    kind, preparation, stamps = BodyStart, 0, len(torch.unique(problem.training.seconds))
+    if settings.register and stamps <= MOST_REGISTERED:
+        kind, preparation = DenseStart, RESTING + STEPS_OF_A_POSE * stamps
+    most = settings.steps_per_view * len(views)
+    return kind(fields, rest, "visual hull", settings, most, settings.lead, preparation=preparation)
+
+
+@dataclass(frozen=True)
+class DenseStart(BodyStart):
+    """A body whose poses are found before its optimisation begins: by registration, then by tracking.
+
+    Without the time for that it has no lead over others.
+    """
+
+    def prepared(self, problem: Problem, events: Events) -> DenseStart:
+        """See Start."""
+        views, seed = problem.training.pyramid[0], problem.config.seed
+        stamps = torch.unique(views.seconds)
+        motion, rest = self.motion(stamps, torch.Generator().manual_seed(seed)), int((stamps - self.rest).abs().argmin())
+        found = replace(self, poses=registered_poses(motion, views, rest, seed, events.cancel))
+        poses = tracked_poses(found, views, problem.config, events)
+        return replace(found, poses=poses, lead=0.0 if events.cancel.requested else self.lead)
 
 
 def settings_for(problem: Problem) -> DeformConfig:

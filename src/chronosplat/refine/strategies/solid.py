@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from chronosplat.captures import Views
-from chronosplat.events import Cancel, info
+from chronosplat.events import Deadline, info
 from chronosplat.refine.config import RefineConfig
 from chronosplat.refine.solid.frames import SAME_CAMERA
 from chronosplat.refine.solid.solid import solid_body
@@ -23,23 +22,6 @@ def why_not(views: Views) -> str:
     if max(poses, lenses) > SAME_CAMERA:
         return "the views are not those of one static camera"
     return "" if len(views.times.unique()) == len(views) else "two views have the same timestamp"
-
-
-class Deadline(Cancel):
-    """A cancellation that also comes when time is up."""
-
-    def __init__(self, inner: Cancel, seconds: float) -> None:
-        self.inner, self.ends = inner, time.perf_counter() + seconds
-        super().__init__()
-
-    @property
-    def requested(self) -> bool:
-        """Whether the end is asked for, or due."""
-        return self.inner.requested or time.perf_counter() >= self.ends
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        self.inner.requested = self.inner.requested or value
 
 
 def _run(problem: Problem) -> Refined:
