@@ -33,7 +33,7 @@ def main() -> None:
     assert scene.colors.grad is not None
     step = scene.colors.detach() - 200 * scene.colors.grad
     after = cs.render(replace(scene, colors=step.clamp(0, 1)), cameras, times)
-    print(f"loss {float(loss):.4f} -> {float(((after.rgb - red) ** 2 * after.alpha).mean()):.4f}")
+    print(f"loss {loss.item():.4f} -> {float(((after.rgb - red) ** 2 * after.alpha).mean()):.4f}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,12 +20,12 @@ from chronosplat.assets import GltfModel
 from chronosplat.cameras import Similarity, orbit
 from chronosplat.evaluate.setups import SETUPS
 from chronosplat.evaluate.studio import MeshStudio, ViewSpec, split_of
-from chronosplat.refine import BEST, FAST, fit
+from chronosplat.refine import BEST, fit
 from chronosplat.render import render
 
 BODIES = ("q_fish_whale", "q_animals_alpaca", "kaykit_barbarian")
 SOLIDS = ("q_animals_shiba_inu", "q_dinosaurs_stegosaurus")
-SIZE, SHOWN, STEPS = 256, 6, 2000
+SIZE, SHOWN = 256, 6
 AZIMUTH = 75.0  # degrees of the one camera
 
 
@@ -35,7 +34,7 @@ def bodies(assets: Path, clips: dict[str, str]) -> Tensor:
     rows = []
     for name in BODIES:
         split = SETUPS["dense8"].split(MeshStudio(GltfModel(assets / f"{name}.glb", clips[name]), name, SIZE))
-        done = fit(split.inputs, replace(FAST, steps=STEPS))
+        done = fit(split.inputs, BEST)
         targets = split.targets[torch.linspace(0, len(split.targets) - 1, SHOWN).round().long()]
         rgb = render(done.scene, targets.cameras, targets.times).rgb
         rows += [torch.cat(list(images), 1) for images in (targets.on_white(), rgb)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -29,3 +30,13 @@ def test_rooms_are_attributes_and_other_names_are_not() -> None:
     program = "import chronosplat as cs; print(cs.cameras.orbit([0.0]).width, hasattr(cs, 'nothing'), hasattr(cs, '__path__'))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["256", "False", "True"]
+
+
+def test_the_package_runs_as_a_module_without_waiting_for_torch() -> None:
+    called = [sys.executable, "-X", "importtime", "-m", "chronosplat"]
+    done = subprocess.run([*called, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: chronosplat VERB")
+    assert "chronosplat.cli" in done.stderr
+    assert not re.search(r"\b(torch|numpy|tyro)\b", done.stderr)
+    refused = subprocess.run([*called, "nothing"], capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "chronosplat: unknown verb 'nothing'; see chronosplat --help")

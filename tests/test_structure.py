@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "chronosplat"
 ROOMS = [
     "shapes", "events", "files", "memory", "cameras", "scenes", "render", "captures", "models", "multiview", "sequences", "assets", "data",
     "losses", "metrics", "refine", "train", "evaluate", "meshes", "viewer", "export", "edit", "live", "pipeline", "demo", "info", "cli",
+    "__main__",
 ]  # fmt: skip
 NEVER = {"plyfile", "pyiqa", "pickle", "diff_gaussian_rasterization"}
 LINES_MOST = 400

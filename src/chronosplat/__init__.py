@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chronosplat.events import Cancel, Events, Notice
     from chronosplat.export import export, load_scene
     from chronosplat.models import load_model
+    from chronosplat.pipeline import reconstruct
     from chronosplat.refine import RefineConfig, refine, refine_scene
     from chronosplat.render import render
     from chronosplat.scenes import DeformableGaussians, Gaussians3D, Gaussians4D, GaussianSequence, Scene, save_scene
@@ -48,6 +49,7 @@ __all__ = [
     "load_model",
     "load_scene",
     "open_video",
+    "reconstruct",
     "refine",
     "refine_scene",
     "render",
@@ -60,6 +62,7 @@ _ROOMS = {
     "events": ["Cancel", "Events", "Notice"],
     "export": ["export", "load_scene"],
     "models": ["load_model"],
+    "pipeline": ["reconstruct"],
     "refine": ["RefineConfig", "refine", "refine_scene"],
     "render": ["render"],
     "scenes": ["DeformableGaussians", "Gaussians3D", "Gaussians4D", "GaussianSequence", "Scene", "save_scene"],

@@ -4,63 +4,60 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from chronosplat.assets.procedural import procedural_object
-from chronosplat.captures import save_transforms
-from chronosplat.cli import main
-from chronosplat.evaluate.setups import alternating_canonical
+from chronosplat.cli import VERBS, main
+from tests.readme.blocks import PAGES, ROOT, commands
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = sorted((ROOT / "runs").glob("*.sh"))
+NAMED = {f"chronosplat {verb}" for verb in VERBS}  # a verb's name alone
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    split = alternating_canonical(procedural_object(1, "blob"), 32, times=6, samples=1)
-    save_transforms(split.inputs, tmp_path / "outputs/demo/capture", "train")
-    code = re.search(r"```python\n(.*?)```", README, re.S)
-    assert code is not None
-    exec(compile(code.group(1), "README.md", "exec"), {})
-    assert "torch.Size" in capsys.readouterr().out
-    assert (tmp_path / "scene.safetensors").is_file()
-    assert (tmp_path / "fox" / "frame_0000.ply").is_file()
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Parse a command without running it; returns its verb."""
+    for file in {file for file, _, _ in VERBS.values()}:
+        for kind in vars(import_module(f"chronosplat.cli.{file}")).values():
+            if isinstance(kind, type) and hasattr(kind, "run"):
+                monkeypatch.setattr(kind, "run", lambda self: None)
+
+    def parsed(command: str) -> str:
+        _, *words = shlex.split(command, comments=True)
+        try:
+            code = main(words)
+        except SystemExit as ended:  # of --help, or of words that are not understood
+            code = ended.code
+        if code != 0:
+            raise SyntaxError(command)
+        return next((verb for verb in VERBS if words[: verb.count(" ") + 1] == verb.split()), "")
+
+    return parsed
 
 
-def help_of(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The help of a verb, in which names of options are whole; fails for a verb that is not there."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([*verb.split(), "--help"])
-    text = capsys.readouterr().out
-    assert ended.value.code == 0
-    assert text.startswith(f"usage: chronosplat {verb} "), f"no such verb: {verb}"
-    return text
+def test_every_command_of_the_readme_and_the_docs_parses(parse: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    verbs, wrong = set(), []
+    for page in PAGES:
+        for place, command in commands(page):
+            if command.split()[1] == "VERB" or command in NAMED:
+                continue
+            try:
+                verbs.add(parse(command))
+            except SyntaxError:
+                wrong.append(f"{place}: {command}\n{capsys.readouterr().err}")
+    assert not wrong, "\n".join(wrong)
+    assert verbs >= {"reconstruct", "multiview", "render", "view", "export", "edit", "eval", "train", "data render"}
 
 
-def check_commands(commands: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
-    """That the verbs of commands, and the options that they use, exist; returns the verbs."""
-    verbs = set()
-    for command in commands:
-        words = command.split()
-        verb = " ".join(words[: 2 if words[0] == "data" else 1])
-        verbs.add(verb)
-        known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", help_of(verb, capsys)))
-        options = {word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word)}
-        assert options <= known, f"{command}: unknown options {sorted(options - known)}"
-    return verbs
-
-
-def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = re.findall(r"`chronosplat ([a-z][^`]*)`", README)
-    commands += [f"reconstruct {options}" for options in re.findall(r"`\.\.\. ([^`]*)`", README)]
-    assert check_commands(commands, capsys) >= {"reconstruct", "data render", "export", "train", "info", "eval", "multiview"}
+def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^make (\w+)", README, re.M)
     assert {"demo", "test"} <= set(targets)
     for target in targets:
@@ -72,6 +69,15 @@ def test_links_of_the_readme_point_somewhere() -> None:
     assert len(targets) > 5
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_figures_of_the_readme_are_those_of_the_results() -> None:
+    results = (ROOT / "docs/results.md").read_text().partition("### Validation with bodies")[2]
+    rows = {"one canonical view per": "alternating", "one random view per": "random", "a video and the": "video"}
+    for row, setup in rows.items():
+        shown = re.findall(rf"^\| {row}.*$", README, re.M)[0].replace("*", "").split("|")[3:-1]
+        measured = re.findall(rf"^\| {setup} \|.*$", results, re.M)[0].split("|")
+        assert [float(x) for x in shown] == [float(measured[column]) for column in (2, 4, 6)], row
 
 
 def test_examples_are_numbered() -> None:
@@ -88,12 +94,13 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
-def test_recipes_refer_to_what_exists(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_refer_to_what_exists(path: Path, parse: Callable[[str], str]) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
     script = re.sub(r"^\s*#.*$", "", path.read_text(), flags=re.M).replace("\\\n", " ")
-    commands = re.findall(r"bin/chronosplat ([^\n]+)", script)
-    assert commands
-    check_commands(commands, capsys)
+    found = re.findall(r"bin/(chronosplat [^\n]+)", script)
+    assert found
+    for command in found:
+        parse(re.sub(r"\$\w+", "1", command))  # a number is also a name
     for mentioned in re.findall(r"(?:runs|src|benchmarks)/[\w./-]+\.(?:sh|py|safetensors)", script):
         assert (ROOT / mentioned).is_file(), mentioned
 

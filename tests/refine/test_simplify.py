@@ -79,7 +79,7 @@ def test_of_cameras_that_look_the_same_way_one_makes_a_solid_body() -> None:
     found, (notice,) = reduced(given)
     assert (notice.level, notice.code) == ("info", "cameras-left-out")
     assert str(notice) == (
-        "all cameras look the same way: the 6 views of camera 0 make a solid body, the other 18 are left out; strategy=gentle uses all"
+        "all cameras look the same way: camera 0 alone makes a solid body, 18 of 24 views are left out; strategy=gentle uses all"
     )
     assert torch.equal(found.pixels, given.pixels[::4])
     assert reduced(found) == (found, [])

@@ -10,6 +10,7 @@ from chronosplat.files import check_output
 from chronosplat.models import find_model
 from chronosplat.pipeline.config import MultiviewConfig, ReconstructConfig, SequenceOptions, changed_options
 from chronosplat.pipeline.posed import SCENE, reconstruct_posed
+from chronosplat.pipeline.reconstruct import reconstruct
 from chronosplat.pipeline.report import Report
 from chronosplat.pipeline.sequence import reconstruct_sequence
 from chronosplat.pipeline.views import make_views

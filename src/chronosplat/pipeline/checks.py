@@ -20,10 +20,18 @@ LOST = 0.03  # fraction of the border's pixels that show the object, from which 
 
 
 def load_views(config: ReconstructConfig) -> Views:
-    """Every view of the capture, reduced to the quality's size unless the user chose another, with warnings of cameras that
-    disagree, and, last, of images that all come from one viewpoint."""
+    """Every view of the capture, reduced to the quality's size unless the user chose another, and checked."""
     limits = Limits(size=quality_of(config).size)
-    views = check_silhouettes(load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits))
+    return check_views(load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits))
+
+
+def check_views(views: Views) -> Views:
+    """The views that show an object, with warnings of cameras that disagree, and, last, of images that all come from one viewpoint.
+
+    Raises:
+        InputError: no view shows an object.
+    """
+    views = check_silhouettes(views)
     centers = views.cameras.centers
     single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6 or one_direction(views.cameras)
     notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code] + disagreeing_cameras(views)

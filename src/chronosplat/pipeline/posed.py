@@ -21,12 +21,13 @@ from chronosplat.events import Events, info
 from chronosplat.export import export, turntable_frames, write_video
 from chronosplat.files import check_output, mark_results, result_folder
 from chronosplat.metrics import psnr
-from chronosplat.models import ModelSpec, find_model, load_model
-from chronosplat.pipeline.checks import disagreeing_views, load_views, network_views
+from chronosplat.models import ModelSpec
+from chronosplat.pipeline.checks import disagreeing_views, load_views
 from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, changed_options, page_title, refine_config
+from chronosplat.pipeline.reconstruct import reconstruct_views
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
-from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene, simplified
+from chronosplat.refine import Refined, simplified
 from chronosplat.render import render
 from chronosplat.scenes import Scene, save_scene
 from chronosplat.shapes import InputError
@@ -54,40 +55,14 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
         events.notice(notice)
     views = views if refinement is None else simplified(views, refinement, events)
     with work_in_progress(output, events.improved) as keep:
-        done = reconstruct_views(config, refinement, views, journal, replace(events, improved=keep))
+        told = replace(events, improved=keep)
+        done = reconstruct_views(views, refinement, config.model, config.weights, config.device, journal, told)
         for notice in done.notices:
             events.notice(notice)
         with result_folder(output, [Path(config.input)]) as folder:
             report = write_results(config, views, done, folder, journal)
     journal.events.notice(info("done", f"PSNR on the input views {report.psnr_inputs:.2f} dB; results in {output}"))
     return report
-
-
-def reconstruct_views(
-    config: ReconstructConfig, refinement: RefineConfig | None, views: Views, journal: Journal, events: Events
-) -> Refined:
-    """Predict and refine, or optimise from the silhouettes where a prediction is of no use."""
-    if refinement is not None and not needs_prediction(views, refinement):
-        text = "no prediction is made: the silhouettes are the better start"
-        events.notice(info("no-prediction", text))
-        with journal.stage("refine"):
-            done = fit(views, refinement, events, config.device)
-    else:
-        with journal.stage("load"):
-            model = load_model(config.model, config.weights or None, config.device)
-        with journal.stage("reconstruct"):
-            done = Refined(model.reconstruct(network_views(views, find_model(config.model).inputs, events)))
-        taken = f"{done.scene.num_gaussians} Gaussians from {len(views)} images in {journal.times['reconstruct']:.1f} s"
-        journal.events.notice(info("reconstructed", taken))
-        events.improved(done.scene)
-        if refinement is None:
-            return done
-        with journal.stage("refine"):
-            done = refine_scene(done.scene, views, refinement, events)
-    if not done.facts["kept"]:
-        taken = f"refined to {done.scene.num_gaussians} Gaussians in {done.facts['steps']} steps, {journal.times['refine']:.1f} s"
-        journal.events.notice(info("refined", taken))
-    return done
 
 
 @contextmanager

@@ -113,7 +113,7 @@ class DeformConfig:
     final_density: float = 1.25
     max_gaussians: int = 60_000
     rests: int = 4
-    lead: float = 1.0
+    lead: float = 2.0
     min_directions: int = 3
     min_views: int = 12
     register: bool = False
@@ -221,12 +221,19 @@ FAST = RefineConfig(steps=700, solid=SOLID_FAST)
 BEST = RefineConfig(steps=1600, search=0.6, deform=DeformConfig(rests=6))
 
 
-def refinement(how: str) -> RefineConfig | None:
+def refinement(how: str, steps: int | None = None, seconds: float | None = None) -> RefineConfig | None:
     """The config of ``off`` (None), ``fast``, ``best`` or a number of seconds.
+
+    Args:
+        steps, seconds: a budget instead, one of the two.
 
     Raises:
         InputError: anything else.
     """
+    if steps is not None:
+        return replace(FAST, steps=steps, seconds=seconds)
+    if seconds is not None:
+        how = str(seconds)
     if how == "off":
         return None
     if how in ("fast", "best"):

@@ -45,23 +45,20 @@ def refine(
 
     Args:
         scene: any kind, on the device to work on. views: in the scene's world and seconds.
-        how: fast, best, or a number of seconds as text; or give
+        how: off, fast, best, or a number of seconds as text; or give
         steps or seconds: the whole budget.
         strategy: auto, or one of ``chronosplat.refine.STRATEGIES``.
         seed: with steps, fast and best the result depends on nothing else.
 
     Returns:
-        The refined scene; the scene itself where nothing is gained on held-out views. Ctrl-C returns the best so far.
+        The refined scene; the scene itself with off, and where nothing is gained on held-out views. Ctrl-C returns the best so far.
 
     Raises:
         InputError: the scene and the views are of different worlds or times, or the strategy cannot run.
     """
-    if steps is not None or seconds is not None:
-        config = replace(FAST, steps=steps, seconds=seconds)
-    else:
-        config = refinement(how)
-        if config is None:
-            return scene
+    config = refinement(how, steps, seconds)
+    if config is None:
+        return scene
     events = Events(notice=logged)
     with interruptible(events.cancel):
         done = refine_scene(scene, views, replace(config, strategy=strategy, seed=seed), events)

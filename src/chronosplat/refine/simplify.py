@@ -65,6 +65,6 @@ def _one_camera(views: Views, events: Events) -> Views:
     if 2 * int((numbers == best).sum()) < len(views.times.unique()):
         return views
     chosen, others = views[(numbers == best).nonzero()[:, 0]], int((numbers != best).sum())
-    text = f"all cameras look the same way: the {len(chosen)} views of camera {best} make a solid body, the other {others} are left out"
+    text = f"all cameras look the same way: camera {best} alone makes a solid body, {others} of {len(views)} views are left out"
     events.notice(info("cameras-left-out", text, "{strategy} uses all", strategy="gentle"))
     return chosen
