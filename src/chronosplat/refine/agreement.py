@@ -26,6 +26,7 @@ TIMESTAMPS = 4
 SIZE = 96  # pixels of the silhouettes' longer side
 CELLS, FINER = 24, 4  # cells along an edge of the box, and points along an edge of a cell
 CERTAIN, POSSIBLE = 0.9, 0.02  # alphas of pixels that must lie within the hull, and of those that may
+TRANSLUCENT = 0.25  # part of the latter that is certain, up to which a silhouette is not judged
 # docs/results.md, "Wrong cameras"
 LEAST = 0.003  # sum over the cameras of their silhouettes' parts outside the hull, from which on cameras disagree
 EXPLAINED, ALIKE = 0.2, 0.05  # parts of that sum: at most so much is left without a wrong camera, and others are told from it by so much
@@ -160,7 +161,9 @@ def _timestamp(views: Views, cameras: Cameras, numbers: list[int]) -> Timestamp:
     points = (cells[:, None] + torch.cartesian_prod(steps, steps, steps)).view(-1, 3)
     pixels, inside = _look(alphas > POSSIBLE, cameras, points)
     some = inside.sum(0) >= least
-    return Timestamp(numbers, (alphas > CERTAIN).flatten(1), pixels[:, some], inside[:, some], width)
+    solid = (alphas > CERTAIN).flatten(1)
+    solid &= solid.sum(1, keepdim=True) > TRANSLUCENT * (alphas > POSSIBLE).flatten(1).sum(1, keepdim=True)
+    return Timestamp(numbers, solid, pixels[:, some], inside[:, some], width)
 
 
 def _radius(solid: Tensor, cameras: Cameras) -> float:
