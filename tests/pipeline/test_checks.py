@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from chronosplat.captures import Views
+from chronosplat.cameras import orbit
+from chronosplat.captures import Views, save_transforms
 from chronosplat.pipeline import ReconstructConfig
-from chronosplat.pipeline.checks import check_silhouettes, disagreeing_views
+from chronosplat.pipeline.checks import check_silhouettes, disagreeing_views, load_views
 from chronosplat.pipeline.config import page_title
 from chronosplat.shapes import InputError
-from tests.refine.kit import views
+from tests.refine.kit import bending, blobs, timestamps, views, views_of
 
 
 def with_alphas(change: torch.Tensor, which: list[int]) -> Views:
@@ -53,24 +54,60 @@ def test_no_object_anywhere_is_refused() -> None:
         check_silhouettes(with_alphas(torch.zeros(32, 32, 1), list(range(24))))
 
 
-def test_a_view_that_is_far_worse_than_the_others_is_named() -> None:
+def together() -> Views:
+    """Eight cameras at three timestamps."""
+    cameras = orbit([45.0 * i for i in range(8)] * 3, size=32)
+    return replace(views(), cameras=cameras, times=torch.arange(24, dtype=torch.float64) // 8)
+
+
+def test_a_view_that_is_far_worse_than_the_others_of_its_timestamp_is_named() -> None:
     psnrs = [30.0 + 0.1 * i for i in range(24)]
-    assert disagreeing_views(psnrs, views()) == []
+    assert disagreeing_views(psnrs, together()) == []
     psnrs[5], psnrs[9] = 22.0, 20.5
-    (notice,) = disagreeing_views(psnrs, views())
+    (notice,) = disagreeing_views(psnrs, together())
     assert str(notice) == (
-        f"2 of 24 views disagree with the others; worst: view 9 at {float(views().times[9]):g} s (20.5 dB, median 31.2 dB); "
-        "check its camera and timestamp"
+        "2 of 24 views disagree with the others; worst: view 9 at 1 s (20.5 dB, median 31.2 dB); check their pose and timestamp"
     )
-    assert disagreeing_views(psnrs[:6], views()) == []  # too few to tell
-    assert disagreeing_views([30.0] * 12 + [20.0] * 12, views()) == []  # no outliers
+    assert disagreeing_views(psnrs[:6], together()[:6]) == []  # too few to tell
+
+
+def test_the_views_of_a_whole_camera_are_said_to_be() -> None:
+    psnrs = [20.0 if i % 8 == 3 else 30.0 for i in range(24)]
+    (notice,) = disagreeing_views(psnrs, together())
+    assert str(notice).startswith("3 of 24 views, all of camera 3, disagree with the others; worst: view 3 at 0 s (20.0 dB")
+    assert str(notice).endswith("check its pose and timestamp")
+
+
+def test_views_alone_at_their_timestamp_are_not_judged() -> None:
+    assert disagreeing_views([30.0] * 23 + [15.0], views()) == []
 
 
 def test_a_timestamp_that_is_hard_for_all_its_views_is_no_mistake_of_one() -> None:
-    together = replace(views(), times=torch.arange(24, dtype=torch.float64) // 8)
-    psnrs = [30.0] * 20 + [20.0] * 4
-    assert disagreeing_views(psnrs, views()) != []
-    assert disagreeing_views([30.0] * 19 + [20.0] * 5, together) == []  # five of the eight of the last timestamp
+    assert disagreeing_views([30.0] * 20 + [20.0] * 4, together()) != []
+    assert disagreeing_views([30.0] * 19 + [20.0] * 5, together()) == []  # five of the eight of the last timestamp
+
+
+def saved(found: Views, folder: Path) -> Views:
+    """Views as the pipeline loads them."""
+    save_transforms(found, folder, "train")
+    return load_views(ReconstructConfig(str(folder)))
+
+
+def test_cameras_that_all_look_the_same_way_leave_sides_unseen(tmp_path: Path) -> None:
+    cameras, times = orbit([1.0 * i for i in range(9)], size=32), timestamps(9)
+    assert [notice.code for notice in saved(views_of(blobs(), cameras, times), tmp_path / "near").notices] == ["single-view"]
+    around = orbit([10.0 * i for i in range(9)], size=32)
+    assert saved(views_of(blobs(), around, times), tmp_path / "around").notices == ()
+
+
+def test_cameras_that_disagree_are_named_as_views_are_loaded(tmp_path: Path) -> None:
+    cameras = orbit([45.0 * i for i in range(8)] * 2, [0.0, 30.0, -20.0, 40.0] * 4, size=32)
+    good = views_of(bending(), cameras, timestamps(2).repeat_interleave(8))
+    assert saved(good, tmp_path / "good").notices == ()
+    viewmats = cameras.viewmats.clone()
+    viewmats[2::8, 1, 3] += 0.2
+    (notice,) = saved(replace(good, cameras=replace(cameras, viewmats=viewmats)), tmp_path / "bad").notices
+    assert str(notice).startswith("camera 2 (views 2, 10) contradicts the silhouettes of the others")
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import torch
 
 import chronosplat as cs
 from chronosplat.assets.procedural import procedural_object
+from chronosplat.cameras import orbit
 from chronosplat.captures import Views, save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
 from chronosplat.refine import FAST, config, refinement
 from chronosplat.refine.solid.config import SolidConfig
-from tests.refine.kit import moving, same, video, views, views_of
+from tests.refine.kit import moving, same, still, timestamps, video, views, views_of
 
 MODULE = import_module("chronosplat.pipeline.reconstruct")
 SHORT = replace(FAST, steps=12, solid=SolidConfig(rounds=2, steps=2, joint=2, residuals=2))
@@ -77,6 +78,18 @@ def test_views_without_an_object_are_left_out_with_a_notice(caplog: pytest.LogCa
     pixels[2, ..., 3] = 0
     assert cs.reconstruct(replace(given, pixels=pixels), how="off").num_gaussians > 0
     assert "1 of 8 views show no object and are left out" in caplog.text
+
+
+def test_views_are_reduced_to_what_they_show(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chronosplat")
+    cameras = orbit([45.0 * i for i in range(8)] * 2, size=32)
+    made = cs.reconstruct(views_of(still(), cameras, timestamps(2).repeat_interleave(8)))
+    assert made.seconds is None
+    assert "the object does not move: its 2 timestamps are taken as one" in caplog.text
+    near = views_of(still(), orbit([0.0, 5.0, 10.0], size=32), torch.zeros(3, dtype=torch.float64))
+    cs.reconstruct(near)
+    assert "all images come from one viewpoint" in caplog.text
+    assert "all cameras look the same way: camera 0 alone makes a solid body, 2 of 3 views are left out" in caplog.text
 
 
 BAD = {

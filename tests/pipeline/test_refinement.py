@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from chronosplat.assets.procedural import procedural_object
 from chronosplat.captures import load_capture, save_transforms
 from chronosplat.cli import main
 from chronosplat.evaluate.setups import alternating_canonical
+from chronosplat.evaluate.studio import MeshStudio, ViewSpec
 from chronosplat.export import read_ply
 from chronosplat.files import MARKER
 from chronosplat.pipeline.sequence import WORKING
@@ -70,6 +72,23 @@ def test_it_is_the_default_and_report_and_file_say_what_was_done(usual: Path) ->
     scene = load_scene(usual / "scene.safetensors")
     assert isinstance(scene, DeformableGaussians)
     assert scene.num_gaussians == facts["gaussians"]
+
+
+def test_a_still_object_becomes_static_and_a_wrong_camera_is_named_once(tmp_path: Path) -> None:
+    studio = MeshStudio(procedural_object(13, "creature"), "creature", 32, times=2)
+    views = studio.get_views([ViewSpec(45.0 * camera, 30.0 * (camera % 2), 0) for _ in range(3) for camera in range(8)])
+    viewmats = views.cameras.viewmats.clone()
+    viewmats[2::8, 1, 3] += 0.3
+    times = torch.arange(3, dtype=torch.float64).repeat_interleave(8)
+    save_transforms(replace(views, cameras=replace(views.cameras, viewmats=viewmats), times=times), tmp_path / "still", "train")
+    output = reconstructed(tmp_path / "still", "result", "--refine", "1")
+    report = report_of(output)
+    told = {notice["code"]: notice["text"] for notice in report["notices"]}
+    assert told["still"] == "the object does not move: its 3 timestamps are taken as one"
+    assert told["cameras-disagree"].startswith("camera 2 (views 2, 10, 18) contradicts the silhouettes of the others")
+    assert "views-disagree" not in told
+    assert report["frames"] == 24
+    assert load_scene(output / "scene.safetensors").seconds is None
 
 
 def test_off_leaves_the_prediction(plain: Path, usual: Path) -> None:

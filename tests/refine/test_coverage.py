@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chronosplat.cameras import CANONICAL, Cameras, orbit
-from chronosplat.refine.coverage import SAME_SIZE, hold_out, keeps_its_size, sides_seen, timestamp_spacing, well_seen
+from chronosplat.refine.coverage import (
+    SAME_SIZE,
+    camera_numbers,
+    hold_out,
+    keeps_its_size,
+    one_direction,
+    sides_seen,
+    timestamp_spacing,
+    well_seen,
+)
 from tests.refine.kit import alternating, timestamps, video
 from tests.scene_kit import law
 
@@ -135,3 +146,16 @@ def test_single_views_of_other_sides_do_not_count() -> None:
 
 def test_every_video_has_to_keep_its_size() -> None:
     assert not keeps_its_size(orbit([0.0, 90.0] * 3, size=10), pixels([40, 20, 40, 40, 40, 60]))
+
+
+def test_views_of_one_pose_are_one_cameras_unless_they_share_a_timestamp() -> None:
+    cameras = orbit([90.0, 0.0, 90.0, 0.0, 0.0], size=10)
+    assert camera_numbers(cameras, torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0])).tolist() == [0, 1, 0, 1, 1]
+    assert camera_numbers(cameras, torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0])).tolist() == [0, 1, 0, 1, 2]
+    zoomed = replace(cameras, Ks=cameras.Ks * torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0])[:, None, None])
+    assert camera_numbers(zoomed, torch.arange(5.0)).tolist() == [0, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(("azimuths", "same"), [([0.0], True), ([0.0, 9.0, -9.0], True), ([0.0, 25.0], False), ([0.0, 180.0], False)])
+def test_cameras_that_look_the_same_way(azimuths: list[float], same: bool) -> None:
+    assert one_direction(orbit(azimuths, size=10)) is same

@@ -11,6 +11,7 @@ from chronosplat.captures.video import SINGLE_VIEW
 from chronosplat.events import Events, Notice, info, warning
 from chronosplat.models import InputSpec
 from chronosplat.pipeline.config import ReconstructConfig, quality_of
+from chronosplat.refine import camera_numbers, disagreeing_cameras, one_direction
 from chronosplat.shapes import InputError
 
 OUTLIER, MIN_VIEWS = 6.0, 8  # dB below the median from which on a view disagrees; of fewer views none is an outlier
@@ -19,13 +20,21 @@ LOST = 0.03  # fraction of the border's pixels that show the object, from which 
 
 
 def load_views(config: ReconstructConfig) -> Views:
-    """Every view of the capture, reduced to the quality's size unless the user chose another; a warning, last, where all
-    images come from one viewpoint."""
+    """Every view of the capture, reduced to the quality's size unless the user chose another, and checked."""
     limits = Limits(size=quality_of(config).size)
-    views = check_silhouettes(load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits))
+    return check_views(load_capture(config.input, config.split, config.size, config.video.max_frames, config.video, limits))
+
+
+def check_views(views: Views) -> Views:
+    """The views that show an object, with warnings of cameras that disagree, and, last, of images that all come from one viewpoint.
+
+    Raises:
+        InputError: no view shows an object.
+    """
+    views = check_silhouettes(views)
     centers = views.cameras.centers
-    single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6
-    notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code]
+    single = float((centers - centers[0]).norm(dim=-1).max()) < 1e-6 or one_direction(views.cameras)
+    notices = [notice for notice in views.notices if notice.code != SINGLE_VIEW.code] + disagreeing_cameras(views)
     return replace(views, notices=(*notices, SINGLE_VIEW) if single else tuple(notices))
 
 
@@ -68,20 +77,26 @@ def check_silhouettes(views: Views) -> Views:
 
 
 def disagreeing_views(psnrs: list[float], views: Views) -> list[Notice]:
-    """Warn of views that the scene explains far worse than the others, as those of a wrongly posed camera."""
+    """Warn of views that the scene explains far worse than the others of their timestamp.
+
+    A view that is alone at its timestamp is explained well even with a wrong pose (docs/results.md, "Wrong cameras").
+    """
     median = sorted(psnrs)[len(psnrs) // 2]
     bad = [i for i, value in enumerate(psnrs) if value < min(median, _median_at(psnrs, views, i)) - OUTLIER]
-    if not bad or len(psnrs) < MIN_VIEWS or len(bad) > len(psnrs) // 4:
+    if not bad or len(psnrs) < MIN_VIEWS:
         return []
     worst = min(bad, key=lambda i: psnrs[i])
+    of = {int(number) for number in camera_numbers(views.cameras, views.times)[bad]}
+    which = f", all of camera {min(of)}," if len(bad) > 1 and len(of) == 1 else ""
     text = (
-        f"{len(bad)} of {len(psnrs)} views disagree with the others; worst: view {worst} at {float(views.times[worst]):g} s "
-        f"({psnrs[worst]:.1f} dB, median {median:.1f} dB); check its camera and timestamp"
+        f"{len(bad)} of {len(psnrs)} views{which} disagree with the others; "
+        f"worst: view {worst} at {float(views.times[worst]):g} s ({psnrs[worst]:.1f} dB, median {median:.1f} dB); "
+        f"check {'its' if len(of) == 1 else 'their'} pose and timestamp"
     )
     return [warning("views-disagree", text)]
 
 
 def _median_at(psnrs: list[float], views: Views, index: int) -> float:
-    """The median over a view's timestamp, which may be a hard one; infinite where it has fewer than three views."""
+    """The median over a view's timestamp, which may be a hard one; minus infinite where it has fewer than three views."""
     there = sorted(psnrs[i] for i in (views.times == views.times[index]).nonzero()[:, 0].tolist())
-    return there[len(there) // 2] if len(there) >= 3 else float("inf")
+    return there[len(there) // 2] if len(there) >= 3 else -float("inf")

@@ -27,7 +27,7 @@ from chronosplat.pipeline.config import ReconstructConfig, SequenceOptions, chan
 from chronosplat.pipeline.reconstruct import reconstruct_views
 from chronosplat.pipeline.report import Journal, Report, write_report
 from chronosplat.pipeline.stages import partial_of
-from chronosplat.refine import Refined
+from chronosplat.refine import Refined, simplified
 from chronosplat.render import render
 from chronosplat.scenes import Scene, save_scene
 from chronosplat.shapes import InputError
@@ -53,6 +53,7 @@ def reconstruct_posed(config: ReconstructConfig, spec: ModelSpec, output: Path, 
         views = load_views(config)
     for notice in views.notices:
         events.notice(notice)
+    views = views if refinement is None else simplified(views, refinement, events)
     with work_in_progress(output, events.improved) as keep:
         told = replace(events, improved=keep)
         done = reconstruct_views(views, refinement, config.model, config.weights, config.device, journal, told)
@@ -97,8 +98,9 @@ def write_results(config: ReconstructConfig, views: Views, done: Refined, folder
             (folder / "cameras.json").write_text(json.dumps(transforms_json(corrected, exposure=done.exposure), indent=1))
     with journal.stage("compare"):
         psnrs = psnr_by_view(scene, replace(views, cameras=done.cameras or views.cameras), config.device)
-        for notice in disagreeing_views(psnrs, views):
-            journal.notice(notice)
+        if not any(notice.code == "cameras-disagree" for notice in views.notices):
+            for notice in disagreeing_views(psnrs, views):
+                journal.notice(notice)
     with journal.stage("preview"):
         frames = turntable_frames(scene, config.preview_frames, config.preview_size, input_size=size)
         write_video(frames, folder / "preview.mp4", PREVIEW_FPS)

@@ -9,9 +9,9 @@ from pathlib import Path
 from chronosplat.captures import Views
 from chronosplat.events import Events, info, interruptible, logged
 from chronosplat.models import find_model, load_model
-from chronosplat.pipeline.checks import check_silhouettes, network_views
+from chronosplat.pipeline.checks import check_views, network_views
 from chronosplat.pipeline.report import Journal
-from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene, refinement
+from chronosplat.refine import RefineConfig, Refined, fit, needs_prediction, refine_scene, refinement, simplified
 from chronosplat.scenes import Scene
 from chronosplat.shapes import InputError
 
@@ -54,10 +54,12 @@ def reconstruct(
     config = refinement(how or find_model(model).inputs.refine, steps, seconds)
     if config is not None:
         config = replace(config, strategy=strategy, seed=seed)
-    seen = check_silhouettes(views)
+    seen = check_views(views)
     events = Events(notice=logged)
-    for notice in seen.notices[len(views.notices) :]:
-        events.notice(notice)
+    for notice in seen.notices:
+        if notice not in views.notices:  # the loader's were told when it ran
+            events.notice(notice)
+    seen = seen if config is None else simplified(seen, config, events)
     with interruptible(events.cancel):
         done = reconstruct_views(seen, config, model, weights, device, Journal(events), events)
     for notice in done.notices:

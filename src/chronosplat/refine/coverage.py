@@ -55,6 +55,28 @@ def well_seen(cameras: Cameras, times: Tensor) -> bool:
     return float(sides_seen(cameras, times)[1].double().median()) >= 2
 
 
+def one_direction(cameras: Cameras) -> bool:
+    """Whether all cameras look the same way, within APART degrees of the first, so that the other sides are unseen."""
+    forwards = torch.nn.functional.normalize(cameras.forwards.double(), dim=-1)
+    return float((forwards @ forwards[0]).min()) >= math.cos(math.radians(APART))
+
+
+def camera_numbers(cameras: Cameras, times: Tensor) -> Tensor:
+    """The number of each view's camera [F], in order of first appearance: views of the same pose and intrinsics are one camera's.
+
+    Where several views share a timestamp, too, they are of different cameras, one of which has a wrong pose.
+    """
+    poses = torch.cat([cameras.viewmats.flatten(1).cpu(), cameras.Ks.flatten(1).to(cameras.viewmats).cpu()], 1)
+    _, which = torch.unique(poses, dim=0, return_inverse=True)
+    order: dict[tuple[int, int], int] = {}
+    there: dict[tuple[int, float], int] = {}
+    numbers = []
+    for pose, time in zip(which.tolist(), times.tolist(), strict=True):
+        again = there[pose, time] = there.get((pose, time), -1) + 1
+        numbers.append(order.setdefault((pose, again), len(order)))
+    return torch.tensor(numbers)
+
+
 def keeps_its_size(cameras: Cameras, pixels: Tensor) -> bool:
     """Whether the object covers about the same area in all images [F, H, W, 4] uint8 of every camera that takes at least three.
 

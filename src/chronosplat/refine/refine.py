@@ -19,6 +19,7 @@ from chronosplat.refine.coverage import well_seen
 from chronosplat.refine.from_sequence import body_of_sequence
 from chronosplat.refine.hull import random_in_hull
 from chronosplat.refine.search import compete
+from chronosplat.refine.simplify import simplified
 from chronosplat.refine.start import count_for
 from chronosplat.refine.strategies import STRATEGIES, solid
 from chronosplat.refine.strategies.deform import DEFORM, why_not
@@ -151,11 +152,12 @@ def fit(views: Views, config: RefineConfig = FAST, events: Events | None = None,
         InputError: the silhouettes do not intersect.
     """
     events = events or Events()
+    began = time.perf_counter()
+    views = simplified(views, config, events)
     if config.strategy not in ("auto", "solid", "deform", "free"):
         raise InputError(f"strategy: {config.strategy} needs a prediction; expected auto, solid, deform or free")
     if config.strategy == "solid" or solid.suits(views, config):
         return _fit_solid(views, config, events)
-    began = time.perf_counter()
     points = random_in_hull(views, count_for(views.rgba8()), config.seed).to(device)
     problem = Problem(points, views, training_views(points, views), config, events)
     body = config.strategy == "deform" or not (DEFORM.cannot(problem) or DEFORM.unsuitable(problem))

@@ -47,10 +47,6 @@ class Frames:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, which: list[int]) -> Frames:
-        parts = {name: getattr(self, name)[which] for name in ("images", "alphas", "masks", "given", "seconds")}
-        return replace(self, **parts)
-
     def at_most(self, size: int) -> Frames:
         """Resize to at most ``size`` pixels on the longer side."""
         factor = max(self.masks.shape[1:]) / size

@@ -25,7 +25,6 @@ from chronosplat.refine.solid.grids import erode
 from chronosplat.refine.solid.plan import Clock, make_plan, measure
 from chronosplat.refine.solid.polish import OPACITY, Model, Polished, Polisher, enlarged, polish
 from chronosplat.refine.solid.rest import choose_rest
-from chronosplat.refine.solid.still import is_still
 from chronosplat.refine.strategy import Refined
 from chronosplat.scenes import DeformableGaussians
 
@@ -92,11 +91,6 @@ def _fit(frames: Frames, whole: tuple[int, int], config: SolidConfig, clock: Clo
     """
     small = frames.at_most(config.track_size)
     rest = choose_rest(small)
-    if len(frames) > 1 and is_still(small):
-        at = f"{float(frames.seconds[rest]):g} s"
-        text = f"all {len(frames)} frames are equal within noise: the scene is static, and fitted to the one at {at}"
-        events.notice(info("still", text))
-        frames, small, rest = frames[[rest]], small[[rest]], 0
     pixels = int(small.masks[rest].sum())
     depth = load_depth_model(config.depth_model)(frames.on_white[rest]) if config.depth_model else None
     body = build_body(small, rest, max(1, min(config.max_nodes, round(pixels / config.pixels_per_node))), depth)
