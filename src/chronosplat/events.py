@@ -103,7 +103,7 @@ class Deadline(Cancel):
 
     @property
     def requested(self) -> bool:
-        """Whether the end is asked for, or due."""
+        """Whether the end is requested, or due."""
         return self.inner.requested or time.perf_counter() >= self.ends
 
     @requested.setter
