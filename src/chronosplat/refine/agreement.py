@@ -29,7 +29,8 @@ CERTAIN, POSSIBLE = 0.9, 0.02  # alphas of pixels that must lie within the hull,
 TRANSLUCENT = 0.25  # part of the latter that is certain, up to which a silhouette is not judged
 # docs/results.md, "Wrong cameras"
 LEAST = 0.003  # sum over the cameras of their silhouettes' parts outside the hull, from which on cameras disagree
-EXPLAINED, ALIKE = 0.2, 0.05  # parts of that sum: at most so much is left without a wrong camera, so much more without another
+EXPLAINED = 0.2  # of that sum, which at most is left without a wrong camera
+ALIKE = 0.05  # of that sum: cameras without which no more than this is left in addition are named with it
 IMPRECISE = 0.02  # mean part outside the hull, from which on it is said that cameras disagree though none can be named
 SHOWN = 3  # views of a camera that are listed
 
