@@ -10,7 +10,7 @@ import torch
 
 import chronosplat
 from chronosplat.cameras import Similarity, orbit
-from chronosplat.refine import RefineConfig, refine_scene, refinement
+from chronosplat.refine import RefineConfig, fit, refine_scene, refinement
 from chronosplat.refine.config import FreeConfig
 from chronosplat.shapes import InputError
 from tests.refine.kit import blobs, few, psnr_of, said, still, three_frames, views, views_of, wrong
@@ -115,3 +115,16 @@ def test_views_of_double_precision_and_of_another_size_work() -> None:
     double = replace(large, images=large.images.double(), alphas=large.alphas.double(), cameras=large.cameras.to(dtype=torch.float64))
     done = refine_scene(wrong(still(), 0.02, 0.0), double, few(20))
     assert psnr_of(done.scene, large) > psnr_of(wrong(still(), 0.02, 0.0), large) + 1
+
+
+def test_two_objects_are_both_kept() -> None:
+    """Two blobs apart, seen from eight sides at four timestamps: neither is lost, and neither moves the other."""
+    sides = (2.0 * (torch.arange(len(blobs().means)) % 2) - 1)[:, None]
+    apart = replace(blobs(), means=0.6 * blobs().means + sides * torch.tensor([0.3, 0.0, 0.0]), velocities=0.0 * blobs().velocities)
+    times = torch.linspace(0.0, 2.0, 4, dtype=torch.float64).repeat_interleave(8)
+    given = views_of(apart, orbit([45.0 * i for i in range(8)] * 4, size=48), times)
+    done = fit(given, few(150, strategy="deform", search=0.0))
+    points = done.scene.at(1.0).means
+    assert float((points[:, 0] > 0.15).float().mean()) > 0.25
+    assert float((points[:, 0] < -0.15).float().mean()) > 0.25
+    assert psnr_of(done.scene, given) > 25

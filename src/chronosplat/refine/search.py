@@ -198,7 +198,7 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
     if not starts:
         raise InputError("views: the silhouettes do not intersect; check alphas and cameras")
     held = hold_out(views.cameras, views.times, config.held_out) if config.search > 0 and len(starts) > 1 else []
-    events, ends = problem.events, math.inf
+    events, left = problem.events, math.inf
     if not predicted:
         events.improved(problem.scene)  # a coarse one, at once
     if config.seconds is None:
@@ -207,9 +207,9 @@ def compete(problem: Problem, strategies: Sequence[Strategy], predicted: bool = 
         final = Budget(config.steps - searching).at_most(starts[0].max_steps)
         events.notice(estimate(problem, starts[0], searching, final.steps or 0))
     else:
-        ends = began + PREPARING * config.seconds - time.perf_counter()
+        left = began + PREPARING * config.seconds - time.perf_counter()
         events.notice(budgeted(problem, config.seconds))
-    preparing = replace(events, cancel=Deadline(events.cancel, ends))
+    preparing = replace(events, cancel=Deadline(events.cancel, left))
     starts = [start.prepared(problem, preparing) for start in starts]
     before = psnr_of(problem.scene, problem, held) if held and predicted else math.nan
     done = optimise_with_search(starts, problem, held, -math.inf, began)

@@ -50,7 +50,7 @@ def solid_body(views: Views, config: SolidConfig = SolidConfig(), events: Events
         seconds: wall time in all, to which images and steps are reduced; None: as the config says.
 
     Returns:
-        A DeformableGaussians with a knot at every frame, in the capture's world and seconds; static if nothing moves. A cancellation,
+        A DeformableGaussians with a knot at every frame, in the capture's world and seconds; static for a single frame. A cancellation,
         or what is not finite, ends with the state so far.
 
     Raises:
